@@ -1,0 +1,20 @@
+"""The small convolutional classifier's spec."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from mimflow.classifiers.spec import ClassifierSpec
+from mimflow.spec.base import Count
+
+
+class ConvnetSpec(ClassifierSpec):
+    """Stages of 3×3 convolutions, halving the image between them, then a mean over space and two linear maps."""
+
+    kind: Literal["convnet"] = "convnet"
+    widths: list[Count] = Field(min_length=1)
+    """Channels of each stage."""
+    features: Count = 64
+    """Width of the layer before the logits: what the metrics look through."""

@@ -1,0 +1,11 @@
+"""The sources of images there are: one line each."""
+
+from mimflow.data.sources.spec import DigitsSpec, ImageFolderSpec, Mnist5kSpec
+from mimflow.registry import Registry
+
+SOURCES = Registry(
+    "source",
+    (DigitsSpec, "mimflow.data.sources.packages:digits"),
+    (Mnist5kSpec, "mimflow.data.sources.packages:mnist5k"),
+    (ImageFolderSpec, "mimflow.data.sources.folder:ImageFolder"),
+)

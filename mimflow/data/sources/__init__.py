@@ -1,0 +1,1 @@
+"""Sources of images: those that come with packages, and the user's own."""

@@ -1,0 +1,64 @@
+"""The specs of data sets: source, transform, split."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from mimflow.data.registry import SOURCES
+from mimflow.data.sources.spec import SourceSpec
+from mimflow.spec.base import OUTSIDE_KEY, Count, Problem, Spec
+from mimflow.spec.shapes import ImageShape
+
+
+class Transform(Spec):
+    """How an image becomes a square of `size` pixels."""
+
+    size: Count
+    """Side in pixels."""
+    method: Literal["none", "pad", "bilinear", "adm"] = "none"
+    """`none`: it already is; `pad`: black around it; `bilinear`: TARFlow's resize of the short side and centre crop;
+    `adm`: guided-diffusion's box and bicubic centre crop."""
+
+
+class StratifiedSplit(Spec):
+    """Take the same share of every class for validation, by a seeded permutation."""
+
+    kind: Literal["stratified"] = "stratified"
+    val: Count
+    """Images for validation, all classes together; a class gives its share of them."""
+    seed: int = 0
+
+
+class FolderSplit(Spec):
+    """The source's own `train` and `val` folders."""
+
+    kind: Literal["folders"] = "folders"
+
+
+class DatasetSpec(Spec):
+    """Labelled images: source, transform and split."""
+
+    label: Annotated[str, OUTSIDE_KEY] = ""
+    """The name in tables."""
+    source: Annotated[SourceSpec, SOURCES]
+    transform: Transform
+    split: Annotated[StratifiedSplit | FolderSplit, Field(discriminator="kind")]
+    channels: Literal[1, 3]
+    """1 for grey, 3 for RGB."""
+    num_classes: Count
+    """Checked against the source when it is prepared."""
+    workers: Annotated[Count | None, OUTSIDE_KEY] = None
+    """Processes that prepare it; all cores if not given."""
+
+    @property
+    def image(self) -> ImageShape:
+        return ImageShape(self.channels, self.transform.size)
+
+    def problems(self) -> Iterator[Problem]:
+        if self.split.kind == "folders" and self.source.kind != "image_folder":
+            yield Problem(
+                ("split", "kind"), f"source '{self.source.kind}' has no train and val folders", "use stratified"
+            )

@@ -1,0 +1,73 @@
+"""The errors that a user can meet, and the exit codes that go with them.
+
+A user's mistake is a `MimflowError`: the command line prints it and exits with its code, without a
+traceback. Anything else that is raised is a bug of ours and stays loud.
+"""
+
+from __future__ import annotations
+
+
+class MimflowError(Exception):
+    """Something a person can put right. `exit_code` is what the process ends with."""
+
+    exit_code = 1
+
+
+class SpecError(MimflowError):
+    """A spec says something that can't be: one line a problem, `file:line:column: field: problem (hint)`."""
+
+    exit_code = 2
+
+
+class PlanError(MimflowError):
+    """Something was asked for that no spec makes, or that specs make twice."""
+
+    exit_code = 2
+
+
+class DataError(MimflowError):
+    """A data set is not what its spec says: a bad image, an empty class, a missing folder."""
+
+    exit_code = 2
+
+
+class NotFiniteError(MimflowError):
+    """A loss or a sample stopped being finite; the last good checkpoint is kept."""
+
+    exit_code = 3
+
+
+class OutOfMemoryError(MimflowError):
+    """The device has no memory left; the message names a batch size to try."""
+
+    exit_code = 4
+
+
+class StorageError(MimflowError):
+    """A file could not be written: no space, or no permission. Earlier files are whole."""
+
+    exit_code = 5
+
+
+class LockedError(MimflowError):
+    """Another process is at work on the same job."""
+
+    exit_code = 6
+
+
+class ArtifactError(MimflowError):
+    """A file of the store is missing, corrupt, or not the one that its manifest names."""
+
+    exit_code = 7
+
+
+class DeviceError(MimflowError):
+    """A device was asked for that is not there."""
+
+    exit_code = 8
+
+
+class Interrupted(MimflowError):
+    """SIGTERM or SIGUSR1 arrived; a checkpoint was written first."""
+
+    exit_code = 143

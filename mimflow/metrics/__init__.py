@@ -1,0 +1,1 @@
+"""Metrics over samples, and the feature extractors that they look through."""

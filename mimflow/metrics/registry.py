@@ -1,0 +1,27 @@
+"""The metrics and the feature extractors there are: one line each."""
+
+from mimflow.metrics.spec import (
+    ClassAccuracySpec,
+    ClassifierExtractorSpec,
+    FidSpec,
+    InceptionExtractorSpec,
+    IsSpec,
+    KidSpec,
+    PrecisionRecallSpec,
+)
+from mimflow.registry import Registry
+
+EXTRACTORS = Registry(
+    "extractor",
+    (ClassifierExtractorSpec, "mimflow.metrics.extractors:classifier_extractor"),
+    (InceptionExtractorSpec, "mimflow.metrics.extractors:inception_extractor"),
+)
+
+METRICS = Registry(
+    "metric",
+    (FidSpec, "mimflow.metrics.fidelity:fid"),
+    (IsSpec, "mimflow.metrics.fidelity:inception_score"),
+    (KidSpec, "mimflow.metrics.fidelity:kid"),
+    (PrecisionRecallSpec, "mimflow.metrics.fidelity:precision_recall"),
+    (ClassAccuracySpec, "mimflow.metrics.accuracy:class_accuracy"),
+)

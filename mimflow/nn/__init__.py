@@ -1,0 +1,1 @@
+"""Building blocks of networks that several parts share: attention, caches, permutations, patches."""

@@ -1,0 +1,1 @@
+"""Objectives: what a phase of training minimises, and which players take part."""

@@ -1,0 +1,1 @@
+"""Priors: densities over a tokenizer's latents. Specs and the registry import no torch; implementations do."""

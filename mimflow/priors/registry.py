@@ -1,0 +1,11 @@
+"""The priors there are: one line each."""
+
+from mimflow.priors.class_gaussian.spec import ClassGaussianSpec
+from mimflow.priors.tarflow.spec import TarflowSpec
+from mimflow.registry import Registry
+
+PRIORS = Registry(
+    "prior",
+    (TarflowSpec, "mimflow.priors.tarflow.model:Tarflow"),
+    (ClassGaussianSpec, "mimflow.priors.class_gaussian.model:ClassGaussian"),
+)

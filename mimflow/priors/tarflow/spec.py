@@ -1,0 +1,40 @@
+"""TARFlow's spec."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+from pydantic import Field
+
+from mimflow.priors.spec import PriorSpec
+from mimflow.spec.base import Count, Problem
+
+
+class TarflowSpec(PriorSpec):
+    """A stack of autoregressive affine blocks, each a causal transformer, on alternating token orders.
+
+    TARFlow (arXiv 2412.06329), section 2; `volume_preserving` is its NVP ablation's opposite: shifts only.
+    """
+
+    kind: Literal["tarflow"] = "tarflow"
+    width: Count
+    """Width of the transformers."""
+    blocks: list[Count] = Field(min_length=1)
+    """Layers of each block, in the order from data to noise."""
+    head_width: Count = 64
+    """Width of an attention head; `width / head_width` heads."""
+    expansion: Count = 4
+    """Hidden width of the MLPs over `width`."""
+    class_conditional: bool = True
+    """Whether each block adds an embedding of the class; the null class is the mean over the table."""
+    volume_preserving: bool = False
+    """Predict shifts only: log-determinant 0, and noise of a learned variance per dimension."""
+
+    def problems(self) -> Iterator[Problem]:
+        if self.width % self.head_width:
+            yield Problem(
+                ("head_width",),
+                f"heads of {self.head_width} do not divide the width {self.width}",
+                f"choose a divisor of {self.width}",
+            )

@@ -1,0 +1,56 @@
+"""Progress of a job, a line at a time: stage, step, images a second, time left."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TextIO
+
+
+def duration(seconds: float) -> str:
+    """`75` → `1:15`, `4000` → `1:06:40`."""
+    minutes, rest = divmod(max(0, round(seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+class Progress:
+    """Prints how far a job has come, at most every `interval` seconds. Lines of jobs side by side stay readable."""
+
+    def __init__(self, label: str, interval: float = 10.0, stream: TextIO | None = None):
+        self.label = label
+        self.interval = interval
+        self.stream = stream or sys.stderr
+        self.start(0)
+
+    def start(self, total: int, done: int = 0, unit: str = "step") -> None:
+        """Begin to count towards `total`, `done` of which an earlier attempt has done."""
+        self.total, self.unit = total, unit
+        self._first = self._done = done
+        self._images = 0
+        self._began = time.monotonic()
+        self._printed = self._began
+
+    def advance(self, done: int, images: int = 0, **shown: float) -> None:
+        """`done` of the total are done, with `images` more images since the last call; `shown` are figures to print."""
+        self._done = done
+        self._images += images
+        now = time.monotonic()
+        if now - self._printed >= self.interval or done == self.total:
+            self._printed = now
+            self.say(self._line(now, shown))
+
+    def say(self, text: str) -> None:
+        """Print a line under the job's label."""
+        print(f"[{self.label}] {text}", file=self.stream, flush=True)
+
+    def _line(self, now: float, shown: dict[str, float]) -> str:
+        elapsed = max(now - self._began, 1e-9)
+        parts = [f"{self.unit} {self._done}/{self.total}"]
+        parts += [f"{name} {value:.4g}" for name, value in shown.items()]
+        if self._images:
+            parts.append(f"{self._images / elapsed:.0f} images/s")
+        if self._done > self._first:
+            left = elapsed / (self._done - self._first) * (self.total - self._done)
+            parts.append(f"{duration(left)} left" if self._done < self.total else f"took {duration(elapsed)}")
+        return "  ".join(parts)

@@ -1,0 +1,1 @@
+"""Specs: strict, pure data, read from YAML. Nothing here imports torch."""

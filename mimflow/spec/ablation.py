@@ -1,0 +1,78 @@
+"""The spec of an ablation: one run, varied by a grid, in step, or by a list."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from itertools import product
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from mimflow.spec.base import OUTSIDE_KEY, Name, Problem, Spec
+
+GRID_LIMIT = 256
+"""Runs that one ablation may expand to."""
+
+DottedPath = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$")]
+"""`phases.main.optimizer.lr`: fields, names of list items, or their numbers, joined by dots."""
+
+
+class Variant(Spec):
+    """One run of a list: a name and what it changes."""
+
+    name: Name
+    label: Annotated[str, OUTSIDE_KEY] = ""
+    overrides: dict[DottedPath, Any] = {}
+
+
+class AblationSpec(Spec):
+    """Runs that differ from one run in named fields. Give one of `grid`, `zip` and `variants`."""
+
+    label: Annotated[str, OUTSIDE_KEY] = ""
+    run: Name
+    """The run that is varied."""
+    grid: dict[DottedPath, list[Any]] | None = None
+    """Every combination of the values."""
+    zip: dict[DottedPath, list[Any]] | None = None
+    """First values together, second values together, …"""
+    variants: list[Variant] | None = None
+    """Named variants."""
+
+    def problems(self) -> Iterator[Problem]:
+        given = [name for name in ("grid", "zip", "variants") if getattr(self, name) is not None]
+        if len(given) != 1:
+            yield Problem((), f"gives {' and '.join(given) or 'none'} of grid, zip and variants", "give exactly one")
+            return
+        axes = self.grid or self.zip or {}
+        for path, values in axes.items():
+            if not values:
+                yield Problem((given[0], path), "no values", "at least one")
+        if self.zip is not None and len({len(values) for values in self.zip.values()}) > 1:
+            lengths = ", ".join(f"{path} has {len(values)}" for path, values in self.zip.items())
+            yield Problem(("zip",), f"lists of different length: {lengths}", "the same number of values each")
+        if self.grid is not None:
+            size = 1
+            for values in self.grid.values():
+                size *= len(values)
+            if size > GRID_LIMIT:
+                yield Problem(("grid",), f"{size} runs, more than the {GRID_LIMIT} an ablation may have", "split it")
+        names = [variant.name for variant in self.variants or []]
+        for index, name in enumerate(names):
+            if name in names[:index]:
+                yield Problem(("variants", index, "name"), f"two variants named '{name}'", "names differ")
+
+    def expand(self) -> list[Variant]:
+        """The variants in order; those of a grid or a zip are named after the values that they set."""
+        if self.variants is not None:
+            return list(self.variants)
+        axes = self.grid or self.zip or {}
+        rows = product(*axes.values()) if self.grid is not None else zip(*axes.values(), strict=True)
+        return [_named(dict(zip(axes, row, strict=True))) for row in rows]
+
+
+def _named(overrides: dict[str, Any]) -> Variant:
+    parts = [f"{path.rpartition('.')[2]}-{value}" for path, value in overrides.items()]
+    slug = re.sub(r"[^a-z0-9_]+", "-", "-".join(parts).lower()).strip("-")
+    label = ", ".join(f"{path.rpartition('.')[2]} {value}" for path, value in overrides.items())
+    return Variant(name=slug[:48].rstrip("-"), label=label, overrides=overrides)

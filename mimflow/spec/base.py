@@ -1,0 +1,100 @@
+"""What every spec has in common: strictness, problems with a place, and an identity."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+Path = tuple[str | int, ...]
+"""Where a field stands in a spec: `("phases", 0, "optimizer", "lr")`."""
+
+SLUG = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+"""What a name may look like: it becomes a folder, a Snakemake wildcard and a shell word."""
+
+Name = Annotated[str, StringConstraints(pattern=rf"^{SLUG.pattern}$")]
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
+
+class OutsideKey:
+    """Marks a field that never enters a key: a label, a device, a number of workers."""
+
+
+OUTSIDE_KEY = OutsideKey()
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong with a spec, where, and what would be right."""
+
+    path: Path
+    message: str
+    hint: str = ""
+
+    def within(self, *prefix: str | int) -> Problem:
+        """The same problem, seen from a spec that holds this one under `prefix`."""
+        return Problem((*prefix, *self.path), self.message, self.hint)
+
+
+class Spec(BaseModel):
+    """Pure data: unknown keys refused, nothing coerced, every number finite, never changed once made."""
+
+    model_config = ConfigDict(
+        extra="forbid", strict=True, frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+    outside_key: ClassVar[frozenset[str]]
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        cls.outside_key = frozenset(
+            name
+            for name, field in cls.model_fields.items()
+            if any(isinstance(mark, OutsideKey) for mark in field.metadata)
+        )
+
+    def problems(self) -> Iterator[Problem]:
+        """Contradictions between this spec's own fields. Paths are relative to this spec."""
+        return iter(())
+
+    def identity(self) -> dict[str, Any]:
+        """What enters the key: every field but those marked `OUTSIDE_KEY`, as plain data."""
+        return {
+            name: _identity(getattr(self, name))
+            for name in type(self).model_fields
+            if name not in self.outside_key
+        }
+
+
+def _identity(value: Any) -> Any:
+    if isinstance(value, Spec):
+        return value.identity()
+    if isinstance(value, dict):
+        return {key: _identity(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_identity(item) for item in value]
+    return value
+
+
+def all_problems(value: Any) -> Iterator[Problem]:
+    """The problems of a spec and of every spec inside it, with paths from the outermost."""
+    if isinstance(value, Spec):
+        yield from value.problems()
+        items: Any = ((name, getattr(value, name)) for name in type(value).model_fields)
+    elif isinstance(value, dict):
+        items = value.items()
+    elif isinstance(value, (list, tuple)):
+        items = enumerate(value)
+    else:
+        return
+    for name, item in items:
+        for problem in all_problems(item):
+            yield problem.within(name)

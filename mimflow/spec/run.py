@@ -1,0 +1,109 @@
+"""The spec of a run: a system, the phases that train it and the samplers that draw from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated
+
+from pydantic import Field
+
+from mimflow.classifiers.registry import CLASSIFIERS
+from mimflow.classifiers.spec import ClassifierSpec
+from mimflow.data.spec import DatasetSpec
+from mimflow.priors.registry import PRIORS
+from mimflow.priors.spec import PriorSpec
+from mimflow.samplers.registry import SAMPLERS
+from mimflow.samplers.spec import SamplerSpec
+from mimflow.spec.base import OUTSIDE_KEY, Name, Problem, Spec
+from mimflow.tokenizers.registry import TOKENIZERS
+from mimflow.tokenizers.spec import TokenizerSpec
+from mimflow.training.spec import Compute, Phase
+
+MODULES = ("tokenizer", "prior", "classifier")
+"""The modules that a system can have, in the order in which data passes them."""
+
+
+class System(Spec):
+    """Which networks there are. A system names those that it has: a classifier alone is one too."""
+
+    tokenizer: Annotated[TokenizerSpec, TOKENIZERS] | None = None
+    prior: Annotated[PriorSpec, PRIORS] | None = None
+    classifier: Annotated[ClassifierSpec, CLASSIFIERS] | None = None
+
+    @property
+    def modules(self) -> list[str]:
+        """The names of the modules it has."""
+        return [name for name in MODULES if getattr(self, name) is not None]
+
+
+class RunSpec(System):
+    """A system on a data set: how it is trained, and the ways to sample from it."""
+
+    label: Annotated[str, OUTSIDE_KEY] = ""
+    """The name in tables; the run's own name if empty."""
+    dataset: Name
+    """A data set of `specs/datasets`."""
+    phases: list[Phase] = Field(min_length=1)
+    """One train job each, in order."""
+    samplers: dict[Name, Annotated[SamplerSpec, SAMPLERS]] = {}
+    """Named ways to sample, that tables ask for."""
+    seeds: list[int] = Field(default=[0], min_length=1)
+    """One whole run each; tables report mean and spread over them."""
+    compute: Compute = Compute()
+    deviations: Annotated[list[str], OUTSIDE_KEY] = []
+    """Where a small twin departs from its paper, printed under tables."""
+
+    def problems(self) -> Iterator[Problem]:
+        if not self.modules:
+            yield Problem((), "a system without networks", "name a tokenizer and a prior, or a classifier")
+        if self.prior is not None and self.tokenizer is None:
+            yield Problem(("tokenizer",), "a prior needs the latents of a tokenizer", "tokenizer: {kind: pixel, patch_size: 2}")
+        if self.samplers and self.prior is None:
+            yield Problem(("samplers",), "there is no prior to sample from", "remove them")
+        yield from self._phase_problems()
+        for name, sampler in self.samplers.items():
+            if sampler.ema and self.phases[-1].ema is None:
+                yield Problem(
+                    ("samplers", name, "ema"), "the last phase keeps no averaged weights", "ema: false, or give the phase an ema"
+                )
+        if len(set(self.seeds)) < len(self.seeds):
+            yield Problem(("seeds",), f"a seed twice: {self.seeds}", "each once")
+
+    def _phase_problems(self) -> Iterator[Problem]:
+        seen: list[str] = []
+        for index, phase in enumerate(self.phases):
+            if phase.name in seen:
+                yield Problem(("phases", index, "name"), f"two phases named '{phase.name}'", "names differ")
+            for needed in phase.objective.needs:
+                if needed not in self.modules:
+                    yield Problem(
+                        ("phases", index, "objective", "kind"),
+                        f"objective '{phase.objective.kind}' needs a {needed}",
+                        f"the system has: {', '.join(self.modules) or 'nothing'}",
+                    )
+            for position, module in enumerate(phase.trains or []):
+                if module not in self.modules:
+                    yield Problem(
+                        ("phases", index, "trains", position),
+                        f"there is no module '{module}'",
+                        f"the system has: {', '.join(self.modules)}",
+                    )
+            for position, weights in enumerate(phase.start or []):
+                earlier = getattr(weights, "run", "") is None
+                if earlier and (weights.phase or "") not in seen:
+                    yield Problem(
+                        ("phases", index, "start", position, "phase"),
+                        f"'{weights.phase}' is not a phase before '{phase.name}'",
+                        f"before it: {', '.join(seen) or 'none'}",
+                    )
+            seen.append(phase.name)
+
+    def data_problems(self, dataset: DatasetSpec) -> Iterator[Problem]:
+        """Contradictions between the system and the data set that it names."""
+        if self.tokenizer is None:
+            return
+        found = [problem.within("tokenizer") for problem in self.tokenizer.image_problems(dataset.image)]
+        if not found and self.prior is not None:
+            latent = self.tokenizer.latent_shape(dataset.image)
+            found = [problem.within("prior") for problem in self.prior.latent_problems(latent)]
+        yield from found

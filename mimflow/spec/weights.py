@@ -1,0 +1,44 @@
+"""Weights are references: another run's, an earlier phase's, or a file's. A reference enters the key."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Discriminator, Field, Tag
+
+from mimflow.spec.base import Name, Sha256, Spec
+
+
+class RunWeights(Spec):
+    """Weights that a run of this project trained."""
+
+    run: Name | None = None
+    """The run; not given: this one."""
+    phase: Name | None = None
+    """The phase; not given: the last."""
+    seed: int | None = None
+    """The seed; not given: the same for this run, the first of another's."""
+    ema: bool = False
+    """The averaged weights instead of the last step's."""
+    modules: list[str] | None = None
+    """Which modules to take; not given: all that both sides have."""
+
+
+class FileWeights(Spec):
+    """Weights in a file that the user brings, or that `mimflow import-checkpoint` made."""
+
+    file: str = Field(min_length=1)
+    """The path, relative to the project."""
+    sha256: Sha256
+    """Its digest: a file with another one is refused."""
+    modules: list[str] | None = None
+    """Which modules to take; not given: all that both sides have."""
+
+
+def _kind(value: Any) -> str:
+    return "file" if (isinstance(value, dict) and "file" in value) or isinstance(value, FileWeights) else "run"
+
+
+Weights = Annotated[
+    Annotated[RunWeights, Tag("run")] | Annotated[FileWeights, Tag("file")], Discriminator(_kind)
+]

@@ -1,0 +1,1 @@
+"""The pixel tokenizer: patches of the image itself, no parameters, exactly invertible."""

@@ -1,0 +1,109 @@
+"""The specs of a phase of training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from mimflow.objectives.registry import OBJECTIVES
+from mimflow.objectives.spec import ObjectiveSpec
+from mimflow.spec.base import OUTSIDE_KEY, Count, Fraction, Name, NonNegative, Positive, Problem, Spec
+from mimflow.spec.weights import Weights
+
+
+class Adamw(Spec):
+    """AdamW, decoupled weight decay on every trained tensor."""
+
+    kind: Literal["adamw"] = "adamw"
+    lr: Positive
+    betas: list[Fraction] = Field(default=[0.9, 0.999], min_length=2, max_length=2)
+    weight_decay: NonNegative = 0.0
+    eps: Positive = 1e-8
+
+
+class Schedule(Spec):
+    """The learning rate over a phase, as a share of the optimiser's: warm-up, hold, decay."""
+
+    decay: Literal["constant", "cosine", "linear"] = "constant"
+    """What follows the hold: nothing, half a cosine, or a line down to `final`."""
+    warmup_steps: Annotated[int, Field(ge=0)] = 0
+    """Steps of linear warm-up from `initial`."""
+    warmup_epochs: NonNegative = 0.0
+    """The same in epochs; one of the two."""
+    hold: Fraction = 0.0
+    """Share of the phase, warm-up included, before the decay begins."""
+    initial: Fraction = 0.0
+    """Share of the learning rate that the warm-up starts from."""
+    final: Fraction = 0.0
+    """Share of the learning rate that the decay ends at."""
+
+    def problems(self) -> Iterator[Problem]:
+        if self.warmup_steps and self.warmup_epochs:
+            yield Problem(("warmup_epochs",), "the warm-up is given in steps and in epochs", "keep one")
+
+
+class Augment(Spec):
+    """Random changes of each training image, drawn anew at every step."""
+
+    flip: bool = False
+    """Mirror left and right half of the time."""
+    shift: Annotated[int, Field(ge=0)] = 0
+    """Move by up to so many pixels each way; what comes in is the edge's colour."""
+
+
+class Phase(Spec):
+    """One train job: an objective, where it starts, how long and with what optimiser."""
+
+    name: Name = "main"
+    objective: Annotated[ObjectiveSpec, OBJECTIVES]
+    trains: list[str] | None = None
+    """The modules that are trained; not given: all that the objective needs."""
+    start: list[Weights] | None = None
+    """Where weights come from; not given: a first phase from scratch, a later one from the phase before."""
+    steps: Count | None = None
+    """Optimiser steps; or `epochs`."""
+    epochs: Positive | None = None
+    """Passes over the training split; or `steps`."""
+    batch_size: Count = 256
+    """Images a step, over all devices and accumulated parts."""
+    accumulate: Count = 1
+    """Parts that a step's batch is cut into, one after the other."""
+    optimizer: Adamw | None = None
+    schedule: Schedule = Schedule()
+    clip: Positive | None = None
+    """Largest norm of the gradient, each player's own."""
+    ema: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Decay of the averaged weights; not given: none are kept."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """bf16 is autocast: weights and optimiser stay in fp32."""
+    augment: Augment = Augment()
+    snapshots: list[Fraction] = [0.25, 0.5, 0.75]
+    """Shares of the phase at which weights are kept for figures over training."""
+    checkpoint_seconds: Annotated[Positive, OUTSIDE_KEY] = 60.0
+    """Time between checkpoints of work in progress."""
+
+    def problems(self) -> Iterator[Problem]:
+        if self.objective.closed_form:
+            for field in ("steps", "epochs", "optimizer", "ema"):
+                if getattr(self, field) is not None:
+                    yield Problem((field,), f"objective '{self.objective.kind}' is solved in closed form", "remove it")
+            return
+        if (self.steps is None) == (self.epochs is None):
+            yield Problem(("steps",), "give one of steps and epochs", "steps: 1000")
+        if self.optimizer is None:
+            yield Problem(("optimizer",), "missing", "optimizer: {kind: adamw, lr: 1e-4}")
+        if self.batch_size % self.accumulate:
+            yield Problem(
+                ("accumulate",), f"{self.accumulate} parts do not divide a batch of {self.batch_size}", "choose a divisor"
+            )
+
+
+class Compute(Spec):
+    """Where a run is computed. The number of threads enters the key, because it changes bits on a CPU."""
+
+    device: Annotated[Literal["auto", "cpu", "cuda"], OUTSIDE_KEY] = "auto"
+    """`auto` takes a GPU if there is one."""
+    threads: Count = 1
+    """CPU threads of a job; small runs go faster side by side with one each."""
