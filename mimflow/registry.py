@@ -34,6 +34,10 @@ class Registry:
         """The spec class of the member named `kind`."""
         return self._members[kind][0]
 
+    def module(self, kind: str) -> str:
+        """The module that builds the member named `kind`."""
+        return self._members[kind][1].partition(":")[0]
+
     def build(self, spec: Spec, *arguments: Any, **options: Any) -> Any:
         """Import the member that `spec` describes and build it. This is where torch may be imported."""
         module, _, function = self._members[spec.kind][1].partition(":")  # type: ignore[attr-defined]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -43,10 +44,17 @@ def parameter_count(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-def save_state(state: dict[str, Tensor], path: Path) -> None:
-    """Write tensors as safetensors, atomically."""
+def save_state(state: dict[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
+    """Write tensors, and text about them, as safetensors, atomically. StorageError if that can't be done."""
     tensors = {name: tensor.detach().contiguous().cpu() for name, tensor in state.items()}
-    write_atomically(path, lambda temporary: save_file(tensors, temporary))
+
+    def write(temporary: Path) -> None:
+        try:
+            save_file(tensors, temporary, metadata)
+        except SafetensorError as error:  # a full disk, which safetensors does not raise as an OSError
+            raise OSError(str(error)) from error
+
+    write_atomically(path, write)
 
 
 def load_weights(modules: SystemModules, path: Path, only: list[str] | None = None) -> None:
@@ -56,6 +64,8 @@ def load_weights(modules: SystemModules, path: Path, only: list[str] | None = No
     """
     state = load_file(path)
     names = only or [name for name, _ in modules.named_children() if any(k.startswith(f"{name}.") for k in state)]
+    if not names:
+        raise ArtifactError(f"{path}: holds none of the system's modules")
     for name in names:
         module = getattr(modules, name, None)
         if module is None:

@@ -33,6 +33,11 @@ class MetricSpec(Spec):
 
     kind: str
 
+    @property
+    def reports(self) -> tuple[str, ...]:
+        """The names of the numbers that it reports."""
+        return (self.kind,)
+
 
 class FidSpec(MetricSpec):
     """Fréchet distance between Gaussians fitted to features (Heusel et al. 2017)."""
@@ -60,6 +65,10 @@ class PrecisionRecallSpec(MetricSpec):
 
     kind: Literal["precision_recall"] = "precision_recall"
     neighbourhood: Count = 3
+
+    @property
+    def reports(self) -> tuple[str, ...]:
+        return ("precision", "recall")
 
 
 class ClassAccuracySpec(MetricSpec):

@@ -19,7 +19,7 @@ class LinearGuidance(Spec):
     """Ramp the weight over a block's tokens, g_i = w (i + 1) / (T − 1) for i = 0 … T − 2."""
     what: list[Literal["shift", "log_scale"]] = Field(default=["shift", "log_scale"], min_length=1)
     """Which of the two is guided; the other stays the conditional one."""
-    null: Literal["class", "attention_temperature"] = "class"
+    against: Literal["class", "attention_temperature"] = "class"
     """The second branch: the null class, or the same unconditional model with another attention temperature."""
     temperature: Positive = 1.0
     """Divides the attention logits of the second branch."""

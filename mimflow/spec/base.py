@@ -47,7 +47,7 @@ class Spec(BaseModel):
     """Pure data: unknown keys refused, nothing coerced, every number finite, never changed once made."""
 
     model_config = ConfigDict(
-        extra="forbid", strict=True, frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
+        extra="forbid", strict=True, frozen=True, allow_inf_nan=False, defer_build=True
     )
 
     outside_key: ClassVar[frozenset[str]]

@@ -16,6 +16,8 @@ class PublishedEntry(Spec):
     label: str
     primary: bool
     """Whether the source reports its own result; a number it quotes from elsewhere is second-hand."""
+    source: str
+    """Where it stands: the paper and the table."""
     parameters: str | None = None
     epochs: Count | None = None
     values: dict[str, dict[str, float]] = {}
@@ -23,10 +25,10 @@ class PublishedEntry(Spec):
 
 
 class PublishedSpec(Spec):
-    """Numbers transcribed from one source, measured under one protocol."""
+    """Numbers transcribed from papers, measured under one protocol."""
 
     source: str
-    """The paper and the table."""
+    """The papers."""
     protocol: str
     """Data set, sample count and evaluator, in words."""
     entries: dict[Name, PublishedEntry] = Field(min_length=1)

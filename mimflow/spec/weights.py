@@ -1,4 +1,7 @@
-"""Weights are references: another run's, an earlier phase's, or a file's. A reference enters the key."""
+"""Weights are references: another run's, an earlier phase's, or a file's.
+
+What a reference names enters the key by the key of the job, or by the digest of the file, not by the name.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +9,17 @@ from typing import Annotated, Any
 
 from pydantic import Discriminator, Field, Tag
 
-from mimflow.spec.base import Name, Sha256, Spec
+from mimflow.spec.base import OUTSIDE_KEY, Name, Sha256, Spec
 
 
 class RunWeights(Spec):
     """Weights that a run of this project trained."""
 
-    run: Name | None = None
+    run: Annotated[Name | None, OUTSIDE_KEY] = None
     """The run; not given: this one."""
-    phase: Name | None = None
+    phase: Annotated[Name | None, OUTSIDE_KEY] = None
     """The phase; not given: the last."""
-    seed: int | None = None
+    seed: Annotated[int | None, OUTSIDE_KEY] = None
     """The seed; not given: the same for this run, the first of another's."""
     ema: bool = False
     """The averaged weights instead of the last step's."""
@@ -27,7 +30,7 @@ class RunWeights(Spec):
 class FileWeights(Spec):
     """Weights in a file that the user brings, or that `mimflow import-checkpoint` made."""
 
-    file: str = Field(min_length=1)
+    file: Annotated[str, OUTSIDE_KEY] = Field(min_length=1)
     """The path, relative to the project."""
     sha256: Sha256
     """Its digest: a file with another one is refused."""

@@ -56,7 +56,7 @@ class Augment(Spec):
 class Phase(Spec):
     """One train job: an objective, where it starts, how long and with what optimiser."""
 
-    name: Name = "main"
+    name: Annotated[Name, OUTSIDE_KEY] = "main"
     objective: Annotated[ObjectiveSpec, OBJECTIVES]
     trains: list[str] | None = None
     """The modules that are trained; not given: all that the objective needs."""

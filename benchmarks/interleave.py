@@ -1,0 +1,29 @@
+"""Timing two ways of doing the same thing, alternately, so that a busy machine slows both."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+
+class Ratios(NamedTuple):
+    """How many times faster the second way is."""
+
+    minimum: float
+    """By the shortest run of each."""
+    median: float
+    """By the median run of each."""
+
+
+def interleave(slow: Callable[[], object], fast: Callable[[], object], runs: int) -> Ratios:
+    """Time `slow` and `fast` in turn, `runs` times each, after one run of each to warm up."""
+    slow(), fast()
+    times: tuple[list[float], list[float]] = ([], [])
+    for _ in range(runs):
+        for way, taken in zip((slow, fast), times, strict=True):
+            start = time.perf_counter()
+            way()
+            taken.append(time.perf_counter() - start)
+    return Ratios(min(times[0]) / min(times[1]), statistics.median(times[0]) / statistics.median(times[1]))

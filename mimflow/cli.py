@@ -1,0 +1,212 @@
+"""The command line: one verb a stage, and verbs to look at specs, plans and results. Parses and calls; no logic.
+
+Exit codes: 0 done, 2 a spec, plan or data problem, 3 not finite, 4 out of memory, 5 can't write, 6 locked, 7 a bad
+artifact, 8 no such device, 143 stopped by a signal after a checkpoint. Anything else is a bug.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mimflow.errors import MimflowError
+
+if TYPE_CHECKING:
+    from mimflow.plan.build import Plan
+    from mimflow.spec.workspace import Workspace
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Declarative experiments for generative-model papers.",
+)
+
+Project = Annotated[Path, typer.Option("--project", help="The project's folder, the one that holds specs/.")]
+HERE = Path()
+JobName = Annotated[str, typer.Argument(help="A job's id or name, as `mimflow plan` prints them.")]
+StrictCode = Annotated[bool, typer.Option("--strict-code", help="Refuse results made by other code than now.")]
+
+
+def main() -> None:
+    """Run the command line. A user's mistake is a line on standard error and an exit code, never a traceback."""
+    try:
+        app()
+    except MimflowError as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # Whoever reads the output has seen enough; nothing is lost.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _workspace(project: Path) -> Workspace:
+    from mimflow.spec.workspace import Workspace
+
+    return Workspace(project)
+
+
+def _plan(project: Path) -> Plan:
+    from mimflow.plan.build import Plan
+
+    return Plan(_workspace(project))
+
+
+@app.command()
+def validate(
+    names: Annotated[list[str] | None, typer.Argument(help="Specs, by name or file; all if none is given.")] = None,
+    project: Project = HERE,
+) -> None:
+    """Check specs: every problem at once, with its place."""
+    from mimflow.spec.inspect import check
+
+    typer.echo(check(_workspace(project), names or []))
+
+
+@app.command()
+def plan(
+    target: Annotated[str, typer.Argument(help="A table: table1 or results/table1.md.")],
+    project: Project = HERE,
+) -> None:
+    """List the jobs of a table, which would run, and the field that is why."""
+    from mimflow.plan.status import describe_plan
+
+    typer.echo(describe_plan(_plan(project), target))
+
+
+@app.command()
+def explain(name: Annotated[str, typer.Argument(help="A spec.")], project: Project = HERE) -> None:
+    """Print a spec as it is resolved, with the place that each value comes from."""
+    from mimflow.spec.inspect import explain as explained
+
+    typer.echo(explained(_workspace(project), name))
+
+
+@app.command()
+def diff(
+    left: Annotated[str, typer.Argument(help="A spec.")],
+    right: Annotated[str, typer.Argument(help="Another of the same kind.")],
+    project: Project = HERE,
+) -> None:
+    """Print the fields in which two specs differ."""
+    from mimflow.spec.inspect import diff as compared
+
+    typer.echo(compared(_workspace(project), left, right))
+
+
+@app.command()
+def why(
+    table: Annotated[str, typer.Argument(help="A table: table1 or results/table1.md.")],
+    row: Annotated[str, typer.Option(help="A run's name or its label.")],
+    column: Annotated[str, typer.Option(help="A heading, or sampler.metric.")],
+    project: Project = HERE,
+) -> None:
+    """Trace a number back to spec, seeds, commit and checkpoint."""
+    from mimflow.plan.status import table_named
+    from mimflow.tables.why import why as traced
+
+    made = _plan(project)
+    typer.echo(traced(made, table_named(made, table), row, column))
+
+
+@app.command()
+def schema(
+    folder: Annotated[Path, typer.Argument(help="Where the JSON Schemas go.")] = Path("specs/schemas"),
+) -> None:
+    """Write the JSON Schemas that let editors complete and check specs."""
+    from mimflow.spec.schema import write_schemas
+
+    for path in write_schemas(folder):
+        typer.echo(path)
+
+
+@app.command()
+def gc(
+    delete: Annotated[bool, typer.Option("--delete", help="Delete them; without it they are only listed.")] = False,
+    project: Project = HERE,
+) -> None:
+    """List, or delete, results in the store that no spec reaches any more."""
+    from mimflow.plan.collect_garbage import collect
+
+    typer.echo(collect(_plan(project), delete))
+
+
+def _stage(stage: str, job: str, project: Path, strict_code: bool) -> None:
+    from mimflow.errors import PlanError
+    from mimflow.stages.runner import run_job
+
+    _end_with_parent()
+    made = _plan(project)
+    found = made.job(job)
+    if found.stage != stage:
+        raise PlanError(f"'{job}' is a job of stage {found.stage}: mimflow {found.stage} {job}")
+    run_job(made, found, strict_code)
+
+
+def _end_with_parent() -> None:
+    # A killed Snakemake would leave its jobs running; Linux can send them SIGTERM when their parent dies.
+    if sys.platform == "linux":
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
+
+
+@app.command()
+def prepare(job: JobName, project: Project = HERE, strict_code: StrictCode = False) -> None:
+    """Prepare a data set."""
+    _stage("prepare", job, project, strict_code)
+
+
+@app.command()
+def train(job: JobName, project: Project = HERE, strict_code: StrictCode = False) -> None:
+    """Train one phase of a run, or go on with it."""
+    _stage("train", job, project, strict_code)
+
+
+@app.command()
+def sample(job: JobName, project: Project = HERE, strict_code: StrictCode = False) -> None:
+    """Draw samples from a trained run."""
+    _stage("sample", job, project, strict_code)
+
+
+@app.command()
+def evaluate(job: JobName, project: Project = HERE, strict_code: StrictCode = False) -> None:
+    """Measure samples."""
+    _stage("evaluate", job, project, strict_code)
+
+
+@app.command()
+def render(
+    table: Annotated[str, typer.Argument(help="A table: table1 or results/table1.md.")],
+    partial: Annotated[bool, typer.Option("--partial", help="Render with the seeds that are there: n=2/3.")] = False,
+    project: Project = HERE,
+) -> None:
+    """Render a table, its picture and its metrics files."""
+    from mimflow.plan.status import table_named
+    from mimflow.tables.render import render_table
+
+    made = _plan(project)
+    for path in render_table(made, table_named(made, table), partial):
+        typer.echo(path)
+
+
+@app.command("import-checkpoint")
+def import_checkpoint(
+    file: Annotated[Path, typer.Argument(help="The checkpoint: .pth or .safetensors.")],
+    source: Annotated[str, typer.Option("--from", help="The layout: ml-tarflow.")],
+    spec: Annotated[str, typer.Option(help="The run whose system it belongs to.")],
+    out: Annotated[Path, typer.Option(help="The folder that the artifact goes to.")],
+    project: Project = HERE,
+) -> None:
+    """Make an artifact of a public checkpoint, or name the tensors that do not fit."""
+    from mimflow.interop import import_artifact
+
+    typer.echo(import_artifact(file, source, _workspace(project), spec, out))

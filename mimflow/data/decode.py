@@ -1,0 +1,95 @@
+"""From the bytes of an image file to 8-bit grey or RGB, or a refusal: nothing is silently misread."""
+
+from __future__ import annotations
+
+import warnings
+from io import BytesIO
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, TiffImageFile
+
+from mimflow.data.sources.base import BadImageError
+
+FORMATS = ("BMP", "JPEG", "PNG", "TIFF", "WEBP")
+"""What Pillow may try."""
+
+MODES = ("1", "L", "P", "LA", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr")
+"""Pillow's modes of 8 bits and fewer whose conversion to RGB is defined without a colour profile."""
+
+PNG_DEPTH = 24
+"""Where a PNG file has its bits per sample: Pillow does not say."""
+
+
+def decode(raw: bytes | np.ndarray, channels: int) -> Image.Image:
+    """The image in a file's bytes, or of a uint8 array (H, W): mode L for 1 channel, RGB for 3.
+
+    EXIF's rotation is applied. Palettes, CMYK and grey are converted, 16 bits lose the lower eight.
+    Transparency is dropped where everything is opaque and laid on white elsewhere. BadImageError for what is
+    truncated, corrupt, animated, of too many pixels, or of values that have no place in 8 bits.
+    """
+    image = Image.fromarray(raw) if isinstance(raw, np.ndarray) else _load(raw)
+    if image.mode.startswith("I;16"):
+        image = _to_8_bits(image)
+    if image.mode not in MODES:
+        raise BadImageError(f"pixels of Pillow's mode {image.mode} have no one meaning in 8 bits (convert it)")
+    if image.has_transparency_data:
+        image = _on_white(image)
+    return image.convert("L" if channels == 1 else "RGB")
+
+
+def _load(data: bytes) -> Image.Image:
+    if not data:
+        raise BadImageError("an empty file")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        try:
+            _check_sums(data)
+            with Image.open(BytesIO(data), formats=FORMATS) as image:
+                # MPO is how some cameras write JPEG: the first picture is the photograph.
+                frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
+                _refuse_ambiguous(image, data)
+                image.load()
+                upright = ImageOps.exif_transpose(image)
+        except (Image.DecompressionBombWarning, Image.DecompressionBombError):
+            raise BadImageError(f"more than {Image.MAX_IMAGE_PIXELS:,} pixels: a decompression bomb") from None
+        except UnidentifiedImageError:
+            raise BadImageError("not a PNG, JPEG, WebP, BMP or TIFF image") from None
+        except (BadImageError, MemoryError):
+            raise
+        # On corrupt data Pillow raises whatever its parsers stumble over: OSError, SyntaxError …
+        except Exception as error:
+            reason = next(iter(str(error).splitlines()), type(error).__name__)
+            raise BadImageError(f"can't be decoded: {reason}") from error
+    if frames > 1:
+        raise BadImageError(f"holds {frames} pictures (keep one)")
+    return upright
+
+
+def _check_sums(data: bytes) -> None:
+    """Check the sums of a PNG's chunks: loading it does not, and a flipped bit goes unseen."""
+    with Image.open(BytesIO(data), formats=FORMATS) as image:
+        if image.format == "PNG":
+            image.verify()
+
+
+def _refuse_ambiguous(image: Image.Image, data: bytes) -> None:
+    """Refuse what Pillow opens without complaint and gets wrong."""
+    if image.format == "PNG" and data[PNG_DEPTH] == 16 and "transparency" in image.info:
+        raise BadImageError("16 bits with one colour transparent (convert it)")
+    if isinstance(image, TiffImageFile) and image.mode.startswith("I;16"):
+        bits, white_is_high = image.tag_v2.get(BITSPERSAMPLE), image.tag_v2.get(PHOTOMETRIC_INTERPRETATION) == 1
+        if bits != (16,) or not white_is_high:
+            raise BadImageError(f"grey of {bits} bits, white {'high' if white_is_high else 'low'} (convert it)")
+
+
+def _to_8_bits(image: Image.Image) -> Image.Image:
+    """The upper eight of sixteen bits, as Pillow itself does with colour images of 16 bits."""
+    return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    image = image.convert("RGBA")
+    if np.asarray(image.getchannel("A")).min() < 255:
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("RGB")

@@ -1,0 +1,100 @@
+"""Reading prepared data, and finding out whether its sources are still those that it was made from."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mimflow.artifacts.manifest import Artifact, sha256_of
+from mimflow.data.sources.base import SPLITS
+from mimflow.data.sources.folder import ImageFolder, folder_of, stamp
+from mimflow.data.sources.spec import ImageFolderSpec
+from mimflow.errors import DataError
+
+SOURCES_FILE = "sources.csv"
+
+CLOCK_NS = 2 * 10**9
+"""How much coarser than the system's clock a file system's may be."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images, uint8 (N, H, W, C), mapped from the file and read when indexed; labels, int64 (N,)."""
+
+    images: np.ndarray
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A data set that stage `prepare` has written."""
+
+    artifact: Artifact
+
+    @classmethod
+    def open(cls, artifact: Artifact) -> Prepared:
+        return cls(artifact)
+
+    @property
+    def classes(self) -> list[str]:
+        """The names of the classes, by label."""
+        names: list[str] = self.artifact.manifest.facts["classes"]
+        return names
+
+    def split(self, name: str) -> Split:
+        """`train` or `val`. ArtifactError if its files are not what the manifest says."""
+        if name not in SPLITS:
+            raise ValueError(f"no split '{name}': {' and '.join(SPLITS)}")
+        images = np.load(self.artifact.file(f"{name}.images.npy"), mmap_mode="r")
+        return Split(images, np.load(self.artifact.file(f"{name}.labels.npy")))
+
+
+def changed_sources(artifact: Artifact, source: ImageFolderSpec) -> list[str]:
+    """The images changed, removed or added since the folder was prepared: relative paths, sorted.
+
+    A file is read again only if its size is the recorded one and it was touched after it was recorded.
+    None if the whole folder is gone: what was prepared is all that is needed.
+    """
+    root = folder_of(source)
+    if not root.is_dir():
+        return []
+    facts = artifact.manifest.facts
+    with artifact.file(SOURCES_FILE).open(encoding="utf-8", newline="") as stream:
+        recorded = {row["path"]: (int(row["size"]), row["sha256"]) for row in csv.DictReader(stream)}
+    present = set(ImageFolder(source).names(by_split=facts["split"] == "folders"))
+    changed = present.symmetric_difference(recorded)
+    since = facts["sources_listed_ns"] - CLOCK_NS
+    for name in present & recorded.keys():
+        if _differs(root / name, *recorded[name], since):
+            changed.add(name)
+    return sorted(changed)
+
+
+def refuse_changed(artifact: Artifact, source: ImageFolderSpec) -> None:
+    """DataError if images of the folder changed after it was prepared."""
+    changed = changed_sources(artifact, source)
+    if changed:
+        more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
+        raise DataError(
+            f"{folder_of(source)}: changed after it was prepared: {', '.join(changed[:3])}{more} "
+            f"(put the images back, or delete {artifact.folder} to prepare them anew)"
+        )
+
+
+def _differs(path: Path, size: int, sha256: str, since: int) -> bool:
+    found, changed = stamp(path)
+    if found != size:
+        return True
+    if changed <= since:
+        return False
+    try:
+        return sha256_of(path) != sha256
+    except OSError:
+        # One that could not be read when it was prepared either was recorded without a digest.
+        return sha256 != ""

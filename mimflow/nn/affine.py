@@ -1,0 +1,30 @@
+"""The element-wise affine map between data and noise, by its shift and log-scale."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Affine(NamedTuple):
+    """u = z · exp(log_scale) + shift, element by element; the exponential is taken in at least fp32."""
+
+    shift: Tensor
+    log_scale: Tensor
+
+    def normalise(self, u: Tensor) -> Tensor:
+        """Data → noise: z = (u − shift) · exp(−log_scale)."""
+        return (u - self.shift) * torch.exp(-self._wide_log_scale())
+
+    def denormalise(self, z: Tensor) -> Tensor:
+        """Noise → data: u = z · exp(log_scale) + shift."""
+        return z * torch.exp(self._wide_log_scale()) + self.shift
+
+    def logdet(self) -> Tensor:
+        """(B,) log |det ∂z/∂u|, summed over all other axes, in nats."""
+        return -self._wide_log_scale().flatten(1).sum(1)
+
+    def _wide_log_scale(self) -> Tensor:
+        return self.log_scale.to(torch.promote_types(self.log_scale.dtype, torch.float32))

@@ -1,0 +1,113 @@
+"""What an objective does: it names its players and gives each a loss."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor, nn
+
+from mimflow.objectives.spec import ObjectiveSpec
+from mimflow.plan.tasks import Shapes
+from mimflow.system import SystemModules
+from mimflow.training.spec import Adamw
+
+SYSTEM = "system."
+"""What the names of the system's tensors begin with inside an objective."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images with all that an objective may need to know of them, on one device."""
+
+    images: Tensor
+    """(B, C, H, W) in [−1, 1]."""
+    labels: Tensor
+    """(B,) integers."""
+    indices: Tensor
+    """(B,) places in the split."""
+    features: dict[str, Tensor] = field(default_factory=dict)
+    """Targets that a frozen network made of the images, by its name."""
+
+
+@dataclass(frozen=True)
+class Player:
+    """One side of a phase: what it trains, with what optimiser, from which step on and how often."""
+
+    name: str
+    parameters: dict[str, nn.Parameter]
+    """By their names in checkpoints."""
+    optimizer: Adamw | None = None
+    """Its own settings; none: the phase's."""
+    start: int = 0
+    """The first step that it takes part in."""
+    every: int = 1
+    """It takes part in every so many steps from `start` on."""
+
+    def plays(self, step: int) -> bool:
+        """Whether it takes part in this step, counted from 0."""
+        return step >= self.start and (step - self.start) % self.every == 0
+
+
+def checkpoint_name(name: str) -> str:
+    """An objective's tensor in a checkpoint: `system.prior.x` is `prior.x`, its own `head.x` is `objective.head.x`."""
+    return name.removeprefix(SYSTEM) if name.startswith(SYSTEM) else f"objective.{name}"
+
+
+class Objective(nn.Module):
+    """What a phase minimises. Built as `Objective(spec, modules: SystemModules, shapes: Shapes)`.
+
+    The system's modules stand below `self.system`. Networks that only training needs (a discriminator, a head that
+    aligns features) are an objective's own submodules, and are trained and saved with it.
+    """
+
+    def __init__(self, spec: ObjectiveSpec, modules: SystemModules, shapes: Shapes):
+        super().__init__()
+        self.system = modules
+
+    def players(self, trains: list[str]) -> list[Player]:
+        """Who takes turns in a step, in this order, when the modules named in `trains` are trained.
+
+        By default one player: all parameters of those modules and the objective's own.
+        """
+        parameters = {checkpoint_name(name): parameter for name, parameter in self.named_parameters()}
+        chosen = {
+            name: parameter
+            for name, parameter in parameters.items()
+            if name.split(".", 1)[0] in (*trains, "objective")
+        }
+        return [Player("system", chosen)]
+
+    def loss(self, player: str, batch: Batch, carry: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
+        """What this player minimises, and the figures to log, all scalars.
+
+        `carry` is shared by the players of a step: a generator leaves its detached output for a discriminator.
+        """
+        raise NotImplementedError
+
+    def forward(self, player: str, batch: Batch, carry: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
+        """`loss`, as what a wrapper for several devices calls."""
+        return self.loss(player, batch, carry)
+
+    def training_mode(self, trains: list[str]) -> None:
+        """Trained modules and the objective's own in training mode, the system's others in evaluation mode."""
+        self.train()
+        for name, module in self.system.named_children():
+            module.train(name in trains)
+
+    def state(self) -> dict[str, Tensor]:
+        """All tensors of the system and of the objective itself, by their names in checkpoints."""
+        return {checkpoint_name(name): tensor for name, tensor in self.state_dict().items()}
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Take back what `state` gave."""
+        self.load_state_dict({name: state[checkpoint_name(name)] for name in self.state_dict()})
+
+
+class ClosedForm(Objective):
+    """An objective that passes over the data solve, rather than steps."""
+
+    def fit(self, batches: Iterable[Batch]) -> None:
+        """Set the system's tensors from one pass over the training split, each image once."""
+        raise NotImplementedError

@@ -1,0 +1,79 @@
+"""Negative log-likelihood under a flow prior (TARFlow, sections 2.2 and 2.3)."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mimflow.errors import SpecError
+from mimflow.objectives.base import Batch, Objective
+from mimflow.objectives.spec import GaussianNoise, NllSpec
+from mimflow.plan.tasks import Shapes
+from mimflow.priors.base import NULL_CLASS, FlowOutput
+from mimflow.system import SystemModules
+from mimflow.tokenizers.pixel.model import PixelTokenizer
+
+
+def nll_per_dimension(output: FlowOutput) -> tuple[Tensor, dict[str, Tensor]]:
+    """Mean negative log-likelihood in nats per dimension, without the constant ½ log 2π (TARFlow Eq. 6).
+
+    With it for the log: `nll` itself, the mean log-determinant per dimension and the mean of z².
+    """
+    z, logdet = output
+    squares = z.float().square().mean()
+    stretch = logdet.float().mean() / z[0].numel()
+    nll = 0.5 * squares - stretch
+    return nll, {"nll": nll, "logdet": stretch, "z2": squares}
+
+
+def dequantise(images: Tensor) -> Tensor:
+    """Images of 256 levels in [−1, 1] → the same with uniform noise of one level's width, in [−1, 1)."""
+    levels = (images + 1) * 127.5
+    return (levels + torch.rand_like(levels)) / 256 * 2 - 1
+
+
+def bits_per_dimension(nll: Tensor) -> Tensor:
+    """Upper bound on the bits per dimension of 256-level images, from the nll of dequantised ones."""
+    # x = u/128 − 1 with u in [0, 256): dx/du = 1/128.
+    return (nll + 0.5 * math.log(2 * math.pi) + math.log(128)) / math.log(2)
+
+
+def drop_labels(labels: Tensor, probability: float) -> Tensor:
+    """Labels (B,), each replaced by the null class with this probability."""
+    dropped = torch.rand(labels.shape, device=labels.device) < probability
+    return labels.masked_fill(dropped, NULL_CLASS)
+
+
+class NegativeLogLikelihood(Objective):
+    """−log p of noisy latents, a mean over dimensions; logs `nll`, `logdet`, `z2`, and `bpd` where it means something.
+
+    Gaussian noise is added to the latents, uniform noise to the images. Labels are dropped in training mode only.
+    """
+
+    def __init__(self, spec: NllSpec, modules: SystemModules, shapes: Shapes):
+        super().__init__(spec, modules, shapes)
+        if spec.noise.kind == "uniform" and not isinstance(modules.tokenizer, PixelTokenizer):
+            raise SpecError(
+                "objective.noise: uniform dequantisation is of grey levels, and this tokenizer's latents have none "
+                "(use the pixel tokenizer, or gaussian noise)"
+            )
+        self.noise = spec.noise
+        self.label_drop = spec.label_drop
+
+    def loss(self, player: str, batch: Batch, carry: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Nats per dimension, ½ log 2π dropped."""
+        labels = drop_labels(batch.labels, self.label_drop) if self.training and self.label_drop else batch.labels
+        nll, figures = nll_per_dimension(self.system.module("prior")(self._noisy_latents(batch.images), labels))
+        if self.noise.kind == "uniform":
+            figures["bpd"] = bits_per_dimension(nll)
+        return nll, figures
+
+    def _noisy_latents(self, images: Tensor) -> Tensor:
+        encode = self.system.module("tokenizer").encode
+        if isinstance(self.noise, GaussianNoise):
+            latents = encode(images)
+            return latents + self.noise.std * torch.randn_like(latents)
+        return encode(dequantise(images))

@@ -1,0 +1,274 @@
+"""Specs to jobs: every job with its key, made of all that it depends on."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mimflow.artifacts.manifest import canonical
+from mimflow.errors import PlanError
+from mimflow.metrics.spec import ClassifierExtractorSpec
+from mimflow.plan import paths
+from mimflow.plan.tasks import EvaluateTask, PrepareTask, SampleTask, Shapes, Task, TrainTask
+from mimflow.spec.compose import nearest
+from mimflow.spec.protocol import ProtocolSpec
+from mimflow.spec.run import RunSpec, System
+from mimflow.spec.table import TableSpec
+from mimflow.spec.weights import RunWeights
+from mimflow.spec.workspace import Workspace
+
+KEY_LENGTH = 12
+"""Hexadecimal digits of a key that paths show."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One stage on one task, with the jobs whose results it reads, by role."""
+
+    task: Task
+    name: str
+    inputs: Mapping[str, Job]
+    key: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "key", hashlib.sha256(canonical(self.hashed()).encode()).hexdigest())
+
+    def hashed(self) -> dict[str, Any]:
+        """What the key is the digest of."""
+        return {
+            "stage": self.stage,
+            "version": self.task.version,
+            "task": self.task.identity(),
+            "inputs": {role: job.key for role, job in self.inputs.items()},
+        }
+
+    @property
+    def stage(self) -> str:
+        return self.task.stage
+
+    @property
+    def id(self) -> str:
+        """The name of its folder: readable first, unique by the key."""
+        return f"{self.name}-{self.key[:KEY_LENGTH]}"
+
+    @property
+    def folder(self) -> str:
+        return paths.folder(self.stage, self.id)
+
+    @property
+    def manifest(self) -> str:
+        return paths.manifest(self.stage, self.id)
+
+    @property
+    def compute(self) -> Any:
+        """Where it is computed; None for stages that need no network."""
+        return getattr(self.task, "compute", None)
+
+    def done(self, root: Path) -> bool:
+        """Whether its result is in the store."""
+        return (root / self.manifest).is_file()
+
+    def upstream(self) -> Iterator[Job]:
+        """Every job that this one reads from, directly or not, before it."""
+        for job in self.inputs.values():
+            yield from job.upstream()
+            yield job
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One run with one sampler and one seed, measured."""
+
+    sampler: str
+    seed: int
+    sample: Job
+    evaluate: Job
+
+
+@dataclass(frozen=True)
+class PlannedRow:
+    """A run in a table: its last train job for each seed, and its measurements."""
+
+    run: str
+    label: str
+    spec: RunSpec
+    trained: Mapping[int, Job]
+    measured: tuple[Measurement, ...]
+
+
+@dataclass(frozen=True)
+class PlannedTable:
+    """A table with everything that it is rendered from."""
+
+    name: str
+    spec: TableSpec
+    protocol: ProtocolSpec
+    dataset_label: str
+    extractor: Job | None
+    rows: tuple[PlannedRow, ...]
+
+    def jobs(self) -> list[Job]:
+        """The jobs whose results it reads, each once."""
+        found: dict[str, Job] = {}
+        if self.extractor is not None:
+            found[self.extractor.id] = self.extractor
+        for row in self.rows:
+            for job in row.trained.values():
+                found[job.id] = job
+            for measurement in row.measured:
+                found[measurement.sample.id] = measurement.sample
+                found[measurement.evaluate.id] = measurement.evaluate
+        return list(found.values())
+
+
+class Plan:
+    """Every job that the specs of a workspace ask for. SpecError if a spec has problems."""
+
+    def __init__(self, workspace: Workspace):
+        workspace.raise_problems()
+        self.workspace = workspace
+        self.jobs: dict[str, Job] = {}
+        for run in workspace.runs.values():
+            for seed in run.spec.seeds:
+                self.train(run.name, len(run.spec.phases) - 1, seed)
+        for dataset in workspace.datasets:
+            self.prepare(dataset)
+        self.tables = {name: self._table(name) for name in workspace.tables}
+
+    def job(self, name: str) -> Job:
+        """The job with that id, or the only one with that name; PlanError if there is none."""
+        if name in self.jobs:
+            return self.jobs[name]
+        named = [job for job in self.jobs.values() if job.name == name]
+        if len(named) == 1:
+            return named[0]
+        if named:
+            raise PlanError(f"'{name}' is the name of several jobs: {', '.join(job.id for job in named)}")
+        base = name.rpartition("-")[0]
+        now = [job.id for job in self.jobs.values() if job.name == base]
+        if now:
+            raise PlanError(f"no job '{name}': its specs have changed since, the job is now {', '.join(now)}")
+        hint = nearest(name, [job.name for job in self.jobs.values()])
+        raise PlanError(f"no job '{name}'" + (f" ({hint})" if hint else ""))
+
+    def table(self, name: str) -> PlannedTable:
+        """The table of that name; PlanError with the nearest name if there is none."""
+        self.workspace.get("table", name)
+        return self.tables[name]
+
+    # -- the stages ----------------------------------------------------------------------------------------------
+
+    def _add(self, job: Job) -> Job:
+        return self.jobs.setdefault(job.id, job)
+
+    def prepare(self, dataset: str) -> Job:
+        """The preparation of a data set."""
+        return self._add(Job(PrepareTask(dataset=self.workspace.datasets[dataset].spec), dataset, {}))
+
+    def train(self, run_name: str, index: int, seed: int) -> Job:
+        """A phase of a run, by its place in the list."""
+        run = self.workspace.runs[run_name].spec
+        phase = run.phases[index]
+        inputs = {"data": self.prepare(run.dataset)}
+        start = phase.start
+        if start is None and index > 0:
+            start = [RunWeights(phase=run.phases[index - 1].name)]
+            phase = phase.model_copy(update={"start": start})
+        for position, weights in enumerate(start or []):
+            if isinstance(weights, RunWeights):
+                inputs[f"start{position}"] = self.weights(weights, run_name, seed)
+        task = TrainTask(
+            shapes=self._shapes(run),
+            system=system_of(run),
+            phase=phase,
+            seed=seed,
+            compute=run.compute,
+        )
+        return self._add(Job(task, f"{run_name}.{phase.name}.s{seed}", inputs))
+
+    def weights(self, reference: RunWeights, asking: str, seed: int) -> Job:
+        """The train job that a reference to weights means, asked for by a run with a seed."""
+        name = reference.run or asking
+        run = self.workspace.runs[name].spec
+        names = [phase.name for phase in run.phases]
+        index = names.index(reference.phase) if reference.phase is not None else len(names) - 1
+        own = seed if reference.run is None else run.seeds[0]
+        return self.train(name, index, own if reference.seed is None else reference.seed)
+
+    def sample(self, run_name: str, sampler: str, protocol: ProtocolSpec, seed: int) -> Job:
+        """The samples of a run that a protocol asks for."""
+        run = self.workspace.runs[run_name].spec
+        task = SampleTask(
+            shapes=self._shapes(run),
+            system=system_of(run),
+            sampler=run.samplers[sampler],
+            samples=protocol.samples,
+            seed=seed,
+            compute=run.compute,
+        )
+        weights = self.train(run_name, len(run.phases) - 1, seed)
+        return self._add(Job(task, f"{run_name}.s{seed}.{sampler}", {"weights": weights}))
+
+    def extractor(self, protocol: ProtocolSpec) -> Job | None:
+        """The train job of a protocol's feature extractor, where a run trained it."""
+        if isinstance(protocol.extractor, ClassifierExtractorSpec):
+            return self.weights(protocol.extractor.weights, "", 0)
+        return None
+
+    def evaluate(self, sample: Job, protocol_name: str) -> Job:
+        """The measurement of samples under a protocol."""
+        protocol = self.workspace.protocols[protocol_name].spec
+        dataset = self.workspace.datasets[protocol.dataset].spec
+        inputs = {"samples": sample, "data": self.prepare(protocol.dataset)}
+        extractor = self.extractor(protocol)
+        if extractor is not None:
+            inputs["extractor"] = extractor
+        assert isinstance(sample.task, SampleTask)
+        task = EvaluateTask(
+            shapes=Shapes.of(dataset),
+            extractor=protocol.extractor,
+            extractor_system=extractor.task.system if extractor is not None else None,  # type: ignore[attr-defined]
+            metrics=protocol.metrics,
+            reference=protocol.reference,
+            compute=sample.task.compute,
+        )
+        return self._add(Job(task, f"{sample.name}.{protocol_name}", inputs))
+
+    def _shapes(self, run: RunSpec) -> Shapes:
+        return Shapes.of(self.workspace.datasets[run.dataset].spec)
+
+    # -- tables --------------------------------------------------------------------------------------------------
+
+    def _table(self, name: str) -> PlannedTable:
+        spec = self.workspace.tables[name].spec
+        protocol = self.workspace.protocols[spec.protocol].spec
+        samplers = {column.sampler for column in spec.columns if column.kind == "metric"}
+        rows = []
+        for row in spec.rows:
+            members = [row.run] if row.run is not None else self.workspace.members(row.ablation or "")
+            rows += [self._row(spec, run, row.label, samplers) for run in members]
+        dataset = self.workspace.datasets[protocol.dataset]
+        label = dataset.spec.label or dataset.name
+        return PlannedTable(name, spec, protocol, label, self.extractor(protocol), tuple(rows))
+
+    def _row(self, table: TableSpec, run_name: str, label: str, samplers: set[str]) -> PlannedRow:
+        run = self.workspace.runs[run_name].spec
+        seeds = table.seeds or run.seeds
+        protocol = self.workspace.protocols[table.protocol].spec
+        measured = []
+        for sampler in run.samplers:
+            if sampler not in samplers:
+                continue
+            for seed in seeds:
+                sample = self.sample(run_name, sampler, protocol, seed)
+                measured.append(Measurement(sampler, seed, sample, self.evaluate(sample, table.protocol)))
+        trained = {seed: self.train(run_name, len(run.phases) - 1, seed) for seed in seeds}
+        return PlannedRow(run_name, label or run.label or run_name, run, trained, tuple(measured))
+
+
+def system_of(run: RunSpec) -> System:
+    """The system of a run without how it is trained and sampled."""
+    return System(tokenizer=run.tokenizer, prior=run.prior, classifier=run.classifier)

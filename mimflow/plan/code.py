@@ -1,0 +1,56 @@
+"""Which modules a job runs: its stage, and the parts that its task names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mimflow.artifacts.source import source_digest
+from mimflow.classifiers.registry import CLASSIFIERS
+from mimflow.data.registry import SOURCES
+from mimflow.metrics.registry import EXTRACTORS, METRICS
+from mimflow.objectives.registry import OBJECTIVES
+from mimflow.plan.tasks import Task
+from mimflow.priors.registry import PRIORS
+from mimflow.registry import Registry
+from mimflow.samplers.registry import SAMPLERS
+from mimflow.spec.base import Spec
+from mimflow.tokenizers.registry import TOKENIZERS
+
+REGISTRIES: tuple[Registry, ...] = (
+    SOURCES,
+    TOKENIZERS,
+    PRIORS,
+    CLASSIFIERS,
+    OBJECTIVES,
+    SAMPLERS,
+    METRICS,
+    EXTRACTORS,
+)
+"""Every axis: the schema, the documentation and the contract tests go over these."""
+
+
+def modules(task: Task) -> frozenset[str]:
+    """The modules that a job with this task starts from."""
+    found = {f"mimflow.stages.{task.stage}"}
+    _parts(task, found)
+    return frozenset(found)
+
+
+def digest(task: Task) -> str:
+    """SHA-256 of the source that a job with this task runs."""
+    return source_digest(modules(task))
+
+
+def _parts(value: Any, found: set[str]) -> None:
+    if isinstance(value, Spec):
+        for registry in REGISTRIES:
+            if any(type(value) is registry.spec(kind) for kind in registry):
+                found.add(registry.module(value.kind))  # type: ignore[attr-defined]
+        for name in type(value).model_fields:
+            _parts(getattr(value, name), found)
+    elif isinstance(value, dict):
+        for item in value.values():
+            _parts(item, found)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            _parts(item, found)

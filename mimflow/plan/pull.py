@@ -1,0 +1,31 @@
+"""Whether results that DVC has recorded are missing here: a clone before `dvc pull`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mimflow.plan import paths
+from mimflow.plan.build import Plan
+from mimflow.plan.freshness import table_reason
+from mimflow.spec.reader import read
+
+
+def missing_outputs(root: Path) -> list[str]:
+    """The folders of the store that `dvc.lock` records as filled and that are absent or empty here."""
+    lock = root / "dvc.lock"
+    if not lock.is_file():
+        return []
+    stages = read(lock, "dvc.lock").plain().get("stages") or {}
+    outs = [out for stage in stages.values() for out in stage.get("outs", [])]
+    recorded = [out["path"] for out in outs if out["path"].startswith(paths.STORE) and out.get("nfiles", 0) > 0]
+    return [path for path in recorded if not _filled(root / path)]
+
+
+def _filled(folder: Path) -> bool:
+    return folder.is_dir() and any(not child.name.startswith(".") for child in folder.iterdir())
+
+
+def nothing_to_do(plan: Plan) -> bool:
+    """Whether every table that is rendered here is what its specs ask for, and at least one is."""
+    rendered = [table for table in plan.tables.values() if (plan.workspace.root / paths.table_record(table.name)).is_file()]
+    return bool(rendered) and not any(table_reason(plan, table) for table in rendered)

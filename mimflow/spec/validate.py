@@ -1,0 +1,161 @@
+"""Nodes to specs, and everything that is wrong with them as lines for people."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar, get_args, get_origin
+
+from pydantic import ValidationError
+
+from mimflow.registry import Registry
+from mimflow.spec.base import Problem, Spec, all_problems
+from mimflow.spec.compose import field_name, locate, nearest
+from mimflow.spec.reader import Mark, Node
+from mimflow.spec.weights import FileWeights, RunWeights
+
+S = TypeVar("S", bound=Spec)
+
+NAME_HINT = "a name is lower-case letters, digits, - and _, starts with a letter or digit, and has at most 64"
+_WANTED = {
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "string_type": "text",
+    "list_type": "a list",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+    "model_attributes_type": "a mapping",
+}
+
+
+def build(cls: type[S], node: Node) -> tuple[S | None, list[str]]:
+    """The spec that `node` describes, or None, and every problem as `file:line:column: field: problem (hint)`."""
+    try:
+        spec = cls.model_validate(node.plain())
+    except ValidationError as error:
+        return None, sorted({_describe(cls, node, item) for item in error.errors(include_url=False)}, key=_line)
+    found = [describe(node, problem) for problem in all_problems(spec)]
+    return (None if found else spec), found
+
+
+def _line(text: str) -> tuple[str, int, int]:
+    file, line, column, _ = text.split(":", 3)
+    return file, int(line), int(column)
+
+
+def describe(root: Node, problem: Problem) -> str:
+    """A problem as a line, at the place of the field, or of the nearest one that is written out."""
+    node, walked, _ = locate(root, problem.path)
+    mark = node.mark if walked or not problem.path else root.mark
+    return _format(mark, field_name(root, problem.path), problem.message, problem.hint)
+
+
+def _format(mark: Mark, field: str, message: str, hint: str) -> str:
+    where = f"{mark}: {field}: " if field else f"{mark}: "
+    return where + message + (f" ({hint})" if hint else "")
+
+
+def _describe(cls: type[Spec], root: Node, error: Any) -> str:
+    path, holders = _untagged(cls, error["loc"])
+    node, walked, left = locate(root, path)
+    kind, value = error["type"], error["input"]
+    mark, message, hint = node.mark, "", ""
+    if kind == "extra_forbidden":
+        known = sorted({name for model in holders for name in model.model_fields})
+        mark = node.key_mark or node.mark
+        message, hint = "unknown field", nearest(str(path[-1]), known)
+    elif kind == "missing":
+        message, hint = "missing", f"add it beside {_beside(node)}" if not left[1:] else ""
+    elif kind in ("union_tag_invalid", "union_tag_not_found"):
+        path, message, hint, mark = _tag_problem(path, node, error)
+    elif kind == "literal_error":
+        options = [option.strip("'") for option in error["ctx"]["expected"].replace(" or ", ", ").split(", ")]
+        message, hint = f"got {value!r}, wanted one of {', '.join(options)}", nearest(str(value), options).partition("known")[0]
+    elif kind == "string_pattern_mismatch":
+        message = f"got {value!r}, which does not look like {error['ctx']['pattern']}"
+        if "{0,63}" in error["ctx"]["pattern"]:
+            message, hint = f"{value!r} can't be a name", NAME_HINT
+    elif kind in _WANTED:
+        message, hint = f"got {_shown(value)}, wanted {_WANTED[kind]}", _type_hint(kind, value)
+    else:
+        text = error["msg"][:1].lower() + error["msg"][1:]
+        message = f"got {_shown(value)}, {text.replace('input should', 'which should')}"
+    return _format(mark, field_name(root, path), message, hint)
+
+
+def _beside(node: Node) -> str:
+    return ", ".join(node.value) if isinstance(node.value, dict) and node.value else "nothing yet"
+
+
+def _shown(value: Any) -> str:
+    names = {bool: "", int: "", float: "", str: "the text ", list: "the list ", dict: "the mapping ", type(None): "nothing: "}
+    text = {"True": "true", "False": "false", "None": "null"}.get(repr(value), repr(value))
+    return names.get(type(value), "") + (text if len(text) <= 60 else text[:57] + "…")
+
+
+def _type_hint(kind: str, value: Any) -> str:
+    if kind in ("int_type", "float_type") and isinstance(value, str):
+        try:
+            float(value)
+        except ValueError:
+            return ""
+        return "remove the quotes"
+    if kind == "int_type" and isinstance(value, float) and value.is_integer():
+        return f"write {int(value)}"
+    if kind == "string_type" and isinstance(value, (bool, int, float)):
+        return "quote it"
+    return ""
+
+
+def _tag_problem(path: list[str | int], node: Node, error: Any) -> tuple[list[str | int], str, str, Mark]:
+    expected = [tag.strip(" '") for tag in error.get("ctx", {}).get("expected_tags", "").split(",") if tag.strip()]
+    kind = node.value.get("kind") if isinstance(node.value, dict) else None
+    if kind is None:
+        what = "kind is missing" if isinstance(node.value, dict) else f"got {_shown(node.plain())}, wanted a mapping with a kind"
+        return path, what, f"kinds: {', '.join(expected)}" if expected else "kind: …", node.mark
+    hint = nearest(str(kind.value), expected)
+    return [*path, "kind"], f"got {kind.value!r}, wanted one of {', '.join(expected)}", hint if "did" in hint else "", kind.mark
+
+
+def _untagged(cls: type[Spec], loc: tuple[str | int, ...]) -> tuple[list[str | int], list[type[Spec]]]:
+    """Pydantic's location without the tags of unions, and the spec that holds its last field."""
+    path: list[str | int] = []
+    holders: list[type[Spec]] = [cls]
+    options: list[Any] = [cls]
+    for step in loc:
+        specs = [option for option in options if isinstance(option, type)]
+        if len(specs) > 1:
+            options = [spec for spec in specs if _tag(spec) == step]
+            continue
+        if step == "[key]":
+            break
+        path.append(step)
+        if specs and isinstance(step, str):
+            holders = specs
+            field = specs[0].model_fields.get(step)
+            options = _options((field.annotation, *field.metadata)) if field is not None else []
+        else:
+            options = [inner for option in options for inner in _options(get_args(option)[-1])]
+    return path, holders
+
+
+def _tag(model: type[Spec]) -> Any:
+    """What stands for this member of a union in Pydantic's locations."""
+    if model in (RunWeights, FileWeights):
+        return model.__name__.removesuffix("Weights").lower()
+    return model.model_fields["kind"].default if "kind" in model.model_fields else None
+
+
+def _options(annotation: Any) -> list[Any]:
+    """What a value of this type can be: spec classes, lists and dicts; anything else holds no fields."""
+    if isinstance(annotation, tuple):
+        registries = [part for part in annotation if isinstance(part, Registry)]
+        if registries:
+            return [registries[0].spec(kind) for kind in registries[0]]
+        return [option for part in annotation for option in _options(part)]
+    if isinstance(annotation, type) and issubclass(annotation, Spec):
+        return [annotation]
+    if get_origin(annotation) in (list, dict):
+        return [annotation]
+    if hasattr(annotation, "__metadata__"):
+        return _options((annotation.__origin__, *annotation.__metadata__))
+    return [option for part in get_args(annotation) for option in _options(part)]

@@ -1,0 +1,98 @@
+"""The evaluate stage: metrics of samples."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch_fidelity
+
+from mimflow.artifacts.manifest import Artifact, canonical, write_text
+from mimflow.artifacts.samples import read_samples
+from mimflow.data.prepared import Prepared
+from mimflow.errors import ArtifactError, SpecError
+from mimflow.metrics.context import Context, Measurement
+from mimflow.metrics.registry import EXTRACTORS, METRICS
+from mimflow.plan import paths
+from mimflow.plan.tasks import EvaluateTask, Shapes
+from mimflow.progress import Progress
+from mimflow.seeds import derive
+from mimflow.spec.protocol import Reference
+from mimflow.training.devices import resolve
+
+
+def run(task: EvaluateTask, inputs: dict[str, Artifact], work: Path, progress: Progress) -> dict[str, Any]:
+    """Measure samples by every metric of the protocol; the result is `metrics.json`.
+
+    A metric that has no value says why and does not stop the others. Raises ArtifactError for samples or
+    reference images that are not of the task's shape, and SpecError for a reference larger than its split.
+    """
+    torch.set_num_threads(task.compute.threads)
+    device = resolve(task.compute.device)
+    samples, labels = read_samples(inputs["samples"].file("samples.npz"))
+    reference = _reference(inputs["data"], task.reference)
+    _check_shape(samples, inputs["samples"], "samples", task.shapes)
+    _check_shape(reference, inputs["data"], "reference images", task.shapes)
+    extractor = EXTRACTORS.build(task.extractor, task.shapes, inputs.get("extractor"), task.extractor_system)
+    name = _reference_name(inputs["data"], task.reference, len(reference), device)
+    context = Context(samples, labels, reference, name, extractor, _cache(work), device)
+
+    measured: dict[str, Measurement] = {}
+    progress.start(len(task.metrics), unit="metric")
+    for index, metric in enumerate(task.metrics):
+        measured |= METRICS.build(metric, context)
+        progress.advance(index + 1)
+    for kind, measurement in measured.items():
+        if measurement.value is None:
+            progress.say(f"{kind}: no value: {measurement.reason}")
+
+    metrics = {kind: asdict(measurement) for kind, measurement in measured.items()}
+    text = json.dumps({**metrics, "count": len(samples)}, indent=1, ensure_ascii=False, allow_nan=False)
+    write_text(work / "out" / "metrics.json", text + "\n")
+    return {
+        **extractor.facts,
+        "count": len(samples),
+        "reference_split": task.reference.split,
+        "reference_count": len(reference),
+        "torch_fidelity": torch_fidelity.__version__,
+    }
+
+
+def _cache(work: Path) -> Path:
+    """Where features of reference images are kept for all evaluations of the project that `work` lies in."""
+    return paths.cache(work.parents[2]) / "torch-fidelity"
+
+
+def _reference(data: Artifact, reference: Reference) -> np.ndarray:
+    """The images (M, H, W, C) uint8 to compare with: all of the split, or the first of a permutation."""
+    images = Prepared.open(data).split(reference.split).images
+    if reference.count is None:
+        return images
+    if reference.count > len(images):
+        raise SpecError(
+            f"reference.count: {reference.count} images, split '{reference.split}' of {data.manifest.name} "
+            f"has {len(images)} (leave it out to take them all)"
+        )
+    random = np.random.default_rng(derive("reference", reference.split))
+    return images[random.permutation(len(images))[: reference.count]]
+
+
+def _reference_name(data: Artifact, reference: Reference, count: int, device: torch.device) -> str:
+    """A hash of the reference's pixels, and of what decides how they are rounded on the way to features."""
+    pixels = data.manifest.files[f"{reference.split}.images.npy"].sha256
+    content = [pixels, reference.split, count, device.type, torch.__version__]
+    return f"reference-{hashlib.sha256(canonical(content).encode()).hexdigest()[:16]}"
+
+
+def _check_shape(images: np.ndarray, artifact: Artifact, what: str, shapes: Shapes) -> None:
+    wanted = (shapes.size, shapes.size, shapes.channels)
+    if images.shape[1:] != wanted or images.dtype != np.uint8:
+        raise ArtifactError(
+            f"{artifact.folder}: {what} are {images.dtype} {'×'.join(map(str, images.shape[1:]))}, "
+            f"the protocol's are uint8 {'×'.join(map(str, wanted))} (height × width × channels)"
+        )

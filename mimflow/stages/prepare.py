@@ -1,0 +1,180 @@
+"""Stage prepare: the images of a data set, cut, split and written once."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mimflow.artifacts.manifest import Artifact, write_atomically
+from mimflow.data.prepared import SOURCES_FILE
+from mimflow.data.registry import SOURCES
+from mimflow.data.shards import Reading, Recipe, allocate, finished, shards
+from mimflow.data.sources.base import SPLITS, Item
+from mimflow.data.spec import DatasetSpec
+from mimflow.data.split import assign, check_classes
+from mimflow.data.workers import available_cores, write_shards
+from mimflow.errors import DataError, StorageError
+from mimflow.plan.tasks import PrepareTask
+from mimflow.progress import Progress
+
+SKIPPED_SHOWN = 20
+"""Skipped images that the facts name; `sources.csv` has them all."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """A split as it was read: an item and a reading for every row of its images, the bad ones' rows empty."""
+
+    items: list[Item]
+    readings: list[Reading]
+
+    @property
+    def kept(self) -> np.ndarray:
+        """The rows of images that were read, int64."""
+        return np.flatnonzero([not reading.problem for reading in self.readings])
+
+
+def run(task: PrepareTask, inputs: dict[str, Artifact], work: Path, progress: Progress) -> dict[str, Any]:
+    """Write images and labels of both splits, `index.csv` and, for a folder, `sources.csv` below `work/out`.
+
+    Goes on where an interrupted attempt stopped. The facts: images by split and class, the names of the
+    classes, how many were skipped. DataError for a fault of the source, StorageError if the disk is full.
+    """
+    dataset = task.dataset
+    out = work / "out"
+    source = SOURCES.build(dataset.source)
+    listed_ns = time.time_ns()
+    listing = source.listing(by_split=dataset.split.kind == "folders")
+    check_classes(listing, dataset)
+    items = assign(listing, dataset.split)
+    recipe = Recipe(source, dataset.transform, dataset.channels, work / "rows")
+    _claim(recipe, out, items)
+    results = _read(recipe, items, dataset.workers or available_cores(), progress)
+    facts = _facts(results, dataset, listing.classes)
+
+    _write_csv(out / "index.csv", "split,index,label,class,source", _index(results, listing.classes))
+    if not source.in_memory:
+        facts["sources_listed_ns"] = listed_ns
+        _write_csv(out / SOURCES_FILE, "path,size,sha256,problem", _sources(results))
+    for split, result in results.items():
+        _write_split(recipe, out, split, result)
+    return facts
+
+
+def _claim(recipe: Recipe, out: Path, items: dict[str, list[Item]]) -> None:
+    """Make room for the rows, keeping those of an earlier attempt."""
+    for split in SPLITS:
+        moved = out / f"{split}.images.npy"
+        if moved.exists() and not recipe.images(split).exists():
+            moved.replace(recipe.images(split))
+    needed = 0
+    for split in SPLITS:
+        path = recipe.images(split)
+        allocate(path, (len(items[split]), *recipe.image_shape))
+        status = path.stat()
+        needed += max(0, status.st_size - status.st_blocks * 512)
+    free = shutil.disk_usage(recipe.folder).free
+    if needed > free:
+        raise StorageError(f"{recipe.folder}: {needed / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free")
+
+
+def _read(
+    recipe: Recipe, items: dict[str, list[Item]], workers: int, progress: Progress
+) -> dict[str, Result]:
+    """Do the shards that are not done, and collect what all of them read."""
+    every = [shard for split in SPLITS for shard in shards(split, items[split], recipe)]
+    readings = {shard.place: read for shard in every if (read := finished(recipe, shard)) is not None}
+    pending = [shard for shard in every if shard.place not in readings]
+    total = sum(len(shard.items) for shard in every)
+    done = total - sum(len(shard.items) for shard in pending)
+    if done:
+        progress.say(f"{done} of {total} images are ready from an earlier attempt")
+    progress.start(total, done, unit="image")
+    for shard, read in write_shards(recipe, pending, workers):
+        readings[shard.place] = read
+        done += len(shard.items)
+        progress.advance(done, images=len(shard.items))
+    results = {split: Result(items[split], []) for split in SPLITS}
+    for shard in every:
+        results[shard.split].readings.extend(readings[shard.place])
+    return results
+
+
+def _facts(results: dict[str, Result], dataset: DatasetSpec, classes: tuple[str, ...]) -> dict[str, Any]:
+    """Counts. DataError if skipping has left nothing of a class to train on, or nothing to validate with."""
+    by_class = {
+        split: np.bincount(_labels(result), minlength=len(classes)).tolist()
+        for split, result in results.items()
+    }
+    for name, count in zip(classes, by_class["train"], strict=True):
+        if not count:
+            raise DataError(f"class '{name}': none of its images for training can be read")
+    if not any(by_class["val"]):
+        raise DataError("none of the images for validation can be read")
+    skipped = [
+        {"name": item.name, "problem": reading.problem}
+        for result in results.values()
+        for item, reading in zip(result.items, result.readings, strict=True)
+        if reading.problem
+    ]
+    return {
+        "split": dataset.split.kind,
+        "classes": list(classes),
+        "images": {split: sum(counts) for split, counts in by_class.items()},
+        "images_by_class": by_class,
+        "skipped": len(skipped),
+        "skipped_images": skipped[:SKIPPED_SHOWN],
+    }
+
+
+def _labels(result: Result) -> np.ndarray:
+    return np.array([result.items[row].label for row in result.kept], np.int64)
+
+
+def _index(results: dict[str, Result], classes: tuple[str, ...]) -> Iterator[tuple[Any, ...]]:
+    for split, result in results.items():
+        for index, row in enumerate(result.kept):
+            item = result.items[row]
+            yield split, index, item.label, classes[item.label], item.name
+
+
+def _sources(results: dict[str, Result]) -> Iterator[tuple[Any, ...]]:
+    for result in results.values():
+        for item, reading in zip(result.items, result.readings, strict=True):
+            yield item.name, reading.size, reading.sha256, reading.problem
+
+
+def _write_csv(path: Path, header: str, rows: Iterator[tuple[Any, ...]]) -> None:
+    def write(temporary: Path) -> None:
+        with temporary.open("w", encoding="utf-8", newline="") as stream:
+            writer = csv.writer(stream, lineterminator="\n")
+            writer.writerow(header.split(","))
+            writer.writerows(rows)
+
+    write_atomically(path, write)
+
+
+def _write_split(recipe: Recipe, out: Path, split: str, result: Result) -> None:
+    """Labels, then images: the rows' own file where all are good, a copy without the empty ones where not."""
+    write_atomically(out / f"{split}.labels.npy", lambda temporary: np.save(temporary, _labels(result)))
+    rows, images = recipe.images(split), out / f"{split}.images.npy"
+    if len(result.kept) == len(result.items):
+        rows.replace(images)
+    else:
+        write_atomically(images, lambda temporary: _copy_rows(rows, result.kept, temporary))
+
+
+def _copy_rows(path: Path, kept: np.ndarray, target: Path) -> None:
+    rows = np.load(path, mmap_mode="r")
+    with target.open("wb") as stream:
+        header = {"descr": "|u1", "fortran_order": False, "shape": (len(kept), *rows.shape[1:])}
+        np.lib.format.write_array_header_1_0(stream, header)
+        for row in kept:
+            stream.write(rows[row].data)

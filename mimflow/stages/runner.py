@@ -1,0 +1,102 @@
+"""Runs one job: opens what it reads, calls its stage, writes the manifest, moves the result into the store."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import time
+from importlib import import_module
+from pathlib import Path
+
+from mimflow.artifacts.lock import locked
+from mimflow.artifacts.manifest import MANIFEST, Artifact, Manifest, record_files, write_text
+from mimflow.artifacts.provenance import describe_process
+from mimflow.errors import ArtifactError, PlanError, StorageError
+from mimflow.plan import code, paths
+from mimflow.plan.build import Job, Plan
+from mimflow.plan.status import code_changed
+from mimflow.progress import Progress
+
+
+def run_job(plan: Plan, job: Job, strict_code: bool = False) -> Artifact:
+    """Run a job whose inputs are in the store, unless its own result is there already; return the result."""
+    root = plan.workspace.root
+    progress = Progress(f"{job.stage} {job.name}")
+    if job.done(root):
+        _check_code(job, root, strict_code)
+        progress.say(f"done already: {job.folder}")
+        return Artifact.open(root / job.folder)
+    inputs = {role: _input(upstream, root, strict_code) for role, upstream in job.inputs.items()}
+    work = paths.work(root, job.id)
+    try:
+        with locked(work.with_suffix(".lock"), job.name):
+            if job.done(root):
+                return Artifact.open(root / job.folder)
+            _run(job, inputs, root, work, progress)
+            shutil.rmtree(work, ignore_errors=True)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM):
+            raise StorageError(f"{error.filename or work}: can't write: {error.strerror}") from error
+        raise
+    return Artifact.open(root / job.folder)
+
+
+def _input(job: Job, root: Path, strict_code: bool) -> Artifact:
+    if not job.done(root):
+        raise PlanError(f"{job.folder}: not there yet (run `snakemake --cores all {job.manifest}`, or `dvc pull`)")
+    _check_code(job, root, strict_code)
+    artifact = Artifact.open(root / job.folder)
+    if artifact.manifest.key != job.key:
+        raise ArtifactError(f"{job.folder}: its manifest has the key {artifact.manifest.key[:12]}… (not made by this job: delete it)")
+    return artifact
+
+
+def _check_code(job: Job, root: Path, strict: bool) -> None:
+    if strict and code_changed(job, root):
+        raise PlanError(f"{job.name}: the code of its stage has changed since it was made (--strict-code; delete {job.folder})")
+
+
+def _run(job: Job, inputs: dict[str, Artifact], root: Path, work: Path, progress: Progress) -> None:
+    began, began_cpu = time.monotonic(), time.process_time()
+    out = work / "out"
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    source = code.digest(job.task)
+    facts = import_module(f"mimflow.stages.{job.stage}").run(job.task, inputs, work, progress)
+    made = {
+        **describe_process(root),
+        "threads": job.compute.threads if job.compute is not None else None,
+        "seconds": round(time.monotonic() - began, 2),
+        "cpu_seconds": round(time.process_time() - began_cpu, 2),
+        "source": source,
+    }
+    manifest = Manifest(
+        stage=job.stage,
+        name=job.name,
+        key=job.key,
+        task=job.task.identity(),
+        inputs={role: upstream.key for role, upstream in job.inputs.items()},
+        files=record_files(out),
+        facts=facts,
+        made=made,
+    )
+    write_text(out / MANIFEST, manifest.to_json())
+    _move(out, root / job.folder)
+    progress.say(f"took {made['seconds']:.0f} s → {job.folder}")
+
+
+def _move(out: Path, folder: Path) -> None:
+    """Move a finished folder into the store in one step; a broken one that is in the way makes room."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    if folder.exists():
+        shutil.rmtree(folder)
+    try:
+        os.replace(out, folder)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        temporary = folder.with_name(f".{folder.name}.partial")
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.copytree(out, temporary)
+        os.replace(temporary, folder)

@@ -1,0 +1,133 @@
+"""The stage `train`: one phase of one seed, by gradient steps or in closed form."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mimflow.artifacts.manifest import Artifact, sha256_of, write_text
+from mimflow.data.prepared import Prepared
+from mimflow.errors import ArtifactError
+from mimflow.objectives.base import ClosedForm, Objective
+from mimflow.objectives.registry import OBJECTIVES
+from mimflow.plan.tasks import TrainTask
+from mimflow.progress import Progress
+from mimflow.seeds import derive
+from mimflow.spec.weights import FileWeights, RunWeights
+from mimflow.system import SystemModules, load_weights, save_state
+from mimflow.training.batches import InOrder
+from mimflow.training.devices import memory_errors, peak_memory_mb, resolve
+from mimflow.training.loop import Splits, Trainer
+from mimflow.training.validation import validate
+
+
+def run(task: TrainTask, inputs: dict[str, Artifact], work: Path, progress: Progress) -> dict[str, Any]:
+    """Train, or go on training, and write weights, averages, snapshots and the log below `work/out`.
+
+    Inputs: `data`; `start0`, `start1`, … for weights of other jobs. Raises DeviceError before anything is read,
+    ArtifactError for weights that are missing or do not fit, and what `Trainer.run` raises.
+    """
+    device = resolve(task.compute.device)
+    torch.set_num_threads(task.compute.threads)
+    out = work / "out"
+    out.mkdir(parents=True, exist_ok=True)
+    objective = build_objective(task, inputs).to(device)
+    prepared = Prepared.open(inputs["data"])
+    splits = Splits(prepared.split("train"), prepared.split("val"))
+    if isinstance(objective, ClosedForm):
+        facts = _solve(objective, task, splits, device, out)
+    else:
+        facts = _train(objective, task, splits, device, work, progress)
+    save_state(objective.state(), out / "weights.safetensors")
+    return facts | {"peak_memory_mb": round(peak_memory_mb(device), 1), "device": device.type}
+
+
+def build_objective(task: TrainTask, inputs: dict[str, Artifact]) -> Objective:
+    """The phase's objective over the system's modules, on the CPU, with the weights that the phase starts from."""
+    torch.manual_seed(derive(task.seed, "system"))
+    modules = SystemModules(task.system, task.shapes)
+    for path, only in _start_weights(task, inputs):
+        load_weights(modules, path, only)
+    torch.manual_seed(derive(task.seed, "objective"))
+    return OBJECTIVES.build(task.phase.objective, modules, task.shapes)
+
+
+def _start_weights(task: TrainTask, inputs: dict[str, Artifact]) -> list[tuple[Path, list[str] | None]]:
+    """Files to load one after the other, each with the modules to take from it."""
+    references = task.phase.start
+    if references is None:  # the phase before, if there is one
+        references = [RunWeights()] if "start0" in inputs else []
+    found = []
+    for index, reference in enumerate(references):
+        if isinstance(reference, FileWeights):
+            path = _checked_file(reference)
+        else:
+            path = inputs[f"start{index}"].file("ema.safetensors" if reference.ema else "weights.safetensors")
+        found.append((path, reference.modules))
+    return found
+
+
+def _checked_file(weights: FileWeights) -> Path:
+    path = Path(weights.file).expanduser()
+    if not path.is_file():
+        raise ArtifactError(f"{path}: missing weights (put the file with SHA-256 {weights.sha256} there)")
+    digest = sha256_of(path)
+    if digest != weights.sha256:
+        raise ArtifactError(f"{path}: SHA-256 {digest}, the spec says {weights.sha256} (another file, or a changed one)")
+    return path
+
+
+def _trains(task: TrainTask) -> list[str]:
+    return list(task.phase.objective.needs if task.phase.trains is None else task.phase.trains)
+
+
+def _train(
+    objective: Objective, task: TrainTask, splits: Splits, device: torch.device, work: Path, progress: Progress
+) -> dict[str, Any]:
+    phase = task.phase
+    trainer = Trainer(objective, phase, _trains(task), splits, task.seed, device, work, work / "out", progress)
+    val = trainer.run()
+    write_text(work / "out" / "log.csv", trainer.log.csv())
+    if trainer.ema is not None:
+        save_state(trainer.averaged_state(), work / "out" / "ema.safetensors")
+    counts: dict[str, int] = {}
+    for name, parameter in trainer.parameters.items():
+        module = name.split(".", 1)[0]
+        counts[module] = counts.get(module, 0) + parameter.numel()
+    return {
+        "parameters": counts | {"total": sum(counts.values())},
+        "steps": trainer.total,
+        "epochs": round(trainer.epoch, 4),
+        "lr": trainer.last_lr,
+        "final": {name: value for name, value in trainer.log.rows[-1].items() if name not in ("step", "epoch", "lr")},
+        "val": val,
+        "snapshots": trainer.snapshot_figures,
+        "seconds": round(trainer.seconds, 2),
+        "images_per_second": round(trainer.total * phase.batch_size / trainer.seconds, 1),
+    }
+
+
+def _solve(
+    objective: ClosedForm, task: TrainTask, splits: Splits, device: torch.device, out: Path
+) -> dict[str, Any]:
+    began = time.monotonic()
+    size = task.phase.batch_size // task.phase.accumulate
+    objective.eval()
+    with memory_errors(task.phase):
+        objective.fit(InOrder(splits.train, size, device))
+        figures = {
+            name: validate(objective, InOrder(split, size, device), "system", task.seed, task.phase.precision)
+            for name, split in (("final", splits.train), ("val", splits.val))
+        }
+    columns = {"step": 0, **{name: value for name, value in figures["final"].items() if value is not None}}
+    write_text(out / "log.csv", ",".join(columns) + "\n" + ",".join(f"{v:.8g}" for v in columns.values()) + "\n")
+    return {
+        "parameters": {"total": 0},
+        "steps": 0,
+        "epochs": 1.0,
+        **figures,
+        "seconds": round(time.monotonic() - began, 2),
+    }

@@ -1,0 +1,86 @@
+"""Checkpoints of work in progress: tensors as safetensors, the rest as JSON in their metadata, a SHA-256 beside.
+
+A checkpoint exists once its digest does. The last two are kept, so that one that is damaged costs little.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import safe_open
+from torch import Tensor
+
+from mimflow.artifacts.manifest import sha256_of, write_text
+from mimflow.system import save_state
+
+KEPT = 2
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """All that training needs to go on as if it had never stopped."""
+
+    step: int
+    """Steps done."""
+    tensors: dict[str, Tensor]
+    record: dict[str, Any]
+    """Plain data: log rows, sums since the last of them, figures of snapshots, seconds."""
+
+
+def save(folder: Path, checkpoint: Checkpoint) -> Path:
+    """Write a checkpoint and remove all but the last two. StorageError leaves earlier ones whole."""
+    path = folder / f"step-{checkpoint.step:09}.safetensors"
+    record = json.dumps({"step": checkpoint.step, "record": checkpoint.record})
+    save_state(checkpoint.tensors, path, {"mimflow": record})
+    write_text(_digest(path), f"{sha256_of(path)}  {path.name}\n")
+    for old in _paths(folder)[:-KEPT]:
+        _remove(old)
+    return path
+
+
+def newest(folder: Path, say: Callable[[str], None]) -> Checkpoint | None:
+    """The newest whole checkpoint, or None. Damaged ones are removed, and `say` is told."""
+    for path in reversed(_paths(folder)):
+        digest = _digest(path)
+        if digest.is_file() and digest.read_bytes().split()[:1] == [sha256_of(path).encode()]:
+            return _load(path)
+        say(f"checkpoint {path.name} is damaged or was not finished: going back to the one before")
+        _remove(path)
+    return None
+
+
+def last_path(folder: Path) -> Path | None:
+    """Where the newest checkpoint lies."""
+    paths = _paths(folder)
+    return paths[-1] if paths else None
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files that a killed process left below `folder`."""
+    for path in folder.rglob(".*"):
+        if path.is_file():
+            path.unlink()
+
+
+def _load(path: Path) -> Checkpoint:
+    with safe_open(path, framework="pt") as stream:
+        data = json.loads(stream.metadata()["mimflow"])
+        return Checkpoint(data["step"], {name: stream.get_tensor(name) for name in stream.keys()}, data["record"])
+
+
+def _paths(folder: Path) -> list[Path]:
+    return sorted(folder.glob("step-*.safetensors"))
+
+
+def _digest(path: Path) -> Path:
+    return path.with_suffix(".sha256")
+
+
+def _remove(path: Path) -> None:
+    # The digest goes first: without it the file is no checkpoint.
+    _digest(path).unlink(missing_ok=True)
+    path.unlink()

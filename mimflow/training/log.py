@@ -1,0 +1,54 @@
+"""The log of a phase: means over a fixed number of steps, as rows of a CSV file."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import Any
+
+ROWS = 200
+"""About how many rows a phase has."""
+LEADING = ("step", "epoch", "lr", "loss")
+"""The columns that come first."""
+
+
+class TrainingLog:
+    """Figures of every step go in; every `interval` steps, and at the last, their means make a row.
+
+    A figure that a step does not have (a player that did not take part) counts for nothing in that step.
+    """
+
+    def __init__(self, total: int):
+        self.total = total
+        self.interval = max(1, total // ROWS)
+        self.rows: list[dict[str, float]] = []
+        self._sums: dict[str, tuple[float, int]] = {}
+
+    def add(self, step: int, epoch: float, lr: float, figures: dict[str, float]) -> None:
+        """Take in the figures of a step; `step` counts those done, `lr` is the rate that it was taken with."""
+        for name, value in figures.items():
+            total, count = self._sums.get(name, (0.0, 0))
+            self._sums[name] = (total + value, count + 1)
+        if step % self.interval == 0 or step == self.total:
+            means = {name: total / count for name, (total, count) in self._sums.items()}
+            self.rows.append({"step": step, "epoch": epoch, "lr": lr, **means})
+            self._sums = {}
+
+    def state(self) -> dict[str, Any]:
+        """Plain data, for a checkpoint."""
+        return {"rows": self.rows, "sums": self._sums}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take back what `state` gave."""
+        self.rows = state["rows"]
+        self._sums = {name: (total, count) for name, (total, count) in state["sums"].items()}
+
+    def csv(self) -> str:
+        """All rows, with a header; a figure that a row does not have is empty."""
+        names = dict.fromkeys(name for row in self.rows for name in row)
+        columns = [name for name in LEADING if name in names] + [name for name in names if name not in LEADING]
+        text = io.StringIO()
+        writer = csv.DictWriter(text, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({name: f"{value:.8g}" for name, value in row.items()} for row in self.rows)
+        return text.getvalue()

@@ -1,0 +1,267 @@
+"""The training loop: one for all objectives.
+
+What a step does follows from its number and the seed, never from history: data order, augmentation, noise, dropout.
+So a run that was stopped anywhere goes on from its last checkpoint, and on a CPU ends in the same bits.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mimflow.data.prepared import Split
+from mimflow.errors import Interrupted, NotFiniteError, SpecError
+from mimflow.objectives.base import Batch, Objective, Player
+from mimflow.progress import Progress
+from mimflow.seeds import derive
+from mimflow.system import save_state
+from mimflow.training import checkpoint
+from mimflow.training.batches import InOrder, Shuffled
+from mimflow.training.devices import autocast, memory_errors
+from mimflow.training.ema import Ema
+from mimflow.training.log import TrainingLog
+from mimflow.training.optimisers import build_optimiser, load_optimiser_state, optimiser_state
+from mimflow.training.schedule import share, warmup_steps
+from mimflow.training.signals import Interruption
+from mimflow.training.spec import Phase
+from mimflow.training.validation import validate
+
+RANK = 0
+"""One process trains a job. Its number is in every seed, so that several will draw differently."""
+
+
+@dataclass(frozen=True)
+class Splits:
+    """What a phase trains on and what it is checked on."""
+
+    train: Split
+    val: Split
+
+
+class Trainer:
+    """A phase of training under way.
+
+    `work` keeps checkpoints, `out` receives snapshots. Raises SpecError or DataError if there is nothing to train
+    or too little to train on; `run` says what it raises.
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        phase: Phase,
+        trains: list[str],
+        splits: Splits,
+        seed: int,
+        device: torch.device,
+        work: Path,
+        out: Path,
+        progress: Progress,
+    ):
+        self.objective = objective
+        self.phase = phase
+        self.seed = seed
+        self.device = device
+        self.out = out
+        self.progress = progress
+        self.checkpoints = work / "checkpoints"
+
+        self.train = Shuffled(splits.train, phase.batch_size, phase.accumulate, phase.augment, seed, device)
+        self.val = InOrder(splits.val, phase.batch_size // phase.accumulate, device)
+        per_epoch = self.train.steps_per_epoch
+        self.total = phase.steps or max(1, round((phase.epochs or 0) * per_epoch))
+        self.warmup = warmup_steps(phase.schedule, per_epoch)
+
+        self.players = objective.players(trains)
+        if not self.parameters:
+            raise SpecError(f"phase '{phase.name}': trains: {', '.join(trains)}: there is no parameter to train")
+        objective.training_mode(trains)
+        objective.requires_grad_(False)
+        self.settings = {player.name: player.optimizer or phase.optimizer for player in self.players}
+        self.optimisers = {
+            player.name: build_optimiser(self.settings[player.name], player.parameters) for player in self.players
+        }
+        averaged = {name: p for name, p in self.parameters.items() if not name.startswith("objective.")}
+        self.ema = Ema(averaged, phase.ema) if phase.ema is not None else None
+
+        self.step = 0
+        self.log = TrainingLog(self.total)
+        self.snapshot_figures: dict[str, dict[str, float | None]] = {}
+        self.seconds = 0.0
+
+    @property
+    def last_lr(self) -> float:
+        """The first player's learning rate at the step that was done last."""
+        return self.settings[self.players[0].name].lr * self._share(self.step - 1)
+
+    @property
+    def parameters(self) -> dict[str, torch.nn.Parameter]:
+        """All that is trained, by its name in checkpoints."""
+        return {name: p for player in self.players for name, p in player.parameters.items()}
+
+    @property
+    def epoch(self) -> float:
+        """Passes over the training split so far."""
+        return self.step / self.train.steps_per_epoch
+
+    def averaged_state(self) -> dict[str, Tensor]:
+        """A complete state with averages in place of trained tensors; without an EMA, the state as it is."""
+        return self.objective.state() | (self.ema.averages if self.ema is not None else {})
+
+    def run(self) -> dict[str, float | None]:
+        """Train from the last checkpoint, or from the start, to the end; returns the figures on the val split.
+
+        Raises NotFiniteError before an update that is not finite, OutOfMemoryError, StorageError, and Interrupted
+        once a checkpoint is written after SIGTERM or SIGUSR1.
+        """
+        with Interruption() as interruption, memory_errors(self.phase):
+            self._interruption = interruption
+            checkpoint.remove_leftovers(self.checkpoints)
+            checkpoint.remove_leftovers(self.out)
+            self._resume()
+            self._saved = time.monotonic()
+            self._began = self._saved - self.seconds
+            self.progress.start(self.total, self.step)
+            self._snapshots()
+            while self.step < self.total:
+                self._stop_if_asked()
+                self._advance()
+            return self._validate()
+
+    # -- a step ----------------------------------------------------------------------------------------------------
+
+    def _advance(self) -> None:
+        figures = self._step()
+        self.step += 1
+        self.log.add(self.step, self.epoch, self.last_lr, figures)
+        shown = {"loss": figures["loss"]} if "loss" in figures else {}
+        self.progress.advance(self.step, self.phase.batch_size, **shown)
+        self._snapshots()
+        if self.step == self.total or time.monotonic() - self._saved >= self.phase.checkpoint_seconds:
+            self._save()
+
+    def _step(self) -> dict[str, float]:
+        """All players' turns in this step; the figures of each, those of the second and later under their names."""
+        parts = []
+        for part in range(self.phase.accumulate):
+            self._seed_draws(part, "data")
+            parts.append(self.train.part(self.step, part))
+        carries: list[dict[str, Any]] = [{} for _ in parts]
+        figures: dict[str, float] = {}
+        for position, player in enumerate(self.players):
+            if player.plays(self.step):
+                prefix = f"{player.name}_" if position else ""
+                figures |= self._turn(player, parts, carries, prefix)
+        if self.ema is not None:
+            self.ema.update()
+        return figures
+
+    def _turn(
+        self, player: Player, parts: list[Batch], carries: list[dict[str, Any]], prefix: str
+    ) -> dict[str, float]:
+        """One player's update from all parts of the batch."""
+        for other in self.players:
+            for parameter in other.parameters.values():
+                parameter.requires_grad_(other is player)
+        optimiser = self.optimisers[player.name]
+        optimiser.zero_grad(set_to_none=True)
+        sums: dict[str, Tensor] = {}
+        for part, (batch, carry) in enumerate(zip(parts, carries, strict=True)):
+            self._seed_draws(part, player.name)
+            with autocast(self.device, self.phase.precision):
+                loss, figures = self.objective(player.name, batch, carry)
+            (loss / len(parts)).backward()
+            for name, value in {f"{prefix}loss": loss, **figures}.items():
+                value = value.detach().float() / len(parts)
+                sums[name] = sums[name] + value if name in sums else value
+
+        gradients = [p.grad for p in player.parameters.values() if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients)
+        if self.phase.clip is not None:
+            torch.nn.utils.clip_grads_with_norm_(player.parameters.values(), self.phase.clip, norm)
+        sums[f"{prefix}grad_norm"] = norm
+        numbers = dict(zip(sums, torch.stack([value.float() for value in sums.values()]).tolist(), strict=True))
+        lr = self.settings[player.name].lr * self._share(self.step)
+        self._check_finite(numbers[f"{prefix}loss"], numbers[f"{prefix}grad_norm"], lr)
+        for group in optimiser.param_groups:
+            group["lr"] = lr
+        optimiser.step()
+        return numbers
+
+    def _share(self, step: int) -> float:
+        return share(self.phase.schedule, step, self.total, self.warmup)
+
+    def _seed_draws(self, part: int, use: str) -> None:
+        torch.manual_seed(derive(self.seed, RANK, self.step, part, use))
+
+    def _check_finite(self, loss: float, norm: float, lr: float) -> None:
+        if math.isfinite(loss) and math.isfinite(norm):
+            return
+        what = f"loss {loss}" if not math.isfinite(loss) else f"norm of the gradient {norm}"
+        last = checkpoint.last_path(self.checkpoints)
+        kept = f"last good checkpoint: {last}" if last else "no checkpoint had been written yet"
+        raise NotFiniteError(
+            f"phase '{self.phase.name}': {what} at step {self.step + 1} of {self.total} with learning rate {lr:.4g}; "
+            f"{kept} (lower optimizer.lr, or set clip)"
+        )
+
+    # -- checkpoints, snapshots, validation --------------------------------------------------------------------------
+
+    def _stop_if_asked(self) -> None:
+        received = self._interruption.received
+        if received is not None:
+            path = self._save()
+            raise Interrupted(
+                f"phase '{self.phase.name}': {received.name} at step {self.step} of {self.total}; "
+                f"the next run goes on from {path}"
+            )
+
+    def _save(self) -> Path:
+        tensors = {f"weights.{name}": tensor for name, tensor in self.objective.state().items()}
+        if self.ema is not None:
+            tensors |= {f"ema.{name}": tensor for name, tensor in self.ema.averages.items()}
+        for player in self.players:
+            state = optimiser_state(self.optimisers[player.name], player.parameters)
+            tensors |= {f"optimiser.{player.name}.{name}": tensor for name, tensor in state.items()}
+        self.seconds = time.monotonic() - self._began
+        record = {"log": self.log.state(), "snapshots": self.snapshot_figures, "seconds": self.seconds}
+        path = checkpoint.save(self.checkpoints, checkpoint.Checkpoint(self.step, tensors, record))
+        self._saved = time.monotonic()
+        return path
+
+    def _resume(self) -> None:
+        found = checkpoint.newest(self.checkpoints, self.progress.say)
+        if found is None:
+            return
+        self.objective.load_state(_below("weights.", found.tensors))
+        if self.ema is not None:
+            self.ema.load(_below("ema.", found.tensors))
+        for player in self.players:
+            state = _below(f"optimiser.{player.name}.", found.tensors)
+            load_optimiser_state(self.optimisers[player.name], player.parameters, state)
+        self.step = found.step
+        self.log.load_state(found.record["log"])
+        self.snapshot_figures = found.record["snapshots"]
+        self.seconds = found.record["seconds"]
+        self.progress.say(f"going on from the checkpoint at step {self.step} of {self.total}")
+
+    def _snapshots(self) -> None:
+        """Write the snapshots that are due at this step and not made yet: averaged weights where there are any."""
+        for name, fraction in {f"{fraction:g}": fraction for fraction in self.phase.snapshots}.items():
+            if round(fraction * self.total) == self.step and name not in self.snapshot_figures:
+                save_state(self.averaged_state(), self.out / "snapshots" / f"{name}.safetensors")
+                self.snapshot_figures[name] = self._validate()
+
+    def _validate(self) -> dict[str, float | None]:
+        return validate(
+            self.objective, self.val, self.players[0].name, self.seed, self.phase.precision, self._stop_if_asked
+        )
+
+
+def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

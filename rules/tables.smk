@@ -1,0 +1,13 @@
+def table_inputs(wildcards):
+    return [ancient(job.manifest) for job in PLAN.tables[wildcards.table].jobs()]
+
+
+# A table, its picture and the numbers for `dvc metrics`. The marker is new when what is there is not what specs ask for.
+rule render:
+    input:
+        table_inputs,
+        marker=".mimflow/markers/{table}",
+    output:
+        multiext("results/{table}", ".md", ".tex", ".csv", ".png", ".manifest.json"),
+    shell:
+        "exec mimflow render {wildcards.table:q}"

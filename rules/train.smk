@@ -1,0 +1,11 @@
+# One phase of one run with one seed.
+rule train:
+    input:
+        inputs,
+    output:
+        "results/store/checkpoints/{job}/manifest.json",
+    threads: job_threads
+    resources:
+        gpu=gpus,
+    shell:
+        "exec mimflow train {wildcards.job:q}"

@@ -1,0 +1,74 @@
+"""Tiny examples of every registered part, for the contract tests to iterate over.
+
+A new member of a registry needs a line here: `test_every_kind_has_an_example` of its contract test says so.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from mimflow.priors.base import FlowPrior
+from mimflow.priors.class_gaussian.model import ClassGaussian
+from mimflow.priors.class_gaussian.spec import ClassGaussianSpec
+from mimflow.priors.registry import PRIORS
+from mimflow.priors.spec import PriorSpec
+from mimflow.priors.tarflow.spec import TarflowSpec
+from mimflow.registry import Registry
+from mimflow.spec.base import Spec
+from mimflow.spec.shapes import ImageShape, LatentShape
+from mimflow.tokenizers.pixel.spec import PixelTokenizerSpec
+
+CLASSES = 3
+LATENT = LatentShape(tokens=6, channels=3, grid=(2, 3))
+IMAGE = ImageShape(channels=2, size=12)
+
+TARFLOW = TarflowSpec(width=8, blocks=[1, 2, 1], head_width=4, expansion=2)
+
+PRIOR_EXAMPLES: dict[str, list[PriorSpec]] = {
+    "tarflow": [
+        TARFLOW,
+        TARFLOW.model_copy(update={"class_conditional": False}),
+        TARFLOW.model_copy(update={"volume_preserving": True}),
+    ],
+    "class_gaussian": [ClassGaussianSpec(ridge=0.1)],
+}
+
+TOKENIZER_EXAMPLES = {
+    "pixel": [PixelTokenizerSpec(patch_size=3), PixelTokenizerSpec(patch_size=1)],
+}
+
+
+def missing_examples(registry: Registry, table: dict[str, list]) -> list[str]:
+    """Registered kinds that `table` has nothing for."""
+    return [kind for kind in registry if not table.get(kind)]
+
+
+def flattened(table: dict[str, list]) -> list[Spec]:
+    """The examples of a table, for `pytest.mark.parametrize`."""
+    return [spec for specs in table.values() for spec in specs]
+
+
+def label_of(spec: Spec) -> str:
+    """What a parametrised test calls an example: its kind and what it changes."""
+    changed = [name for name in sorted(spec.model_fields_set) if isinstance(getattr(spec, name), bool)]
+    return "-".join([spec.kind, *changed])  # type: ignore[attr-defined]
+
+
+def tiny_prior(spec: PriorSpec, latent: LatentShape = LATENT, seed: int = 0) -> FlowPrior:
+    """A prior in float64 and evaluation mode that is far from its start: the identity would prove nothing."""
+    prior = PRIORS.build(spec, latent, CLASSES).double().eval()
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in prior.parameters():
+            parameter += 0.1 * torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+    if isinstance(prior, ClassGaussian):
+        latents = torch.randn(60, latent.tokens, latent.channels, generator=generator, dtype=torch.float64)
+        labels = torch.arange(60) % CLASSES
+        prior.fit([(latents + labels[:, None, None], labels)])
+    return prior
+
+
+def tiny_latents(count: int, latent: LatentShape = LATENT, seed: int = 1) -> torch.Tensor:
+    """(count, tokens, channels) in float64."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(count, latent.tokens, latent.channels, generator=generator, dtype=torch.float64)

@@ -1,0 +1,135 @@
+"""What every registered prior must do."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from parts import LATENT, PRIOR_EXAMPLES, flattened, label_of, missing_examples, tiny_latents, tiny_prior
+
+from mimflow.priors.autoregressive import AutoregressivePrior
+from mimflow.priors.base import NULL_CLASS
+from mimflow.priors.registry import PRIORS
+from mimflow.priors.spec import PriorSpec
+
+LABELS = torch.tensor([0, 2, NULL_CLASS, 1, NULL_CLASS])
+ATOL = 1e-9
+
+every_prior = pytest.mark.parametrize("spec", flattened(PRIOR_EXAMPLES), ids=label_of)
+
+
+def test_every_kind_has_an_example() -> None:
+    missing = missing_examples(PRIORS, PRIOR_EXAMPLES)
+    assert not missing, f"add a tiny example of {missing} to PRIOR_EXAMPLES in tests/parts.py"
+
+
+@every_prior
+def test_round_trip(spec: PriorSpec) -> None:
+    prior, latents = tiny_prior(spec), tiny_latents(len(LABELS))
+    z, logdet = prior(latents, LABELS)
+    assert z.shape == latents.shape
+    assert logdet.shape == (len(LABELS),)
+    assert (z - latents).abs().max() > 0.1
+    torch.testing.assert_close(prior.inverse(z, LABELS), latents, atol=ATOL, rtol=0)
+
+
+@every_prior
+def test_inverse_is_the_fixed_point_of_the_parallel_pass(spec: PriorSpec) -> None:
+    prior, z = tiny_prior(spec), tiny_latents(len(LABELS))
+    torch.testing.assert_close(prior(prior.inverse(z, LABELS), LABELS).z, z, atol=ATOL, rtol=0)
+
+
+@every_prior
+def test_logdet_is_that_of_the_jacobian(spec: PriorSpec) -> None:
+    prior, latents = tiny_prior(spec), tiny_latents(len(LABELS))
+    logdet = prior(latents, LABELS).logdet
+    for index in range(len(LABELS)):
+        chosen = slice(index, index + 1)
+        jacobian = torch.autograd.functional.jacobian(
+            lambda x, chosen=chosen: prior(x, LABELS[chosen]).z, latents[chosen]
+        )
+        expected = torch.linalg.slogdet(jacobian.reshape(LATENT.dimensions, LATENT.dimensions)).logabsdet
+        torch.testing.assert_close(logdet[index], expected, atol=ATOL, rtol=0)
+
+
+@every_prior
+def test_samples_of_a_batch_are_independent(spec: PriorSpec) -> None:
+    prior, latents = tiny_prior(spec), tiny_latents(len(LABELS))
+    together = prior(latents, LABELS)
+    inverted = prior.inverse(latents, LABELS)
+    for index in range(len(LABELS)):
+        chosen = slice(index, index + 1)
+        alone = prior(latents[chosen], LABELS[chosen])
+        torch.testing.assert_close(alone.z, together.z[chosen], atol=ATOL, rtol=0)
+        torch.testing.assert_close(alone.logdet, together.logdet[chosen], atol=ATOL, rtol=0)
+        alone_inverted = prior.inverse(latents[chosen], LABELS[chosen])
+        torch.testing.assert_close(alone_inverted, inverted[chosen], atol=ATOL, rtol=0)
+
+
+@every_prior
+def test_null_labels_in_a_batch_equal_an_all_null_batch(spec: PriorSpec) -> None:
+    prior, latents = tiny_prior(spec), tiny_latents(len(LABELS))
+    null, is_null = torch.full_like(LABELS, NULL_CLASS), LABELS == NULL_CLASS
+    mixed, all_null = prior(latents, LABELS), prior(latents, null)
+    torch.testing.assert_close(mixed.z[is_null], all_null.z[is_null], atol=ATOL, rtol=0)
+    inverted, null_inverted = prior.inverse(latents, LABELS), prior.inverse(latents, null)
+    torch.testing.assert_close(inverted[is_null], null_inverted[is_null], atol=ATOL, rtol=0)
+    conditional = getattr(spec, "class_conditional", True)
+    assert torch.allclose(mixed.z[~is_null], all_null.z[~is_null]) == (not conditional)
+
+
+@every_prior
+def test_log_prob_of_the_standard_normal_under_the_map(spec: PriorSpec) -> None:
+    prior, latents = tiny_prior(spec), tiny_latents(len(LABELS))
+    z, logdet = prior(latents, LABELS)
+    expected = logdet + torch.distributions.Normal(0.0, 1.0).log_prob(z).flatten(1).sum(1)
+    torch.testing.assert_close(prior.log_prob(latents, LABELS), expected, atol=ATOL, rtol=0)
+
+
+@every_prior
+def test_every_parameter_gets_a_gradient_and_moves(spec: PriorSpec) -> None:
+    prior = tiny_prior(spec).train()
+    before = {name: parameter.detach().clone() for name, parameter in prior.named_parameters()}
+    if not before:
+        pytest.skip("fitted in closed form: no parameters")
+    optimizer = torch.optim.SGD(prior.parameters(), lr=0.1)
+    (-prior.log_prob(tiny_latents(len(LABELS)), LABELS).mean()).backward()
+    still = [name for name, parameter in prior.named_parameters() if parameter.grad is None]
+    still += [name for name, parameter in prior.named_parameters() if not parameter.grad.any()]
+    assert not still, f"no gradient reaches {still}"
+    optimizer.step()
+    unmoved = [name for name, parameter in prior.named_parameters() if torch.equal(parameter, before[name])]
+    assert not unmoved, f"one step does not move {unmoved}"
+
+
+@every_prior
+def test_noise_is_reproducible_and_standard_at_the_start(spec: PriorSpec) -> None:
+    prior = tiny_prior(spec)
+    noise = prior.noise(500, torch.Generator().manual_seed(3))
+    assert noise.shape == (500, LATENT.tokens, LATENT.channels)
+    assert noise.device.type == "cpu"
+    assert torch.equal(noise, prior.noise(500, torch.Generator().manual_seed(3)))
+    assert not torch.equal(noise, prior.noise(500, torch.Generator().manual_seed(4)))
+    assert abs(noise.mean()) < 0.05
+    assert abs(noise.std() - 1) < 0.05
+
+
+@every_prior
+def test_each_block_is_causal(spec: PriorSpec) -> None:
+    prior = tiny_prior(spec)
+    if not isinstance(prior, AutoregressivePrior):
+        pytest.skip("not autoregressive")
+    labels = torch.tensor([1])
+    latents = tiny_latents(1)
+    for block in prior.blocks:
+        jacobian = torch.autograd.functional.jacobian(
+            lambda x, block=block: block(x, labels).z, latents
+        ).squeeze((0, 3))  # (tokens, channels, tokens, channels)
+        if block.reverse:
+            jacobian = jacobian.flip(0, 2)
+        influence = jacobian.abs().amax((1, 3))
+        assert not influence.triu(1).any(), "a token depends on a later one"
+        assert (influence > 0)[torch.ones_like(influence).tril() > 0].all(), "an earlier token is ignored"
+        own = jacobian.diagonal(dim1=0, dim2=2).permute(2, 0, 1)  # (tokens, channels, channels)
+        diagonal = own.diagonal(dim1=1, dim2=2)
+        assert torch.equal(own, diagonal.diag_embed()), "a token's map is not element-wise"
+        assert (diagonal > 0).all()
