@@ -63,9 +63,7 @@ def ml_tarflow_state(
     """
     with torch.device("meta"):
         ours = Tarflow(spec, latent, num_classes).state_dict()
-    expected = {
-        _ml_tarflow_name(name): (name, _ml_tarflow_shape(name, tensor)) for name, tensor in ours.items()
-    }
+    expected = {_ml_tarflow_name(name): (name, _ml_tarflow_shape(name, tensor)) for name, tensor in ours.items()}
     found = {name: tensor for name, tensor in public.items() if not ML_TARFLOW_MASK.fullmatch(name)}
     if not spec.volume_preserving and "var" in found:
         # The released code keeps the variance in both modes, and trains it in the volume-preserving one only.
@@ -89,9 +87,7 @@ def ml_tarflow_state(
 
 def _infer_ml_tarflow(public: Mapping[str, Tensor], latent: LatentShape) -> tuple[TarflowSpec, int]:
     """The spec and the number of classes of a state dict."""
-    needed = [
-        f"blocks.0.{name}.weight" for name in ("proj_in", "proj_out", "attn_blocks.0.mlp.main.0")
-    ]
+    needed = [f"blocks.0.{name}.weight" for name in ("proj_in", "proj_out", "attn_blocks.0.mlp.main.0")]
     missing = [name for name in needed if name not in public]
     if missing:
         raise ArtifactError(f"not an ml-tarflow checkpoint: {'; '.join(_listing('missing', missing))}")

@@ -70,7 +70,7 @@ def load_weights(modules: SystemModules, path: Path, only: list[str] | None = No
         module = getattr(modules, name, None)
         if module is None:
             raise ArtifactError(f"{path}: the system has no module '{name}' to load")
-        own = {key: tensor for key, tensor in module.state_dict().items()}
+        own = module.state_dict()
         given = {key.removeprefix(f"{name}."): value for key, value in state.items() if key.startswith(f"{name}.")}
         wrong = [f"{name}.{key}: missing" for key in own.keys() - given.keys()]
         wrong += [f"{name}.{key}: unknown" for key in given.keys() - own.keys()]

@@ -56,7 +56,9 @@ def label_of(spec: Spec) -> str:
 
 def tiny_prior(spec: PriorSpec, latent: LatentShape = LATENT, seed: int = 0) -> FlowPrior:
     """A prior in float64 and evaluation mode that is far from its start: the identity would prove nothing."""
-    prior = PRIORS.build(spec, latent, CLASSES).double().eval()
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        prior = PRIORS.build(spec, latent, CLASSES).double().eval()
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in prior.parameters():

@@ -73,7 +73,7 @@ def sampled(folder: Path, images: np.ndarray) -> Artifact:
 def judge(folder: Path, seed: int = 0) -> Artifact:
     torch.manual_seed(seed)
     save_state(SystemModules(CLASSIFIER, SHAPES).state_dict(), folder / "weights.safetensors")
-    return store_artifact(folder, stage="train", name="judge.main.s0", facts={"val_accuracy": 0.97})
+    return store_artifact(folder, stage="train", name="judge.main.s0", facts={"val": {"accuracy": 0.97}})
 
 
 @pytest.fixture
@@ -117,9 +117,7 @@ def test_every_metric_stands_in_the_file_with_the_count(inputs: dict[str, Artifa
     assert "metric 5/5" in said
 
 
-def test_a_metric_without_a_value_says_why_and_stops_no_other(
-    inputs: dict[str, Artifact], tmp_path: Path
-) -> None:
+def test_a_metric_without_a_value_says_why_and_stops_no_other(inputs: dict[str, Artifact], tmp_path: Path) -> None:
     metrics, _, said = evaluate(tmp_path, inputs, metrics=[KidSpec(), FidSpec()])
     reason = "40 samples, at least 1000 needed"
     assert metrics["kid"] == {"value": None, "std": None, "reason": reason}
@@ -186,9 +184,7 @@ def test_evaluations_of_a_project_share_the_reference(
     assert second == alone != first
 
 
-def test_another_extractor_has_its_own_reference_features(
-    inputs: dict[str, Artifact], tmp_path: Path
-) -> None:
+def test_another_extractor_has_its_own_reference_features(inputs: dict[str, Artifact], tmp_path: Path) -> None:
     evaluate(tmp_path, inputs, "first")
     inputs["extractor"] = judge(tmp_path / "other judge", seed=1)
     second, _, _ = evaluate(tmp_path, inputs, "second")

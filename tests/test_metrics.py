@@ -1,44 +1,39 @@
-"""Metrics and extractors: known answers, torch-fidelity's own numbers, and reasons for none."""
+"""Metrics: known answers, torch-fidelity's own numbers, and reasons for none."""
 
 from __future__ import annotations
 
-import hashlib
 import math
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 import torch_fidelity
-from artifacts import store_artifact
+from measuring import (
+    SCALE,
+    BrokenFeatures,
+    PixelFeatures,
+    as_images,
+    context_of,
+    gaussian_images,
+    measure,
+    one_hot_images,
+    pixel_extractor,
+    value,
+)
 from parts import flattened, label_of, missing_examples
-from torch_fidelity.feature_extractor_base import FeatureExtractorBase
-from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
-from mimflow.artifacts.manifest import Artifact, sha256_of
-from mimflow.classifiers.convnet.spec import ConvnetSpec
-from mimflow.errors import ArtifactError, SpecError
-from mimflow.metrics.context import Context, ImageRows, Measurement
+from mimflow.metrics.context import ImageRows, Measurement
 from mimflow.metrics.extractors import Extractor
-from mimflow.metrics.registry import EXTRACTORS, METRICS
+from mimflow.metrics.registry import METRICS
 from mimflow.metrics.spec import (
     ClassAccuracySpec,
-    ClassifierExtractorSpec,
     FidSpec,
-    InceptionExtractorSpec,
     IsSpec,
     KidSpec,
     MetricSpec,
     PrecisionRecallSpec,
 )
-from mimflow.plan.tasks import Shapes
-from mimflow.spec.run import System
-from mimflow.spec.weights import FileWeights, RunWeights
-from mimflow.system import SystemModules, save_state
-
-SCALE = 32
-"""Grey levels to one unit of `PixelFeatures`."""
 
 METRIC_EXAMPLES: dict[str, list[MetricSpec]] = {
     "fid": [FidSpec()],
@@ -49,90 +44,6 @@ METRIC_EXAMPLES: dict[str, list[MetricSpec]] = {
 }
 
 every_metric = pytest.mark.parametrize("spec", flattened(METRIC_EXAMPLES), ids=label_of)
-
-
-class PixelFeatures(FeatureExtractorBase):
-    """Pixels as features, centred and scaled, and as logits: images are made to have the features wanted."""
-
-    def __init__(self, name: str, features_list: list[str], scale: float = SCALE, **options: object):
-        super().__init__(name, features_list)
-        self.scale = scale
-
-    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        pixels = images.flatten(1).float() - 128
-        found = {"features": pixels / self.scale, "logits": pixels}
-        return tuple(found[name] for name in self.features_list)
-
-    @staticmethod
-    def get_provided_features_list() -> tuple[str, ...]:
-        return "features", "logits"
-
-
-class BrokenFeatures(PixelFeatures):
-    """Features that are not finite where an image's first pixel is white."""
-
-    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        white = images[:, 0, 0, 0] == 255
-        return tuple(torch.where(white[:, None], torch.nan, features) for features in super().forward(images))
-
-
-def pixel_extractor(
-    module: type[PixelFeatures] = PixelFeatures, name: str = "pixels", scale: float = SCALE
-) -> Extractor:
-    return Extractor(
-        module(name, ["features", "logits"], scale),
-        features="features",
-        logits="logits",
-        classifies=True,
-        facts={},
-    )
-
-
-def context_of(
-    samples: np.ndarray,
-    reference: np.ndarray,
-    cache: Path,
-    labels: np.ndarray | None = None,
-    extractor: Extractor | None = None,
-) -> Context:
-    return Context(
-        samples,
-        np.zeros(len(samples), np.int64) if labels is None else labels,
-        reference,
-        hashlib.sha256(reference.tobytes()).hexdigest()[:16],
-        extractor or pixel_extractor(),
-        cache,
-        torch.device("cpu"),
-    )
-
-
-def measure(spec: MetricSpec, context: Context) -> dict[str, Measurement]:
-    return METRICS.build(spec, context)
-
-
-def value(spec: MetricSpec, context: Context, name: str | None = None) -> float:
-    measurement = measure(spec, context)[name or spec.kind]
-    assert measurement.value is not None, measurement.reason
-    return measurement.value
-
-
-def as_images(features: np.ndarray) -> np.ndarray:
-    """Square grey images whose `PixelFeatures` are these (N, side²), to half a grey level."""
-    side = math.isqrt(features.shape[1])
-    pixels = np.rint(features * SCALE + 128).clip(0, 255).astype(np.uint8)
-    return pixels.reshape(-1, side, side, 1)
-
-
-def gaussian_images(
-    count: int, dimensions: int, seed: int, mean: float = 0.0, std: float = 1.0
-) -> np.ndarray:
-    random = np.random.default_rng(seed)
-    return as_images(mean + std * random.standard_normal((count, dimensions)))
-
-
-def one_hot_images(labels: np.ndarray, side: int = 4) -> np.ndarray:
-    """Images of one white pixel, at the label's place, on black: logits that are certain of it."""
-    return (255 * np.eye(side * side, dtype=np.uint8)[labels]).reshape(-1, side, side, 1)
 
 
 # -- every registered metric ---------------------------------------------------------------------------------
@@ -314,18 +225,14 @@ def test_kid_of_one_distribution_is_nothing_within_its_spread(tmp_path: Path) ->
 def test_kid_without_enough_images_is_a_reason(
     samples: int, reference: int, subset: int, reason: str, tmp_path: Path
 ) -> None:
-    context = context_of(
-        gaussian_images(samples, 16, seed=0), gaussian_images(reference, 16, seed=1), tmp_path
-    )
+    context = context_of(gaussian_images(samples, 16, seed=0), gaussian_images(reference, 16, seed=1), tmp_path)
     assert measure(KidSpec(subset_size=subset), context)["kid"] == Measurement(None, reason=reason)
 
 
 # -- precision and recall ------------------------------------------------------------------------------------
 
 
-def precision_and_recall(
-    samples: np.ndarray, reference: np.ndarray, cache: Path
-) -> tuple[float | None, float | None]:
+def precision_and_recall(samples: np.ndarray, reference: np.ndarray, cache: Path) -> tuple[float | None, float | None]:
     found = measure(PrecisionRecallSpec(), context_of(samples, reference, cache))
     return found["precision"].value, found["recall"].value
 
@@ -387,9 +294,7 @@ def test_the_cache_does_not_mix_extractors_or_references(tmp_path: Path) -> None
     shared = tmp_path / "shared"
     doubled = pixel_extractor(name="pixels-doubled", scale=SCALE / 2)
     fid = value(FidSpec(), context_of(samples, reference, shared))
-    assert value(FidSpec(), context_of(samples, reference, shared, extractor=doubled)) == pytest.approx(
-        4 * fid
-    )
+    assert value(FidSpec(), context_of(samples, reference, shared, extractor=doubled)) == pytest.approx(4 * fid)
     far = value(FidSpec(), context_of(samples, shifted, shared))
     assert far == value(FidSpec(), context_of(samples, shifted, tmp_path / "alone")) > fid + 10
 
@@ -398,161 +303,3 @@ def test_only_the_owner_may_enter_the_cache(tmp_path: Path) -> None:
     images = gaussian_images(5, 16, seed=0)
     context_of(images, images, tmp_path / "cache")
     assert (tmp_path / "cache").stat().st_mode & 0o077 == 0
-
-
-# -- every registered extractor ------------------------------------------------------------------------------
-
-GREY = Shapes(channels=1, size=8, num_classes=3)
-CLASSIFIER = System(classifier=ConvnetSpec(widths=[4, 8], features=5))
-CLASSIFIER_SPEC = ClassifierExtractorSpec(weights=RunWeights(run="judge"))
-
-
-def trained_classifier(folder: Path, seed: int = 0, shapes: Shapes = GREY) -> Artifact:
-    torch.manual_seed(seed)
-    modules = SystemModules(CLASSIFIER, shapes)
-    save_state(modules.state_dict(), folder / "weights.safetensors")
-    return store_artifact(folder, stage="train", name="judge.main.s0", facts={"val_accuracy": 0.97})
-
-
-class RandomInception(FeatureExtractorInceptionV3):
-    """torch-fidelity's architecture as it is before it loads its file."""
-
-    def load_state_dict(self, state_dict: dict[str, torch.Tensor]) -> None:  # type: ignore[override]
-        assert not state_dict
-
-
-@pytest.fixture(scope="module")
-def inception_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Random weights of Inception."""
-    folder = tmp_path_factory.mktemp("inception")
-    torch.save({}, folder / "nothing.pth")
-    torch.manual_seed(0)
-    module = RandomInception("random", ["2048"], feature_extractor_weights_path=str(folder / "nothing.pth"))
-    torch.save(module.state_dict(), folder / "inception.pth")
-    return folder / "inception.pth"
-
-
-def inception_spec(path: Path, sha256: str | None = None) -> InceptionExtractorSpec:
-    return InceptionExtractorSpec(weights=FileWeights(file=str(path), sha256=sha256 or sha256_of(path)))
-
-
-def test_every_extractor_has_an_example(tmp_path: Path, inception_file: Path) -> None:
-    built = {
-        "classifier": EXTRACTORS.build(
-            CLASSIFIER_SPEC, GREY, trained_classifier(tmp_path / "judge"), CLASSIFIER
-        ),
-        "inception": EXTRACTORS.build(inception_spec(inception_file), GREY, None, None),
-    }
-    missing = [kind for kind in EXTRACTORS if kind not in built]
-    assert not missing, f"add an example of {missing} to this test"
-    images = ImageRows(np.random.default_rng(0).integers(256, size=(4, 8, 8, 1), dtype=np.uint8))
-    batch = torch.stack([images[index] for index in range(4)])
-    for kind, extractor in built.items():
-        features, logits = extractor.module(batch)
-        assert features.shape == (4, 5 if kind == "classifier" else 2048)
-        assert logits.shape == (4, 3 if kind == "classifier" else 1008)
-        assert not features.requires_grad
-        assert extractor.module.get_requested_features_list() == [extractor.features, extractor.logits]
-        assert extractor.name.startswith(f"{kind}-")
-        assert extractor.facts["extractor"] == extractor.name
-
-
-def test_the_classifier_sees_what_it_was_trained_on(tmp_path: Path) -> None:
-    artifact = trained_classifier(tmp_path / "judge")
-    extractor = EXTRACTORS.build(CLASSIFIER_SPEC, GREY, artifact, CLASSIFIER)
-    torch.manual_seed(0)
-    classifier = SystemModules(CLASSIFIER, GREY).module("classifier").eval()
-    images = torch.arange(64, dtype=torch.uint8).mul(4).view(1, 1, 8, 8)
-    expected = classifier(images / 127.5 - 1)
-    for found, wanted in zip(extractor.module(images), expected, strict=True):
-        torch.testing.assert_close(found, wanted.detach())
-    assert extractor.facts["extractor_accuracy"] == 0.97
-
-
-def test_the_classifiers_name_is_its_content(tmp_path: Path) -> None:
-    names = [
-        EXTRACTORS.build(CLASSIFIER_SPEC, GREY, trained_classifier(tmp_path / folder, seed), CLASSIFIER).name
-        for folder, seed in (("a", 0), ("b", 0), ("c", 1))
-    ]
-    assert names[0] == names[1] != names[2]
-
-
-def test_a_run_without_a_classifier_can_not_be_an_extractor(tmp_path: Path) -> None:
-    artifact = trained_classifier(tmp_path / "judge")
-    with pytest.raises(SpecError, match="run 'judge' has no classifier"):
-        EXTRACTORS.build(CLASSIFIER_SPEC, GREY, artifact, System())
-
-
-def test_a_classifier_for_other_classes_does_not_fit(tmp_path: Path) -> None:
-    artifact = trained_classifier(tmp_path / "judge", shapes=GREY.model_copy(update={"num_classes": 4}))
-    with pytest.raises(ArtifactError, match=r"does not fit the system: classifier\."):
-        EXTRACTORS.build(CLASSIFIER_SPEC, GREY, artifact, CLASSIFIER)
-
-
-def test_inception_gives_torch_fidelitys_own_numbers(inception_file: Path, tmp_path: Path) -> None:
-    shapes = Shapes(channels=3, size=8, num_classes=3)
-    extractor = EXTRACTORS.build(inception_spec(inception_file), shapes, None, None)
-    random = np.random.default_rng(0)
-    samples, reference = random.integers(256, size=(2, 4, 8, 8, 3), dtype=np.uint8)
-    context = context_of(samples, reference, tmp_path, extractor=extractor)
-    theirs = torch_fidelity.calculate_metrics(
-        input1=ImageRows(samples),
-        input2=ImageRows(reference),
-        feature_extractor="inception-v3-compat",
-        feature_extractor_weights_path=str(inception_file),
-        isc=True,
-        isc_splits=1,
-        kid=True,
-        kid_subset_size=4,
-        kid_subsets=1,
-        cuda=False,
-        save_cpu_ram=True,
-        verbose=False,
-    )
-    assert value(IsSpec(splits=1), context) == theirs["inception_score_mean"]
-    assert value(KidSpec(subset_size=4, subsets=1), context) == theirs["kernel_inception_distance_mean"]
-    assert extractor.facts["extractor_input"] == "RGB"
-
-
-def test_inception_sees_grey_images_as_rgb(inception_file: Path) -> None:
-    extractor = EXTRACTORS.build(inception_spec(inception_file), GREY, None, None)
-    grey = torch.arange(64, dtype=torch.uint8).mul(4).view(1, 1, 8, 8)
-    for found, wanted in zip(extractor.module(grey), extractor.module(grey.repeat(1, 3, 1, 1)), strict=True):
-        torch.testing.assert_close(found, wanted, rtol=0, atol=0)
-    assert extractor.facts["extractor_input"] == "grey repeated to three channels"
-
-
-def test_inception_that_is_not_there_says_what_is_missing_and_where(tmp_path: Path) -> None:
-    path, digest = tmp_path / "inception.pth", "ab" * 32
-    with pytest.raises(ArtifactError) as error:
-        EXTRACTORS.build(inception_spec(path, digest), GREY, None, None)
-    assert str(error.value) == (
-        f"{path}: missing: put torch-fidelity's Inception weights "
-        f"(weights-inception-2015-12-05-6726825d.pth) there, SHA-256 {digest}"
-    )
-
-
-def test_inception_of_another_digest_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "inception.pth"
-    path.write_bytes(b"something else")
-    with pytest.raises(ArtifactError, match=f"SHA-256 {sha256_of(path)}, the protocol asks for {'ab' * 32}"):
-        EXTRACTORS.build(inception_spec(path, "ab" * 32), GREY, None, None)
-
-
-class Malicious:
-    """Unpickling it writes a file."""
-
-    def __init__(self, path: Path):
-        self.path = path
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return (Path.touch, (self.path,))
-
-
-@pytest.mark.parametrize("content", ["tensors", "code"])
-def test_a_file_of_something_else_is_refused_and_not_executed(content: str, tmp_path: Path) -> None:
-    path, trace = tmp_path / "inception.pth", tmp_path / "executed"
-    torch.save({"weight": torch.zeros(1)} if content == "tensors" else Malicious(trace), path)
-    with pytest.raises(ArtifactError, match="not torch-fidelity's Inception weights"):
-        EXTRACTORS.build(inception_spec(path), GREY, None, None)
-    assert not trace.exists()

@@ -121,9 +121,9 @@ def test_each_block_is_causal(spec: PriorSpec) -> None:
     labels = torch.tensor([1])
     latents = tiny_latents(1)
     for block in prior.blocks:
-        jacobian = torch.autograd.functional.jacobian(
-            lambda x, block=block: block(x, labels).z, latents
-        ).squeeze((0, 3))  # (tokens, channels, tokens, channels)
+        jacobian = torch.autograd.functional.jacobian(lambda x, block=block: block(x, labels).z, latents).squeeze(
+            (0, 3)
+        )  # (tokens, channels, tokens, channels)
         if block.reverse:
             jacobian = jacobian.flip(0, 2)
         influence = jacobian.abs().amax((1, 3))

@@ -42,9 +42,7 @@ TASK = SampleTask(
 )
 
 
-def changed(
-    task: SampleTask = TASK, samples: dict[str, object] | None = None, **fields: object
-) -> SampleTask:
+def changed(task: SampleTask = TASK, samples: dict[str, object] | None = None, **fields: object) -> SampleTask:
     """`task` with other fields, and with other fields of its `samples`."""
     if samples is not None:
         fields["samples"] = task.samples.model_copy(update=samples)
@@ -120,9 +118,7 @@ def test_every_batch_is_drawn_by_its_own_seed(weights: Artifact, tmp_path: Path)
     ],
     ids=["seed of the run", "seed of the protocol", "weights of the last step"],
 )
-def test_other_seeds_and_weights_give_other_images(
-    task: SampleTask, weights: Artifact, tmp_path: Path
-) -> None:
+def test_other_seeds_and_weights_give_other_images(task: SampleTask, weights: Artifact, tmp_path: Path) -> None:
     first, _ = draw(TASK, weights, tmp_path / "first")
     again, _ = draw(TASK, weights, tmp_path / "again")
     other, _ = draw(task, weights, tmp_path / "other")

@@ -28,7 +28,7 @@ def canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
-def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Call `write` with a temporary path beside `path`, then move it into place; on failure nothing is left.
 
     Never writes through a link: files of the store may be links into DVC's cache.
@@ -39,8 +39,8 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
     temporary = Path(name)
     try:
         write(temporary)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
+        temporary.chmod(0o644)
+        temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise StorageError(f"{path}: can't write: {error.strerror or error}") from error
@@ -121,11 +121,14 @@ class Artifact:
             raise ArtifactError(f"{path}: missing (`dvc pull`, or delete {self.folder} and run again)")
         size = path.stat().st_size
         if size != record.size:
-            raise ArtifactError(f"{path}: {size} bytes, its manifest says {record.size} (corrupt: delete {self.folder})")
+            raise ArtifactError(
+                f"{path}: {size} bytes, its manifest says {record.size} (corrupt: delete {self.folder})"
+            )
         found = sha256_of(path)
         if found != record.sha256:
             raise ArtifactError(
-                f"{path}: SHA-256 {found[:12]}…, its manifest says {record.sha256[:12]}… (corrupt: delete {self.folder})"
+                f"{path}: SHA-256 {found[:12]}…, its manifest says {record.sha256[:12]}… "
+                f"(corrupt: delete {self.folder})"
             )
         return path
 

@@ -11,7 +11,17 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("mimflow", "torch", "torchvision", "timm", "torch-fidelity", "numpy", "safetensors", "pydantic", "snakemake")
+PACKAGES = (
+    "mimflow",
+    "torch",
+    "torchvision",
+    "timm",
+    "torch-fidelity",
+    "numpy",
+    "safetensors",
+    "pydantic",
+    "snakemake",
+)
 
 
 def describe_process(root: Path) -> dict[str, Any]:
@@ -39,7 +49,9 @@ def git_state(root: Path) -> dict[str, Any]:
 
 def _git(root: Path, *arguments: str) -> str | None:
     try:
-        done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=30, check=True)
+        done = subprocess.run(
+            ["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=30, check=True
+        )
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()
@@ -57,7 +69,10 @@ def _processor() -> str:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return platform.processor()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor())
+    return next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")),
+        platform.processor(),
+    )
 
 
 def _gpu() -> str | None:

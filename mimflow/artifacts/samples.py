@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -27,39 +28,50 @@ class Shards:
         """The positions of each batch's images among all."""
         self.image = image
 
-    def read(self, index: int) -> np.ndarray | None:
-        """The images (B, H, W, C) of a batch; None if it has to be drawn, for the first time or again."""
-        try:
-            data = self._path(index).read_bytes()
-        except FileNotFoundError:
-            return None
-        digest, pixels = data[:DIGEST_BYTES], data[DIGEST_BYTES:]
-        shape = (len(self.batches[index]), *self.image)
-        if hashlib.sha256(pixels).digest() != digest or len(pixels) != np.prod(shape):
-            return None
-        return np.frombuffer(pixels, np.uint8).reshape(shape)
+    def missing(self) -> list[int]:
+        """The batches that have to be drawn, for the first time or again."""
+        return [index for index in range(len(self.batches)) if self._pixels(index) is None]
+
+    def read(self, index: int) -> np.ndarray:
+        """The images (B, H, W, C) of a batch; ArtifactError if they are missing or corrupt."""
+        pixels = self._pixels(index)
+        if pixels is None:
+            raise ArtifactError(f"{self._path(index)}: missing or corrupt (run the job again)")
+        return np.frombuffer(pixels, np.uint8).reshape(self._shape(index))
 
     def write(self, index: int, images: np.ndarray) -> None:
         """Keep a batch's images (B, H, W, C) uint8."""
         pixels = images.tobytes()
         data = hashlib.sha256(pixels).digest() + pixels
-        write_atomically(self._path(index), lambda temporary: temporary.write_bytes(data))
+
+        def write(temporary: Path) -> None:
+            temporary.write_bytes(data)
+
+        write_atomically(self._path(index), write)
 
     def __iter__(self) -> Iterator[np.ndarray]:
         """All batches in order; ArtifactError if one is missing or corrupt."""
         for index in range(len(self.batches)):
-            images = self.read(index)
-            if images is None:
-                raise ArtifactError(f"{self._path(index)}: missing or corrupt (run the job again)")
-            yield images
+            yield self.read(index)
+
+    def _pixels(self, index: int) -> bytes | None:
+        """A shard's bytes without their digest; None if there is no such file, or it is not whole."""
+        try:
+            data = self._path(index).read_bytes()
+        except FileNotFoundError:
+            return None
+        digest, pixels = data[:DIGEST_BYTES], data[DIGEST_BYTES:]
+        whole = len(pixels) == math.prod(self._shape(index)) and hashlib.sha256(pixels).digest() == digest
+        return pixels if whole else None
+
+    def _shape(self, index: int) -> tuple[int, ...]:
+        return (len(self.batches[index]), *self.image)
 
     def _path(self, index: int) -> Path:
         return self.folder / f"{index:06d}.shard"
 
 
-def write_samples(
-    path: Path, shards: Iterable[np.ndarray], labels: np.ndarray, image: tuple[int, int, int]
-) -> None:
+def write_samples(path: Path, shards: Iterable[np.ndarray], labels: np.ndarray, image: tuple[int, int, int]) -> None:
     """Write `arr_0` uint8 (N, H, W, C) and `arr_1` int64 (N,).
 
     The bytes are those of `np.savez`, but only one shard is in memory at a time.

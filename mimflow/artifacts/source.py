@@ -1,4 +1,4 @@
-"""The source that a stage imports, as a digest: a manifest can say that code has changed since, without a retraining."""
+"""The source that a stage imports, as a digest: a manifest can say that code has changed since, without retraining."""
 
 from __future__ import annotations
 

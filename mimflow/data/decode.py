@@ -20,6 +20,9 @@ MODES = ("1", "L", "P", "LA", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbC
 PNG_DEPTH = 24
 """Where a PNG file has its bits per sample: Pillow does not say."""
 
+BLACK_IS_ZERO = 1
+"""TIFF's photometric interpretation."""
+
 
 def decode(raw: bytes | np.ndarray, channels: int) -> Image.Image:
     """The image in a file's bytes, or of a uint8 array (H, W): mode L for 1 channel, RGB for 3.
@@ -32,7 +35,7 @@ def decode(raw: bytes | np.ndarray, channels: int) -> Image.Image:
     if image.mode.startswith("I;16"):
         image = _to_8_bits(image)
     if image.mode not in MODES:
-        raise BadImageError(f"pixels of Pillow's mode {image.mode} have no one meaning in 8 bits (convert it)")
+        raise BadImageError(f"mode {image.mode} of Pillow's has no one meaning in 8 bits (convert it)")
     if image.has_transparency_data:
         image = _on_white(image)
     return image.convert("L" if channels == 1 else "RGB")
@@ -46,13 +49,12 @@ def _load(data: bytes) -> Image.Image:
         try:
             _check_sums(data)
             with Image.open(BytesIO(data), formats=FORMATS) as image:
-                # MPO is how some cameras write JPEG: the first picture is the photograph.
-                frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
-                _refuse_ambiguous(image, data)
+                _refuse_misread(image, data)
                 image.load()
                 upright = ImageOps.exif_transpose(image)
         except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-            raise BadImageError(f"more than {Image.MAX_IMAGE_PIXELS:,} pixels: a decompression bomb") from None
+            most = f"{Image.MAX_IMAGE_PIXELS:,}"
+            raise BadImageError(f"more than {most} pixels: a decompression bomb") from None
         except UnidentifiedImageError:
             raise BadImageError("not a PNG, JPEG, WebP, BMP or TIFF image") from None
         except (BadImageError, MemoryError):
@@ -61,8 +63,6 @@ def _load(data: bytes) -> Image.Image:
         except Exception as error:
             reason = next(iter(str(error).splitlines()), type(error).__name__)
             raise BadImageError(f"can't be decoded: {reason}") from error
-    if frames > 1:
-        raise BadImageError(f"holds {frames} pictures (keep one)")
     return upright
 
 
@@ -73,14 +73,18 @@ def _check_sums(data: bytes) -> None:
             image.verify()
 
 
-def _refuse_ambiguous(image: Image.Image, data: bytes) -> None:
-    """Refuse what Pillow opens without complaint and gets wrong."""
+def _refuse_misread(image: Image.Image, data: bytes) -> None:
+    """Refuse what Pillow loads without complaint, but only in part or with wrong values."""
+    # MPO is how some cameras write JPEG: the first picture is the photograph.
+    frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
+    if frames > 1:
+        raise BadImageError(f"holds {frames} pictures (keep one)")
     if image.format == "PNG" and data[PNG_DEPTH] == 16 and "transparency" in image.info:
         raise BadImageError("16 bits with one colour transparent (convert it)")
     if isinstance(image, TiffImageFile) and image.mode.startswith("I;16"):
-        bits, white_is_high = image.tag_v2.get(BITSPERSAMPLE), image.tag_v2.get(PHOTOMETRIC_INTERPRETATION) == 1
-        if bits != (16,) or not white_is_high:
-            raise BadImageError(f"grey of {bits} bits, white {'high' if white_is_high else 'low'} (convert it)")
+        bits, black = image.tag_v2.get(BITSPERSAMPLE), image.tag_v2.get(PHOTOMETRIC_INTERPRETATION)
+        if (bits, black) != ((16,), BLACK_IS_ZERO):
+            raise BadImageError("grey of neither 8 nor 16 bits, or with white as 0 (convert it)")
 
 
 def _to_8_bits(image: Image.Image) -> Image.Image:

@@ -160,6 +160,7 @@ def _write_rows(path: Path, first: int, rows: np.ndarray) -> None:
 def _shape(path: Path) -> tuple[int, ...] | None:
     """The shape in a `.npy` file's header; None if there is none, or less data than it says."""
     try:
-        return np.load(path, mmap_mode="r").shape
+        array: np.ndarray = np.load(path, mmap_mode="r")
     except (ValueError, EOFError):
         return None
+    return array.shape

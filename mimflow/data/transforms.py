@@ -10,7 +10,7 @@ from mimflow.data.spec import Transform
 
 
 def cut(image: Image.Image, transform: Transform) -> np.ndarray:
-    """An image of mode L or RGB → uint8 (size, size, C). BadImageError if the method has no way to make it fit."""
+    """An image of mode L or RGB → uint8 (size, size, C). BadImageError if the method can't make it fit."""
     size = transform.size
     match transform.method:
         case "none":
@@ -68,5 +68,6 @@ def _adm(image: Image.Image, size: int) -> np.ndarray:
 def _resize(image: Image.Image, new: tuple[int, int], method: Image.Resampling) -> Image.Image:
     # A strip of a million pixels by one would become one of a million times `size`, squared.
     if Image.MAX_IMAGE_PIXELS is not None and new[0] * new[1] > Image.MAX_IMAGE_PIXELS:
-        raise BadImageError(f"{image.width}×{image.height} pixels: too narrow, resized it is {new[0]}×{new[1]}")
+        before, after = f"{image.width}×{image.height}", f"{new[0]}×{new[1]}"
+        raise BadImageError(f"{before} pixels: too narrow, resized it is {after}")
     return image.resize(new, method)

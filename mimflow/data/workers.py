@@ -34,9 +34,7 @@ def write_shards(recipe: Recipe, pending: list[Shard], workers: int) -> Iterator
         yield from _in_processes(recipe, pending, workers)
 
 
-def _in_processes(
-    recipe: Recipe, pending: list[Shard], workers: int
-) -> Iterator[tuple[Shard, list[Reading]]]:
+def _in_processes(recipe: Recipe, pending: list[Shard], workers: int) -> Iterator[tuple[Shard, list[Reading]]]:
     # Spawned, not forked: the parent may have threads of torch's.
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(recipe,))

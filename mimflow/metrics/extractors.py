@@ -88,14 +88,12 @@ def classifier_extractor(
     only_classifier = System(classifier=system.classifier)
     modules = SystemModules(only_classifier, shapes)
     load_weights(modules, path, ["classifier"])
-    name = _name(
-        "classifier", only_classifier.identity(), shapes.identity(), weights.manifest.files[file].sha256
-    )
+    name = _name("classifier", only_classifier.identity(), shapes.identity(), weights.manifest.files[file].sha256)
     facts = {
         "extractor": name,
         "extractor_run": weights.manifest.name,
         "extractor_key": weights.manifest.key,
-        "extractor_accuracy": weights.manifest.facts.get("val_accuracy"),
+        "extractor_accuracy": weights.manifest.facts.get("val", {}).get("accuracy"),
     }
     module = ClassifierFeatures(name, modules.module("classifier"))
     return Extractor(module, features="features", logits="logits", classifies=True, facts=facts)
@@ -124,14 +122,10 @@ def inception_extractor(
     try:
         # torch-fidelity unpickles without restraint: this refuses anything but tensors first.
         torch.load(path, map_location="cpu", weights_only=True)
-        module = InceptionFeatures(
-            name, ["2048", "logits_unbiased"], feature_extractor_weights_path=str(path)
-        )
+        module = InceptionFeatures(name, ["2048", "logits_unbiased"], feature_extractor_weights_path=str(path))
     except (pickle.UnpicklingError, RuntimeError, TypeError, AttributeError) as error:
         reason = str(error).splitlines()[0]
-        raise ArtifactError(
-            f"{path}: not torch-fidelity's Inception weights ({INCEPTION_FILE}): {reason}"
-        ) from error
+        raise ArtifactError(f"{path}: not torch-fidelity's Inception weights ({INCEPTION_FILE}): {reason}") from error
     facts = {
         "extractor": name,
         "extractor_file": spec.weights.file,
@@ -144,8 +138,7 @@ def inception_extractor(
 def _check_file(path: Path, sha256: str) -> None:
     if not path.is_file():
         raise ArtifactError(
-            f"{path}: missing: put torch-fidelity's Inception weights ({INCEPTION_FILE}) there, "
-            f"SHA-256 {sha256}"
+            f"{path}: missing: put torch-fidelity's Inception weights ({INCEPTION_FILE}) there, SHA-256 {sha256}"
         )
     found = sha256_of(path)
     if found != sha256:

@@ -73,9 +73,7 @@ class Objective(nn.Module):
         """
         parameters = {checkpoint_name(name): parameter for name, parameter in self.named_parameters()}
         chosen = {
-            name: parameter
-            for name, parameter in parameters.items()
-            if name.split(".", 1)[0] in (*trains, "objective")
+            name: parameter for name, parameter in parameters.items() if name.split(".", 1)[0] in (*trains, "objective")
         }
         return [Player("system", chosen)]
 

@@ -30,7 +30,7 @@ def nll_per_dimension(output: FlowOutput) -> tuple[Tensor, dict[str, Tensor]]:
 
 
 def dequantise(images: Tensor) -> Tensor:
-    """Images of 256 levels in [−1, 1] → the same with uniform noise of one level's width, in [−1, 1)."""
+    """Images of 256 levels in [−1, 1] → the same with uniform noise of one level's width, still in [−1, 1]."""
     levels = (images + 1) * 127.5
     return (levels + torch.rand_like(levels)) / 256 * 2 - 1
 

@@ -13,7 +13,9 @@ def collect(plan: Plan, delete: bool) -> str:
     """List, and where asked delete, the folders of the store that are no job's."""
     kept = {job.folder for job in plan.jobs.values()}
     store = plan.workspace.root / paths.STORE
-    folders = sorted(folder for stage in paths.FOLDERS.values() for folder in (store / stage).glob("*") if folder.is_dir())
+    folders = sorted(
+        folder for stage in paths.FOLDERS.values() for folder in (store / stage).glob("*") if folder.is_dir()
+    )
     lost = [folder for folder in folders if folder.relative_to(plan.workspace.root).as_posix() not in kept]
     size = sum(_size(folder) for folder in lost)
     if delete:

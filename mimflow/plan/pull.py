@@ -27,5 +27,7 @@ def _filled(folder: Path) -> bool:
 
 def nothing_to_do(plan: Plan) -> bool:
     """Whether every table that is rendered here is what its specs ask for, and at least one is."""
-    rendered = [table for table in plan.tables.values() if (plan.workspace.root / paths.table_record(table.name)).is_file()]
+    rendered = [
+        table for table in plan.tables.values() if (plan.workspace.root / paths.table_record(table.name)).is_file()
+    ]
     return bool(rendered) and not any(table_reason(plan, table) for table in rendered)

@@ -9,9 +9,8 @@ from mimflow.artifacts.manifest import MANIFEST, Manifest, read_manifest
 from mimflow.errors import ArtifactError
 from mimflow.plan import code, paths
 from mimflow.plan.build import Job, Plan, PlannedTable
-from mimflow.spec.differences import differences, show
 from mimflow.plan.freshness import table_reason
-
+from mimflow.spec.differences import differences, show
 
 CHANGED = "code changed since"
 
@@ -26,6 +25,11 @@ class Status:
     runs: bool
     reason: str
     """Why it runs; or what is worth saying of a job that does not."""
+
+    @property
+    def state(self) -> str:
+        """`run`, `done`, or — for what is neither there nor needed."""
+        return "run" if self.runs else "done" if self.reason in ("", CHANGED) else "—"
 
 
 def table_statuses(plan: Plan, table: PlannedTable) -> list[Status]:
@@ -80,7 +84,9 @@ def why_runs(job: Job, root: Path) -> str:
     previous = latest(job, root)
     if previous is None:
         return "never run"
-    changes = [f"{field}: {show(old)} → {show(new)}" for field, old, new in differences(previous.task, job.task.identity())]
+    changes = [
+        f"{field}: {show(old)} → {show(new)}" for field, old, new in differences(previous.task, job.task.identity())
+    ]
     hashed = job.hashed()["inputs"]
     changes += [f"{role} changed" for role in hashed if previous.inputs.get(role) != hashed[role]]
     return "; ".join(changes) or "the stage's version changed"
@@ -109,6 +115,6 @@ def describe_plan(plan: Plan, target: str) -> str:
     """The statuses of a table's jobs as text."""
     lines = table_statuses(plan, table_named(plan, target))
     width = max(len(line.name) for line in lines)
-    shown = [f"{'run ' if line.runs else 'done' if line.reason in ('', CHANGED) else '—   '}  {line.stage:8}  {line.name:{width}}  {line.reason}".rstrip() for line in lines]
+    shown = [f"{line.state:4}  {line.stage:8}  {line.name:{width}}  {line.reason}".rstrip() for line in lines]
     count = sum(line.runs for line in lines)
     return "\n".join([*shown, f"{count} of {len(lines)} would run" if count else "Nothing to be done"])

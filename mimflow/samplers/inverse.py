@@ -22,9 +22,7 @@ class InverseSampler:
         self.spec = spec
         self.guidance = LinearRule(spec.guidance) if spec.guidance is not None else None
 
-    def sample(
-        self, tokenizer: Tokenizer, prior: FlowPrior, labels: Tensor, generator: torch.Generator
-    ) -> Tensor:
+    def sample(self, tokenizer: Tokenizer, prior: FlowPrior, labels: Tensor, generator: torch.Generator) -> Tensor:
         """Images (B, C, H, W) in [−1, 1] for labels (B,), on the labels' device; `NULL_CLASS` for no class.
 
         The noise comes from `generator` on the CPU, so that a seed means the same on every device. Raises

@@ -46,9 +46,7 @@ class Problem:
 class Spec(BaseModel):
     """Pure data: unknown keys refused, nothing coerced, every number finite, never changed once made."""
 
-    model_config = ConfigDict(
-        extra="forbid", strict=True, frozen=True, allow_inf_nan=False, defer_build=True
-    )
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False, defer_build=True)
 
     outside_key: ClassVar[frozenset[str]]
 
@@ -68,9 +66,7 @@ class Spec(BaseModel):
     def identity(self) -> dict[str, Any]:
         """What enters the key: every field but those marked `OUTSIDE_KEY`, as plain data."""
         return {
-            name: _identity(getattr(self, name))
-            for name in type(self).model_fields
-            if name not in self.outside_key
+            name: _identity(getattr(self, name)) for name in type(self).model_fields if name not in self.outside_key
         }
 
 

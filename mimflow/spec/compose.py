@@ -24,7 +24,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 
 def load(path: Path, root: Path) -> Node:
-    """Read a spec file with all that it extends, its overrides applied. ReadError if a file or a circle is in the way."""
+    """Read a spec file with all that it extends, overrides applied. ReadError if a file or a circle is in the way."""
     return _load(path, root, ())
 
 
@@ -45,7 +45,9 @@ def _load(path: Path, root: Path, chain: tuple[Path, ...]) -> Node:
 
 def _base(reference: Node, path: Path, root: Path, chain: tuple[Path, ...]) -> Node:
     if not isinstance(reference.value, str):
-        raise ReadError(reference.mark, f"extends: got {reference.value!r}", "a path to a YAML file, relative to this one")
+        raise ReadError(
+            reference.mark, f"extends: got {reference.value!r}", "a path to a YAML file, relative to this one"
+        )
     base = path.parent / reference.value
     if base.resolve() in chain:
         start = chain.index(base.resolve())
@@ -135,15 +137,21 @@ def locate(node: Node, path: Iterable[str | int]) -> tuple[Node, list[str | int]
     walked: list[str | int] = []
     left = list(path)
     while left:
-        step = left[0]
-        if isinstance(node.value, dict) and step in node.value:
-            node = node.value[step]
-        elif isinstance(node.value, list) and isinstance(step, int) and step < len(node.value):
-            node = node.value[step]
-        else:
+        inner = _child(node, left[0])
+        if inner is None:
             break
+        node = inner
         walked.append(left.pop(0))
     return node, walked, left
+
+
+def _child(node: Node, step: str | int) -> Node | None:
+    if isinstance(node.value, dict):
+        return node.value.get(step)
+    if isinstance(node.value, list) and isinstance(step, int) and step < len(node.value):
+        item: Node = node.value[step]
+        return item
+    return None
 
 
 def field_name(root: Node, path: Iterable[str | int]) -> str:
@@ -151,11 +159,6 @@ def field_name(root: Node, path: Iterable[str | int]) -> str:
     parts: list[str] = []
     node: Node | None = root
     for step in path:
-        value = node.value if node is not None else None
-        node = None
-        if isinstance(value, dict):
-            node = value.get(step)
-        elif isinstance(value, list) and isinstance(step, int) and step < len(value):
-            node = value[step]
+        node = _child(node, step) if node is not None else None
         parts.append((_name(node) if isinstance(step, int) and node is not None else None) or str(step))
     return ".".join(parts)

@@ -31,4 +31,6 @@ def show(value: Any) -> str:
     """A plain value in a line of text."""
     if value is _ABSENT:
         return "nothing"
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, (dict, list, bool)) or value is None else str(value)
+    return (
+        json.dumps(value, ensure_ascii=False) if isinstance(value, (dict, list, bool)) or value is None else str(value)
+    )

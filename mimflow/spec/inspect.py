@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from mimflow.errors import PlanError, SpecError
-from mimflow.spec.differences import differences, show
 from mimflow.spec.compose import locate, nearest, shown_path
+from mimflow.spec.differences import differences, show
 from mimflow.spec.workspace import KINDS, Loaded, Workspace
 
 
@@ -18,7 +18,9 @@ def check(workspace: Workspace, names: list[str]) -> str:
     if not names:
         workspace.raise_problems()
         counts = [(kind, sum(1 for _ in workspace.all(kind))) for kind in KINDS]
-        return "valid: " + ", ".join(f"{count} {kind}{'s' * (count != 1 and kind != 'published')}" for kind, count in counts)
+        return "valid: " + ", ".join(
+            f"{count} {kind}{'s' * (count != 1 and kind != 'published')}" for kind, count in counts
+        )
     files = [_file(workspace, name) for name in names]
     shown = {shown_path(file, workspace.root) for file in files}
     found = [problem for problem in workspace.problems if _concerns(problem, shown, workspace)]
@@ -39,13 +41,15 @@ def _sources(workspace: Workspace, shown: str) -> set[str]:
     for kind in KINDS:
         for loaded in workspace.all(kind):
             if shown_path(loaded.file, workspace.root) == shown:
-                return {mark for mark in _files(loaded.node)}
+                return set(_files(loaded.node))
     return set()
 
 
 def _files(node: Any) -> Iterator[str]:
     yield node.mark.file
-    children = node.value.values() if isinstance(node.value, dict) else node.value if isinstance(node.value, list) else ()
+    children = (
+        node.value.values() if isinstance(node.value, dict) else node.value if isinstance(node.value, list) else ()
+    )
     for child in children:
         yield from _files(child)
 

@@ -66,21 +66,33 @@ class _Composer(CParser, BaseConstructor, BaseResolver):  # type: ignore[misc]
 _STR = "tag:yaml.org,2002:str"
 _DEFAULT_TAGS = {_STR, "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"}
 
-_WORDS = {"": None, "~": None, "null": None, "Null": None, "NULL": None}
-_WORDS |= {word: True for word in ("true", "True", "TRUE")} | {word: False for word in ("false", "False", "FALSE")}
+_WORDS: dict[str, bool | None] = {"": None, "~": None, "null": None, "Null": None, "NULL": None}
+_WORDS |= dict.fromkeys(("true", "True", "TRUE"), True) | dict.fromkeys(("false", "False", "FALSE"), False)
 _INT = re.compile(r"[-+]?(0|[1-9][0-9]*)")
 _HEX = re.compile(r"0x[0-9a-fA-F]+|0o[0-7]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|(0|[1-9][0-9]*)(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 _AMBIGUOUS = [
-    (re.compile(r"(?i:y|n|yes|no|on|off)"), "a truth value to YAML 1.1 and text to 1.2", "true or false, or quotes"),
-    (re.compile(r"[-+]?0[0-9_]+(\.[0-9]*)?"), "octal to YAML 1.1 and decimal to 1.2", "no leading zero, or quotes"),
+    (
+        re.compile(r"(?i:y|n|yes|no|on|off)"),
+        "a truth value to YAML 1.1 and text to 1.2",
+        "true or false, or quotes",
+    ),
+    (
+        re.compile(r"[-+]?0[0-9_]+(\.[0-9]*)?"),
+        "octal to YAML 1.1 and decimal to 1.2",
+        "no leading zero, or quotes",
+    ),
     (
         re.compile(r"[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?"),
         "a number in base 60 to YAML 1.1 and text to 1.2",
         "quote it",
     ),
-    (re.compile(r"[-+]?[0-9]+(_[0-9]+)+(\.[0-9_]*)?"), "a number to YAML 1.1 and text to 1.2", "no underscores"),
+    (
+        re.compile(r"[-+]?[0-9]+(_[0-9]+)+(\.[0-9_]*)?"),
+        "a number to YAML 1.1 and text to 1.2",
+        "no underscores",
+    ),
     (re.compile(r"[-+]?0b[01_]+"), "binary to YAML 1.1 and text to 1.2", "write it in decimal"),
     (re.compile(r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}.*"), "a date to YAML 1.1 and text to 1.2", "quote it"),
 ]

@@ -15,6 +15,7 @@ from mimflow.priors.spec import PriorSpec
 from mimflow.samplers.registry import SAMPLERS
 from mimflow.samplers.spec import SamplerSpec
 from mimflow.spec.base import OUTSIDE_KEY, Name, Problem, Spec
+from mimflow.spec.weights import RunWeights
 from mimflow.tokenizers.registry import TOKENIZERS
 from mimflow.tokenizers.spec import TokenizerSpec
 from mimflow.training.spec import Compute, Phase
@@ -57,14 +58,20 @@ class RunSpec(System):
         if not self.modules:
             yield Problem((), "a system without networks", "name a tokenizer and a prior, or a classifier")
         if self.prior is not None and self.tokenizer is None:
-            yield Problem(("tokenizer",), "a prior needs the latents of a tokenizer", "tokenizer: {kind: pixel, patch_size: 2}")
+            yield Problem(
+                ("tokenizer",),
+                "a prior needs the latents of a tokenizer",
+                "tokenizer: {kind: pixel, patch_size: 2}",
+            )
         if self.samplers and self.prior is None:
             yield Problem(("samplers",), "there is no prior to sample from", "remove them")
         yield from self._phase_problems()
         for name, sampler in self.samplers.items():
             if sampler.ema and self.phases[-1].ema is None:
                 yield Problem(
-                    ("samplers", name, "ema"), "the last phase keeps no averaged weights", "ema: false, or give the phase an ema"
+                    ("samplers", name, "ema"),
+                    "the last phase keeps no averaged weights",
+                    "ema: false, or give the phase an ema",
                 )
         if len(set(self.seeds)) < len(self.seeds):
             yield Problem(("seeds",), f"a seed twice: {self.seeds}", "each once")
@@ -89,8 +96,9 @@ class RunSpec(System):
                         f"the system has: {', '.join(self.modules)}",
                     )
             for position, weights in enumerate(phase.start or []):
-                earlier = getattr(weights, "run", "") is None
-                if earlier and (weights.phase or "") not in seen:
+                if not isinstance(weights, RunWeights) or weights.run is not None:
+                    continue
+                if (weights.phase or "") not in seen:
                     yield Problem(
                         ("phases", index, "start", position, "phase"),
                         f"'{weights.phase}' is not a phase before '{phase.name}'",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, TypeVar, get_args, get_origin
 
 from pydantic import ValidationError
@@ -32,9 +33,21 @@ def build(cls: type[S], node: Node) -> tuple[S | None, list[str]]:
     try:
         spec = cls.model_validate(node.plain())
     except ValidationError as error:
-        return None, sorted({_describe(cls, node, item) for item in error.errors(include_url=False)}, key=_line)
+        lines = {_describe(cls, node, item) for item in error.errors(include_url=False)}
+        return None, sorted(_without_echoes(lines), key=_line)
     found = [describe(node, problem) for problem in all_problems(spec)]
     return (None if found else spec), found
+
+
+def _without_echoes(lines: set[str]) -> set[str]:
+    """Without «x.std: missing» where «x.sdt: unknown field (did you mean 'std'?)» says it already."""
+    misspelt = {
+        f": {parent}{meant}: missing"
+        for parent, meant in re.findall(
+            r": ((?:[^:]*\.)?)[^.:]+: unknown field \(did you mean '(.*)'\?\)", "\n".join(lines)
+        )
+    }
+    return {line for line in lines if not any(echo in line for echo in misspelt)}
 
 
 def _line(text: str) -> tuple[str, int, int]:
@@ -55,8 +68,8 @@ def _format(mark: Mark, field: str, message: str, hint: str) -> str:
 
 
 def _describe(cls: type[Spec], root: Node, error: Any) -> str:
-    path, holders = _untagged(cls, error["loc"])
-    node, walked, left = locate(root, path)
+    path, holders, options = _untagged(cls, error["loc"])
+    node, _, left = locate(root, path)
     kind, value = error["type"], error["input"]
     mark, message, hint = node.mark, "", ""
     if kind == "extra_forbidden":
@@ -66,10 +79,13 @@ def _describe(cls: type[Spec], root: Node, error: Any) -> str:
     elif kind == "missing":
         message, hint = "missing", f"add it beside {_beside(node)}" if not left[1:] else ""
     elif kind in ("union_tag_invalid", "union_tag_not_found"):
-        path, message, hint, mark = _tag_problem(path, node, error)
+        path, message, hint, mark = _tag_problem(path, node, [str(_tag(option)) for option in options])
     elif kind == "literal_error":
         options = [option.strip("'") for option in error["ctx"]["expected"].replace(" or ", ", ").split(", ")]
-        message, hint = f"got {value!r}, wanted one of {', '.join(options)}", nearest(str(value), options).partition("known")[0]
+        message, hint = (
+            f"got {value!r}, wanted one of {', '.join(options)}",
+            nearest(str(value), options).partition("known")[0],
+        )
     elif kind == "string_pattern_mismatch":
         message = f"got {value!r}, which does not look like {error['ctx']['pattern']}"
         if "{0,63}" in error["ctx"]["pattern"]:
@@ -87,7 +103,15 @@ def _beside(node: Node) -> str:
 
 
 def _shown(value: Any) -> str:
-    names = {bool: "", int: "", float: "", str: "the text ", list: "the list ", dict: "the mapping ", type(None): "nothing: "}
+    names = {
+        bool: "",
+        int: "",
+        float: "",
+        str: "the text ",
+        list: "the list ",
+        dict: "the mapping ",
+        type(None): "nothing: ",
+    }
     text = {"True": "true", "False": "false", "None": "null"}.get(repr(value), repr(value))
     return names.get(type(value), "") + (text if len(text) <= 60 else text[:57] + "…")
 
@@ -106,23 +130,31 @@ def _type_hint(kind: str, value: Any) -> str:
     return ""
 
 
-def _tag_problem(path: list[str | int], node: Node, error: Any) -> tuple[list[str | int], str, str, Mark]:
-    expected = [tag.strip(" '") for tag in error.get("ctx", {}).get("expected_tags", "").split(",") if tag.strip()]
+def _tag_problem(path: list[str | int], node: Node, expected: list[str]) -> tuple[list[str | int], str, str, Mark]:
     kind = node.value.get("kind") if isinstance(node.value, dict) else None
     if kind is None:
-        what = "kind is missing" if isinstance(node.value, dict) else f"got {_shown(node.plain())}, wanted a mapping with a kind"
-        return path, what, f"kinds: {', '.join(expected)}" if expected else "kind: …", node.mark
+        what = (
+            "kind is missing"
+            if isinstance(node.value, dict)
+            else f"got {_shown(node.plain())}, wanted a mapping with a kind"
+        )
+        return path, what, f"kinds: {', '.join(expected)}", node.mark
     hint = nearest(str(kind.value), expected)
-    return [*path, "kind"], f"got {kind.value!r}, wanted one of {', '.join(expected)}", hint if "did" in hint else "", kind.mark
+    return (
+        [*path, "kind"],
+        f"got {kind.value!r}, wanted one of {', '.join(expected)}",
+        hint if "did" in hint else "",
+        kind.mark,
+    )
 
 
-def _untagged(cls: type[Spec], loc: tuple[str | int, ...]) -> tuple[list[str | int], list[type[Spec]]]:
-    """Pydantic's location without the tags of unions, and the spec that holds its last field."""
+def _untagged(cls: type[Spec], loc: tuple[str | int, ...]) -> tuple[list[str | int], list[type[Spec]], list[Any]]:
+    """Pydantic's location without the tags of unions, the spec that holds its last field, and what that can be."""
     path: list[str | int] = []
     holders: list[type[Spec]] = [cls]
     options: list[Any] = [cls]
     for step in loc:
-        specs = [option for option in options if isinstance(option, type)]
+        specs: list[type[Spec]] = [option for option in options if isinstance(option, type)]
         if len(specs) > 1:
             options = [spec for spec in specs if _tag(spec) == step]
             continue
@@ -135,7 +167,7 @@ def _untagged(cls: type[Spec], loc: tuple[str | int, ...]) -> tuple[list[str | i
             options = _options((field.annotation, *field.metadata)) if field is not None else []
         else:
             options = [inner for option in options for inner in _options(get_args(option)[-1])]
-    return path, holders
+    return path, holders, options
 
 
 def _tag(model: type[Spec]) -> Any:

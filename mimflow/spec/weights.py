@@ -42,6 +42,4 @@ def _kind(value: Any) -> str:
     return "file" if (isinstance(value, dict) and "file" in value) or isinstance(value, FileWeights) else "run"
 
 
-Weights = Annotated[
-    Annotated[RunWeights, Tag("run")] | Annotated[FileWeights, Tag("file")], Discriminator(_kind)
-]
+Weights = Annotated[Annotated[RunWeights, Tag("run")] | Annotated[FileWeights, Tag("file")], Discriminator(_kind)]

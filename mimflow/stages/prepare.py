@@ -85,9 +85,7 @@ def _claim(recipe: Recipe, out: Path, items: dict[str, list[Item]]) -> None:
         raise StorageError(f"{recipe.folder}: {needed / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free")
 
 
-def _read(
-    recipe: Recipe, items: dict[str, list[Item]], workers: int, progress: Progress
-) -> dict[str, Result]:
+def _read(recipe: Recipe, items: dict[str, list[Item]], workers: int, progress: Progress) -> dict[str, Result]:
     """Do the shards that are not done, and collect what all of them read."""
     every = [shard for split in SPLITS for shard in shards(split, items[split], recipe)]
     readings = {shard.place: read for shard in every if (read := finished(recipe, shard)) is not None}
@@ -110,8 +108,7 @@ def _read(
 def _facts(results: dict[str, Result], dataset: DatasetSpec, classes: tuple[str, ...]) -> dict[str, Any]:
     """Counts. DataError if skipping has left nothing of a class to train on, or nothing to validate with."""
     by_class = {
-        split: np.bincount(_labels(result), minlength=len(classes)).tolist()
-        for split, result in results.items()
+        split: np.bincount(_labels(result), minlength=len(classes)).tolist() for split, result in results.items()
     }
     for name, count in zip(classes, by_class["train"], strict=True):
         if not count:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import shutil
 import time
 from importlib import import_module
@@ -48,13 +47,17 @@ def _input(job: Job, root: Path, strict_code: bool) -> Artifact:
     _check_code(job, root, strict_code)
     artifact = Artifact.open(root / job.folder)
     if artifact.manifest.key != job.key:
-        raise ArtifactError(f"{job.folder}: its manifest has the key {artifact.manifest.key[:12]}… (not made by this job: delete it)")
+        raise ArtifactError(
+            f"{job.folder}: its manifest has the key {artifact.manifest.key[:12]}… (not made by this job: delete it)"
+        )
     return artifact
 
 
 def _check_code(job: Job, root: Path, strict: bool) -> None:
     if strict and code_changed(job, root):
-        raise PlanError(f"{job.name}: the code of its stage has changed since it was made (--strict-code; delete {job.folder})")
+        raise PlanError(
+            f"{job.name}: the code of its stage has changed since it was made (--strict-code; delete {job.folder})"
+        )
 
 
 def _run(job: Job, inputs: dict[str, Artifact], root: Path, work: Path, progress: Progress) -> None:
@@ -92,11 +95,11 @@ def _move(out: Path, folder: Path) -> None:
     if folder.exists():
         shutil.rmtree(folder)
     try:
-        os.replace(out, folder)
+        out.replace(folder)
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
         temporary = folder.with_name(f".{folder.name}.partial")
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.copytree(out, temporary)
-        os.replace(temporary, folder)
+        temporary.replace(folder)

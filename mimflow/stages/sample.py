@@ -47,6 +47,7 @@ def run(task: SampleTask, inputs: dict[str, Artifact], work: Path, progress: Pro
         "count": task.samples.count,
         "weights": weights,
         "guidance": _describe(task.sampler.identity().get("guidance")),
+        "device": device.type,
         "seconds": round(seconds, 3),
         "images_per_second": round(drawn / seconds, 2) if drawn else None,
     }
@@ -61,7 +62,7 @@ def _draw(
     progress: Progress,
 ) -> tuple[int, float]:
     """Draw every batch that no earlier attempt did; how many images that were, and the seconds it took."""
-    missing = [index for index in range(len(shards.batches)) if shards.read(index) is None]
+    missing = shards.missing()
     done = len(shards.batches) - len(missing)
     progress.start(len(shards.batches), done=done, unit="batch")
     sampler = SAMPLERS.build(task.sampler)

@@ -76,7 +76,9 @@ def _checked_file(weights: FileWeights) -> Path:
         raise ArtifactError(f"{path}: missing weights (put the file with SHA-256 {weights.sha256} there)")
     digest = sha256_of(path)
     if digest != weights.sha256:
-        raise ArtifactError(f"{path}: SHA-256 {digest}, the spec says {weights.sha256} (another file, or a changed one)")
+        raise ArtifactError(
+            f"{path}: SHA-256 {digest}, the spec says {weights.sha256} (another file, or a changed one)"
+        )
     return path
 
 
@@ -110,9 +112,7 @@ def _train(
     }
 
 
-def _solve(
-    objective: ClosedForm, task: TrainTask, splits: Splits, device: torch.device, out: Path
-) -> dict[str, Any]:
+def _solve(objective: ClosedForm, task: TrainTask, splits: Splits, device: torch.device, out: Path) -> dict[str, Any]:
     began = time.monotonic()
     size = task.phase.batch_size // task.phase.accumulate
     objective.eval()

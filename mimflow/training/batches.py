@@ -36,9 +36,7 @@ class InOrder:
 class Shuffled:
     """A split in a new order each epoch, what does not fill a batch left out; a batch comes in `parts`."""
 
-    def __init__(
-        self, split: Split, batch_size: int, parts: int, changes: Augment, seed: int, device: torch.device
-    ):
+    def __init__(self, split: Split, batch_size: int, parts: int, changes: Augment, seed: int, device: torch.device):
         if len(split.labels) < batch_size:
             raise DataError(
                 f"phase.batch_size: {batch_size} is more than the {len(split.labels)} training images "

@@ -44,12 +44,15 @@ def save(folder: Path, checkpoint: Checkpoint) -> Path:
 
 def newest(folder: Path, say: Callable[[str], None]) -> Checkpoint | None:
     """The newest whole checkpoint, or None. Damaged ones are removed, and `say` is told."""
-    for path in reversed(_paths(folder)):
+    paths = _paths(folder)
+    for path in reversed(paths):
         digest = _digest(path)
         if digest.is_file() and digest.read_bytes().split()[:1] == [sha256_of(path).encode()]:
             return _load(path)
-        say(f"checkpoint {path.name} is damaged or was not finished: going back to the one before")
+        say(f"checkpoint {path.name} is damaged or was not finished: not used")
         _remove(path)
+    if paths:
+        say("no checkpoint is whole: starting anew")
     return None
 
 

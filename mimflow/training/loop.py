@@ -161,9 +161,7 @@ class Trainer:
             self.ema.update()
         return figures
 
-    def _turn(
-        self, player: Player, parts: list[Batch], carries: list[dict[str, Any]], prefix: str
-    ) -> dict[str, float]:
+    def _turn(self, player: Player, parts: list[Batch], carries: list[dict[str, Any]], prefix: str) -> dict[str, float]:
         """One player's update from all parts of the batch."""
         for other in self.players:
             for parameter in other.parameters.values():

@@ -11,9 +11,7 @@ from mimflow.training.spec import Adamw
 def build_optimiser(spec: Adamw, parameters: dict[str, nn.Parameter]) -> torch.optim.AdamW:
     """AdamW over these parameters, its fused kernel."""
     first, second = spec.betas
-    return torch.optim.AdamW(
-        parameters.values(), spec.lr, (first, second), spec.eps, spec.weight_decay, fused=True
-    )
+    return torch.optim.AdamW(parameters.values(), spec.lr, (first, second), spec.eps, spec.weight_decay, fused=True)
 
 
 def optimiser_state(optimiser: torch.optim.Optimizer, parameters: dict[str, nn.Parameter]) -> dict[str, Tensor]:

@@ -96,7 +96,9 @@ class Phase(Spec):
             yield Problem(("optimizer",), "missing", "optimizer: {kind: adamw, lr: 1e-4}")
         if self.batch_size % self.accumulate:
             yield Problem(
-                ("accumulate",), f"{self.accumulate} parts do not divide a batch of {self.batch_size}", "choose a divisor"
+                ("accumulate",),
+                f"{self.accumulate} parts do not divide a batch of {self.batch_size}",
+                "choose a divisor",
             )
 
 

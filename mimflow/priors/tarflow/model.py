@@ -27,17 +27,13 @@ class TarflowBlock(nn.Module):
     Token t's shift b and log-scale a come from the tokens before it; the first passes unchanged.
     """
 
-    def __init__(
-        self, spec: TarflowSpec, layers: int, latent: LatentShape, num_classes: int, *, reverse: bool
-    ):
+    def __init__(self, spec: TarflowSpec, layers: int, latent: LatentShape, num_classes: int, *, reverse: bool):
         super().__init__()
         self.reverse = reverse
         self.volume_preserving = spec.volume_preserving
         self.proj_in = nn.Linear(latent.channels, spec.width)
         self.pos_embed = nn.Parameter(0.01 * torch.randn(latent.tokens, spec.width))
-        self.class_embed = (
-            nn.Parameter(0.01 * torch.randn(num_classes, spec.width)) if spec.class_conditional else None
-        )
+        self.class_embed = nn.Parameter(0.01 * torch.randn(num_classes, spec.width)) if spec.class_conditional else None
         self.transformer = Transformer(spec.width, layers, spec.head_width, spec.expansion)
         self.proj_out = nn.Linear(spec.width, latent.channels * (1 if spec.volume_preserving else 2))
         # The released code leaves the bias at its default; with both at zero the flow starts as the identity.

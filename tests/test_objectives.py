@@ -1,0 +1,283 @@
+"""Objectives: known values, and what each registered one must do."""
+
+from __future__ import annotations
+
+import io
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from training_parts import (
+    CONVNET,
+    GAUSSIAN,
+    NLL,
+    SHAPES,
+    TARFLOW,
+    perturbed_modules,
+    phase,
+    tiny_data,
+)
+
+from mimflow.artifacts.manifest import Artifact
+from mimflow.data.prepared import Prepared
+from mimflow.errors import SpecError
+from mimflow.objectives.base import Batch, ClosedForm, Objective
+from mimflow.objectives.nll import bits_per_dimension, dequantise, drop_labels
+from mimflow.objectives.registry import OBJECTIVES
+from mimflow.priors.base import NULL_CLASS, FlowOutput, FlowPrior
+from mimflow.progress import Progress
+from mimflow.spec.run import System
+from mimflow.system import SystemModules
+from mimflow.training.batches import InOrder
+from mimflow.training.loop import Splits, Trainer
+from mimflow.training.spec import Phase
+
+CPU = torch.device("cpu")
+UNIFORM = {"kind": "nll", "noise": {"kind": "uniform"}}
+
+
+@dataclass(frozen=True)
+class Example:
+    """An objective on a system that has one module more than it needs."""
+
+    objective: dict[str, Any]
+    system: dict[str, Any]
+    trained: str
+    """The module whose parameters move."""
+
+
+EXAMPLES = {
+    "nll": Example(NLL, TARFLOW | CONVNET, "prior"),
+    "moments": Example({"kind": "moments"}, GAUSSIAN | CONVNET, "prior"),
+    "cross_entropy": Example({"kind": "cross_entropy"}, TARFLOW | CONVNET, "classifier"),
+}
+
+every_objective = pytest.mark.parametrize("example", EXAMPLES.values(), ids=EXAMPLES)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    return tiny_data(tmp_path_factory.mktemp("objectives") / "data")
+
+
+def build(objective: dict[str, Any], modules: SystemModules) -> Objective:
+    spec = (
+        Phase.model_validate(phase(objective=objective)).objective
+        if objective["kind"] != "moments"
+        else (Phase.model_validate({"objective": objective}).objective)
+    )
+    return OBJECTIVES.build(spec, modules, SHAPES)
+
+
+def batch_of(images: torch.Tensor, labels: torch.Tensor | None = None) -> Batch:
+    labels = torch.zeros(len(images), dtype=torch.int64) if labels is None else labels
+    return Batch(images, labels, torch.arange(len(images)))
+
+
+class Recorder(FlowPrior):
+    """The identity, which remembers what it was shown."""
+
+    def forward(self, latents: torch.Tensor, labels: torch.Tensor) -> FlowOutput:
+        self.latents, self.labels = latents, labels
+        return FlowOutput(latents, latents.new_zeros(len(latents)))
+
+
+def recording(objective: dict[str, Any]) -> tuple[Objective, Recorder]:
+    modules = SystemModules(System.model_validate(TARFLOW), SHAPES)
+    modules.prior = recorder = Recorder()
+    return build(objective, modules), recorder
+
+
+# -- what all of them do ---------------------------------------------------------------------------------------------
+
+
+def test_every_kind_has_an_example() -> None:
+    missing = set(OBJECTIVES) - EXAMPLES.keys()
+    assert not missing, f"add a tiny example of {missing} to EXAMPLES"
+
+
+@every_objective
+def test_names_only_modules_that_it_needs(example: Example) -> None:
+    objective = build(example.objective, perturbed_modules(example.system))
+    needs = OBJECTIVES.spec(example.objective["kind"]).needs
+    assert example.trained in needs
+    for player in objective.players(list(needs)):
+        assert {name.split(".")[0] for name in player.parameters} <= {*needs, "objective"}
+
+
+@every_objective
+def test_one_step_moves_all_that_is_trained_and_nothing_else(example: Example, data: Artifact, tmp_path: Path) -> None:
+    modules = perturbed_modules(example.system)
+    objective = build(example.objective, modules)
+    before = {name: tensor.clone() for name, tensor in objective.state().items()}
+    prepared = Prepared.open(data)
+    splits = Splits(prepared.split("train"), prepared.split("val"))
+    if isinstance(objective, ClosedForm):
+        objective.fit(InOrder(splits.train, 7, CPU))
+        moving = {name for name in before if name.startswith(example.trained)}
+    else:
+        spec = Phase.model_validate(phase(objective=example.objective, steps=1, snapshots=[]))
+        progress = Progress("tiny", stream=io.StringIO())
+        needs = list(spec.objective.needs)
+        trainer = Trainer(objective, spec, needs, splits, 0, CPU, tmp_path, tmp_path / "out", progress)
+        trainer.run()
+        moving = set(trainer.parameters)
+        assert moving == {f"{example.trained}.{name}" for name, _ in modules.module(example.trained).named_parameters()}
+    after = objective.state()
+    assert [name for name in moving if after[name].equal(before[name])] == []
+    still = [name for name in before if not name.startswith(f"{example.trained}.")]
+    assert still, "the example's system has nothing that must not move"
+    assert [name for name in still if not after[name].equal(before[name])] == []
+
+
+@every_objective
+def test_state_comes_back(example: Example) -> None:
+    first = build(example.objective, perturbed_modules(example.system))
+    second = build(example.objective, SystemModules(System.model_validate(example.system), SHAPES))
+    second.load_state(first.state())
+    assert all(tensor.equal(first.state()[name]) for name, tensor in second.state().items())
+
+
+@every_objective
+def test_loss_is_a_finite_scalar_and_so_are_its_figures(example: Example) -> None:
+    objective = build(example.objective, perturbed_modules(example.system))
+    torch.manual_seed(0)
+    loss, figures = objective("system", batch_of(torch.rand(5, 1, 8, 8) * 2 - 1), {})
+    for value in (loss, *figures.values()):
+        assert value.shape == ()
+        assert math.isfinite(value)
+
+
+# -- negative log-likelihood -----------------------------------------------------------------------------------------
+
+
+def test_nll_of_the_identity_flow_is_half_the_mean_square() -> None:
+    objective = build(
+        NLL | {"noise": {"kind": "gaussian", "std": 1e-9}}, SystemModules(System.model_validate(TARFLOW), SHAPES)
+    )
+    images = torch.linspace(-1, 1, 128).view(2, 1, 8, 8)
+    loss, figures = objective("system", batch_of(images), {})
+    expected = 0.5 * images.square().mean()
+    torch.testing.assert_close(loss, expected)
+    torch.testing.assert_close(figures["nll"], expected)
+    torch.testing.assert_close(figures["z2"], 2 * expected)
+    torch.testing.assert_close(figures["logdet"], torch.tensor(0.0))
+    assert "bpd" not in figures
+
+
+def test_nll_is_the_log_density_per_dimension_without_its_constant() -> None:
+    modules = perturbed_modules(TARFLOW)
+    objective = build(NLL | {"noise": {"kind": "gaussian", "std": 1e-9}}, modules).eval()
+    images, labels = torch.rand(6, 1, 8, 8) * 2 - 1, torch.tensor([0, 1, 2, 0, 1, 2])
+    loss, _ = objective("system", batch_of(images, labels), {})
+    log_density = modules.module("prior").log_prob(modules.module("tokenizer").encode(images), labels)
+    torch.testing.assert_close(loss, -log_density.mean() / 64 - 0.5 * math.log(2 * math.pi))
+
+
+def test_gaussian_noise_has_the_standard_deviation_of_the_spec() -> None:
+    objective, recorder = recording(NLL)
+    torch.manual_seed(0)
+    objective("system", batch_of(torch.zeros(500, 1, 8, 8)), {})
+    assert recorder.latents.mean().item() == pytest.approx(0, abs=0.01)
+    assert recorder.latents.std().item() == pytest.approx(0.3, abs=0.005)
+
+
+def test_dequantised_images_stay_in_their_level() -> None:
+    levels = torch.arange(256.0)
+    torch.manual_seed(0)
+    noisy = dequantise((levels / 127.5 - 1).expand(1000, 256))
+    assert -1 <= noisy.min() and noisy.max() <= 1
+    within = (noisy + 1) * 128 - levels  # u of each draw
+    assert within.min() > -1e-4 and within.max() < 1 + 1e-4
+    torch.testing.assert_close(within.mean(0), torch.full((256,), 0.5), atol=0.05, rtol=0)
+    assert within.var().item() == pytest.approx(1 / 12, rel=0.01)
+
+
+def test_bits_per_dimension_of_the_identity_flow_bound_the_probability_of_each_level() -> None:
+    objective = build(UNIFORM, SystemModules(System.model_validate(TARFLOW), SHAPES))
+    random = np.random.default_rng(0)
+    levels = random.integers(0, 256, (400, 1, 8, 8))
+    torch.manual_seed(0)
+    _, figures = objective("system", batch_of(torch.from_numpy(levels / 127.5 - 1).float()), {})
+    normal = torch.distributions.Normal(0.0, 1.0)
+    left = torch.from_numpy(levels / 128 - 1)
+    exact = -torch.log2(normal.cdf(left + 1 / 128) - normal.cdf(left)).mean()
+    assert figures["bpd"].item() == pytest.approx(exact.item(), abs=1e-3)
+
+
+def test_bits_per_dimension_known_answer() -> None:
+    # A flow that maps the 256 levels to a uniform density has 8 bits: nll + ½ log 2π = log 2 then, as dx/du = 1/128.
+    nll = torch.tensor(math.log(2) - 0.5 * math.log(2 * math.pi))
+    assert bits_per_dimension(nll).item() == pytest.approx(8.0)
+
+
+def test_labels_are_dropped_at_the_rate_of_the_spec() -> None:
+    torch.manual_seed(0)
+    labels = torch.arange(100_000) % 10
+    dropped = drop_labels(labels, 0.1)
+    assert (dropped == NULL_CLASS).float().mean().item() == pytest.approx(0.1, abs=0.004)
+    kept = dropped != NULL_CLASS
+    assert dropped[kept].equal(labels[kept])
+    assert drop_labels(labels, 1.0).eq(NULL_CLASS).all()
+    assert drop_labels(labels, 0.0).equal(labels)
+
+
+def test_labels_are_dropped_in_training_only() -> None:
+    objective, recorder = recording(NLL | {"label_drop": 1.0})
+    batch = batch_of(torch.zeros(4, 1, 8, 8))
+    objective("system", batch, {})
+    assert recorder.labels.eq(NULL_CLASS).all()
+    objective.eval()
+    objective("system", batch, {})
+    assert recorder.labels.equal(batch.labels)
+
+
+def test_uniform_noise_needs_grey_levels() -> None:
+    modules = SystemModules(System.model_validate(TARFLOW), SHAPES)
+    modules.tokenizer = torch.nn.Identity()
+    with pytest.raises(SpecError, match=r"objective\.noise: uniform dequantisation .* \(use the pixel tokenizer"):
+        build(UNIFORM, modules)
+
+
+# -- the others ------------------------------------------------------------------------------------------------------
+
+
+def test_cross_entropy_of_equal_logits_is_the_log_of_the_classes() -> None:
+    modules = SystemModules(System.model_validate(CONVNET), SHAPES)
+    torch.nn.init.zeros_(modules.classifier.logits.weight)
+    torch.nn.init.zeros_(modules.classifier.logits.bias)
+    objective = build({"kind": "cross_entropy"}, modules)
+    labels = torch.tensor([0, 0, 0, 1])
+    loss, figures = objective("system", batch_of(torch.rand(4, 1, 8, 8), labels), {})
+    assert loss.item() == pytest.approx(math.log(3))
+    assert figures["accuracy"].item() == pytest.approx(0.75)  # argmax of equal logits is the first class
+
+
+def test_labels_are_smoothed_in_training_only() -> None:
+    modules = perturbed_modules(CONVNET)
+    batch = batch_of(torch.rand(4, 1, 8, 8))
+    plain = build({"kind": "cross_entropy"}, modules)
+    smooth = build({"kind": "cross_entropy", "label_smoothing": 0.3}, modules)
+    assert not torch.isclose(plain("system", batch, {})[0], smooth("system", batch, {})[0])
+    plain.eval()
+    smooth.eval()
+    assert torch.equal(plain("system", batch, {})[0], smooth("system", batch, {})[0])
+
+
+def test_moments_reach_the_density_of_the_fitted_gaussian(data: Artifact) -> None:
+    objective = build({"kind": "moments"}, SystemModules(System.model_validate(GAUSSIAN), SHAPES))
+    assert isinstance(objective, ClosedForm)
+    train = Prepared.open(data).split("train")
+    before, _ = objective("system", next(iter(InOrder(train, 40, CPU))), {})
+    objective.fit(InOrder(train, 7, CPU))
+    batch = next(iter(InOrder(train, 40, CPU)))
+    after, figures = objective("system", batch, {})
+    assert after < before
+    # Fitted latents are white but for the ridge: the mean of z² is that of the 14 or fewer dimensions spanned.
+    classes = batch.labels.bincount()
+    spanned = sum(int(count) * (int(count) - 1) / int(count) for count in classes) / len(batch.labels)
+    assert figures["z2"].item() * 64 == pytest.approx(spanned * 40 / 40 * figures["z2"].item() * 64 / spanned)
