@@ -1,3 +1,6 @@
+# `conda: "mimflow"` in the rules names an environment of yours; it counts with --software-deployment-method conda only.
+
+
 # Names are slugs, checked when specs are read: they can't leave a folder or reach a shell unquoted.
 wildcard_constraints:
     job=names(PLAN.jobs),

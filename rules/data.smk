@@ -4,5 +4,9 @@ rule prepare:
         inputs,
     output:
         "results/store/data/{job}/manifest.json",
+    log:
+        ".mimflow/logs/{job}.log",
+    conda:
+        "mimflow"
     shell:
-        "exec mimflow prepare {wildcards.job:q}"
+        "exec mimflow prepare {wildcards.job:q} 2> >(tee -a {log:q} >&2)"

@@ -7,5 +7,9 @@ rule evaluate:
     threads: job_threads
     resources:
         gpu=gpus,
+    log:
+        ".mimflow/logs/{job}.log",
+    conda:
+        "mimflow"
     shell:
-        "exec mimflow evaluate {wildcards.job:q}"
+        "exec mimflow evaluate {wildcards.job:q} 2> >(tee -a {log:q} >&2)"

@@ -7,5 +7,9 @@ rule sample:
     threads: job_threads
     resources:
         gpu=gpus,
+    log:
+        ".mimflow/logs/{job}.log",
+    conda:
+        "mimflow"
     shell:
-        "exec mimflow sample {wildcards.job:q}"
+        "exec mimflow sample {wildcards.job:q} 2> >(tee -a {log:q} >&2)"

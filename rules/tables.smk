@@ -9,5 +9,9 @@ rule render:
         marker=".mimflow/markers/{table}",
     output:
         multiext("results/{table}", ".md", ".tex", ".csv", ".png", ".manifest.json"),
+    log:
+        ".mimflow/logs/{table}.log",
+    conda:
+        "mimflow"
     shell:
-        "exec mimflow render {wildcards.table:q}"
+        "exec mimflow render {wildcards.table:q} 2> >(tee -a {log:q} >&2)"

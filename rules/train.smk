@@ -7,5 +7,9 @@ rule train:
     threads: job_threads
     resources:
         gpu=gpus,
+    log:
+        ".mimflow/logs/{job}.log",
+    conda:
+        "mimflow"
     shell:
-        "exec mimflow train {wildcards.job:q}"
+        "exec mimflow train {wildcards.job:q} 2> >(tee -a {log:q} >&2)"

@@ -55,14 +55,14 @@ def label_of(spec: Spec) -> str:
 
 
 def tiny_prior(spec: PriorSpec, latent: LatentShape = LATENT, seed: int = 0) -> FlowPrior:
-    """A prior in float64 and evaluation mode that is far from its start: the identity would prove nothing."""
+    """A prior in float64 and evaluation mode away from its start, the identity, which would prove nothing."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         prior = PRIORS.build(spec, latent, CLASSES).double().eval()
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in prior.parameters():
-            parameter += 0.1 * torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+            parameter += 0.05 * torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
     if isinstance(prior, ClassGaussian):
         latents = torch.randn(60, latent.tokens, latent.channels, generator=generator, dtype=torch.float64)
         labels = torch.arange(60) % CLASSES

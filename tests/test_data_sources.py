@@ -180,8 +180,8 @@ def test_the_number_of_classes_is_checked() -> None:
         check_classes(listing(2, 2, 2), dataset(10))
     with pytest.raises(DataError, match="num_classes: 10, but the source has 1 class: a"):
         check_classes(listing(5), dataset(10))
-    with pytest.raises(DataError, match=r"train and val are taken for classes: split: \{kind: folders\}"):
-        check_classes(Listing(("train", "val"), ()), dataset(10))
+    with pytest.raises(DataError, match=r"split.kind: stratified takes the folders train and val for classes"):
+        check_classes(Listing(("train", "val"), ()), dataset(2))
 
 
 def val_by_class(counts: tuple[int, ...], val: int) -> list[int]:

@@ -77,11 +77,15 @@ def shards(split: str, items: list[Item], recipe: Recipe) -> Iterator[Shard]:
 
 
 def allocate(path: Path, shape: tuple[int, ...]) -> None:
-    """Make sure that a `.npy` file of uint8 of this shape is there; one that fits keeps its content."""
-    if path.exists() and _shape(path) == shape:
+    """Make sure that a `.npy` file of uint8 of this shape is there; one that fits keeps its content.
+
+    A file that has a second name elsewhere, in the store or DVC's cache, is left alone and a new one is made.
+    """
+    if path.exists() and path.stat().st_nlink == 1 and _shape(path) == shape:
         return
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
         np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
     except OSError as error:
         raise StorageError(f"{path}: can't write: {error.strerror or error}") from error

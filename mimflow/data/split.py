@@ -11,16 +11,16 @@ from mimflow.seeds import derive
 
 
 def check_classes(listing: Listing, spec: DatasetSpec) -> None:
-    """DataError unless the source has as many classes as the spec says."""
+    """DataError unless the source has as many classes as the spec says, and none that is a split."""
+    if set(SPLITS) <= set(listing.classes):
+        raise DataError("split.kind: stratified takes the folders train and val for classes (kind: folders)")
     found = len(listing.classes)
-    if found == spec.num_classes:
-        return
-    hint = "correct the one that is wrong"
-    if listing.classes == SPLITS:
-        hint = "train and val are taken for classes: split: {kind: folders} reads them as splits"
-    names = ", ".join(listing.classes[:5]) + (", …" if found > 5 else "")
-    classes = "1 class" if found == 1 else f"{found} classes"
-    raise DataError(f"num_classes: {spec.num_classes}, but the source has {classes}: {names} ({hint})")
+    if found != spec.num_classes:
+        names = ", ".join(listing.classes[:5]) + (", …" if found > 5 else "")
+        classes = "1 class" if found == 1 else f"{found} classes"
+        raise DataError(
+            f"num_classes: {spec.num_classes}, but the source has {classes}: {names} (correct the wrong one)"
+        )
 
 
 def assign(listing: Listing, split: StratifiedSplit | FolderSplit) -> dict[str, list[Item]]:

@@ -13,6 +13,11 @@ class PriorSpec(Spec):
 
     kind: str
 
+    @property
+    def takes_classes(self) -> bool:
+        """Whether it models each class, and not only the data as a whole."""
+        return True
+
     def latent_problems(self, latent: LatentShape) -> Iterator[Problem]:
         """Why this prior can't model such latents."""
         return iter(())

@@ -40,7 +40,8 @@ def run(task: EvaluateTask, inputs: dict[str, Artifact], work: Path, progress: P
     _check_shape(reference, inputs["data"], "reference images", task.shapes)
     extractor = EXTRACTORS.build(task.extractor, task.shapes, inputs.get("extractor"), task.extractor_system)
     name = _reference_name(inputs["data"], task.reference, len(reference), device)
-    context = Context(samples, labels, reference, name, extractor, _cache(work), device)
+    cache = paths.cache(Path()) / "torch-fidelity"
+    context = Context(samples, labels, reference, name, extractor, cache, device)
 
     measured: dict[str, Measurement] = {}
     progress.start(len(task.metrics), unit="metric")
@@ -61,11 +62,6 @@ def run(task: EvaluateTask, inputs: dict[str, Artifact], work: Path, progress: P
         "reference_count": len(reference),
         "torch_fidelity": torch_fidelity.__version__,
     }
-
-
-def _cache(work: Path) -> Path:
-    """Where features of reference images are kept for all evaluations of the project that `work` lies in."""
-    return paths.cache(work.parents[2]) / "torch-fidelity"
 
 
 def _reference(data: Artifact, reference: Reference) -> np.ndarray:

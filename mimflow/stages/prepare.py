@@ -70,12 +70,10 @@ def run(task: PrepareTask, inputs: dict[str, Artifact], work: Path, progress: Pr
 
 def _claim(recipe: Recipe, out: Path, items: dict[str, list[Item]]) -> None:
     """Make room for the rows, keeping those of an earlier attempt."""
-    for split in SPLITS:
-        moved = out / f"{split}.images.npy"
-        if moved.exists() and not recipe.images(split).exists():
-            moved.replace(recipe.images(split))
     needed = 0
     for split in SPLITS:
+        # Of an attempt that ended before the store had it: a second name of the rows' file.
+        (out / f"{split}.images.npy").unlink(missing_ok=True)
         path = recipe.images(split)
         allocate(path, (len(items[split]), *recipe.image_shape))
         status = path.stat()
@@ -162,10 +160,14 @@ def _write_split(recipe: Recipe, out: Path, split: str, result: Result) -> None:
     """Labels, then images: the rows' own file where all are good, a copy without the empty ones where not."""
     write_atomically(out / f"{split}.labels.npy", lambda temporary: np.save(temporary, _labels(result)))
     rows, images = recipe.images(split), out / f"{split}.images.npy"
-    if len(result.kept) == len(result.items):
-        rows.replace(images)
-    else:
+    if len(result.kept) < len(result.items):
         write_atomically(images, lambda temporary: _copy_rows(rows, result.kept, temporary))
+        return
+    try:
+        # Both names, so that nothing is lost if the process ends before the store has the folder.
+        images.hardlink_to(rows)
+    except OSError:
+        rows.replace(images)  # The file system has no links.
 
 
 def _copy_rows(path: Path, kept: np.ndarray, target: Path) -> None:

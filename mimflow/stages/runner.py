@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import shutil
 import time
+from contextlib import chdir
 from importlib import import_module
 from pathlib import Path
 
@@ -19,8 +20,11 @@ from mimflow.progress import Progress
 
 
 def run_job(plan: Plan, job: Job, strict_code: bool = False) -> Artifact:
-    """Run a job whose inputs are in the store, unless its own result is there already; return the result."""
-    root = plan.workspace.root
+    """Run a job whose inputs are in the store, unless its own result is there already; return the result.
+
+    The project is the current folder while the stage runs.
+    """
+    root = plan.workspace.root.resolve()
     progress = Progress(f"{job.stage} {job.name}")
     if job.done(root):
         _check_code(job, root, strict_code)
@@ -29,7 +33,8 @@ def run_job(plan: Plan, job: Job, strict_code: bool = False) -> Artifact:
     inputs = {role: _input(upstream, root, strict_code) for role, upstream in job.inputs.items()}
     work = paths.work(root, job.id)
     try:
-        with locked(work.with_suffix(".lock"), job.name):
+        # Paths in specs are relative to the project.
+        with chdir(root), locked(work.with_name(f"{work.name}.lock"), job.name):
             if job.done(root):
                 return Artifact.open(root / job.folder)
             _run(job, inputs, root, work, progress)
@@ -63,8 +68,8 @@ def _check_code(job: Job, root: Path, strict: bool) -> None:
 def _run(job: Job, inputs: dict[str, Artifact], root: Path, work: Path, progress: Progress) -> None:
     began, began_cpu = time.monotonic(), time.process_time()
     out = work / "out"
-    shutil.rmtree(out, ignore_errors=True)
-    out.mkdir(parents=True)
+    # What an interrupted attempt has written stays: it was written for the same key.
+    out.mkdir(parents=True, exist_ok=True)
     source = code.digest(job.task)
     facts = import_module(f"mimflow.stages.{job.stage}").run(job.task, inputs, work, progress)
     made = {

@@ -89,8 +89,7 @@ def _draw(
 def _labels(task: SampleTask) -> np.ndarray:
     """The classes (N,) to draw, in random order: consecutive samples are a mix of classes."""
     count, classes = task.samples.count, task.shapes.num_classes
-    # A prior whose spec has no such field is always conditional.
-    if not getattr(task.system.prior, "class_conditional", True):
+    if task.system.prior is not None and not task.system.prior.takes_classes:
         return np.full(count, NULL_CLASS, np.int64)
     random = np.random.default_rng(derive(task.seed, task.samples.seed, "labels"))
     if task.samples.labels == "uniform":

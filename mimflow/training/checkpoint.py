@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import safe_open
+from safetensors.torch import load_file
 from torch import Tensor
 
 from mimflow.artifacts.manifest import sha256_of, write_text
@@ -72,7 +73,7 @@ def remove_leftovers(folder: Path) -> None:
 def _load(path: Path) -> Checkpoint:
     with safe_open(path, framework="pt") as stream:
         data = json.loads(stream.metadata()["mimflow"])
-        return Checkpoint(data["step"], {name: stream.get_tensor(name) for name in stream.keys()}, data["record"])
+    return Checkpoint(data["step"], load_file(path), data["record"])
 
 
 def _paths(folder: Path) -> list[Path]:

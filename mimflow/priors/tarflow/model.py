@@ -68,10 +68,8 @@ class TarflowBlock(nn.Module):
 
         branches = labels[None] if guidance is None else torch.stack([labels, guidance.null_labels(labels)])
         positions = self._reorder(self.pos_embed, dim=0)
-        if self.class_embed is None:
-            classes = self.pos_embed.new_zeros(len(branches), 1, 1)
-        else:
-            classes = self._classes(branches)
+        no_classes = self.pos_embed.new_zeros(len(branches), 1, 1)
+        classes = no_classes if self.class_embed is None else self._classes(branches)
         temperature: Tensor | float = 1.0
         if guidance is not None and guidance.temperature != 1.0:
             temperature = torch.tensor([1.0, guidance.temperature], dtype=z.dtype, device=z.device)

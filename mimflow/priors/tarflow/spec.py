@@ -31,6 +31,10 @@ class TarflowSpec(PriorSpec):
     volume_preserving: bool = False
     """Predict shifts only: log-determinant 0, and noise of a learned variance per dimension."""
 
+    @property
+    def takes_classes(self) -> bool:
+        return self.class_conditional
+
     def problems(self) -> Iterator[Problem]:
         if self.width % self.head_width:
             yield Problem(

@@ -1,0 +1,142 @@
+"""The whole workflow through Snakemake: it makes the table, and an edit re-runs what depends on it and nothing else."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from projects import command, copy_project, edit, new_project, snakemake, would_run
+
+SAMPLES = {"tarflow.s0.unguided", "tarflow.s0.guided"}
+EVALUATIONS = {f"{name}.digits-200" for name in SAMPLES}
+GAUSSIAN = {"gaussian.main.s0", "gaussian.s0.unguided", "gaussian.s0.unguided.digits-200"}
+EVERYTHING = {"digits", "classifier.main.s0", "tarflow.main.s0", "render"} | SAMPLES | EVALUATIONS | GAUSSIAN
+
+
+@pytest.fixture
+def project(finished: Path, tmp_path: Path) -> Path:
+    return copy_project(finished, tmp_path / "project")
+
+
+def test_a_fresh_project_runs_everything(tmp_path: Path) -> None:
+    assert would_run(new_project(tmp_path / "project")) == EVERYTHING
+
+
+def test_the_table_is_made(finished: Path) -> None:
+    for suffix in ("md", "tex", "csv", "png"):
+        assert (finished / f"results/table1.{suffix}").stat().st_size > 100
+    metrics = json.loads((finished / "results/metrics/table1/tarflow.json").read_text())
+    assert metrics["unguided.fid"] > 0 and 0 <= metrics["guided.class_accuracy"] <= 1
+
+
+def test_progress_names_stage_step_speed_and_time(tmp_path: Path, finished: Path) -> None:
+    log = sorted((finished / ".snakemake/log").glob("*.log"))
+    assert log, "Snakemake keeps its log"
+    project = copy_project(finished, tmp_path / "project")
+    edit(project, "mini/tarflow", "lr: 3e-3", "lr: 2e-3")
+    text = snakemake(project)
+    assert "[train tarflow.main.s0] step 60/60" in text and "images/s" in text and "took" in text
+
+
+EDITS = {
+    "a digit of a column": ("tables/table1", "label: FID, digits: 1, better: lower}\n  - {kind: metric, metric: class", "label: FID, digits: 2, better: lower}\n  - {kind: metric, metric: class", {"render"}),
+    "a label": ("mini/tarflow", "label: TARFlow", "label: TARFlow (ours)", {"render"}),
+    "a metric": ("protocols/digits-200", "splits: 2", "splits: 4", EVALUATIONS | {GAUSSIAN_EVALUATION := "gaussian.s0.unguided.digits-200"} | {"render"}),
+    "guidance": ("mini/tarflow", "weight: 1.0", "weight: 2.0", {"tarflow.s0.guided", "tarflow.s0.guided.digits-200", "render"}),
+    "the number of samples": ("protocols/digits-200", "count: 200", "count: 100", SAMPLES | EVALUATIONS | {"gaussian.s0.unguided", GAUSSIAN_EVALUATION, "render"}),
+    "a learning rate": ("mini/tarflow", "lr: 3e-3", "lr: 2e-3", {"tarflow.main.s0", "render"} | SAMPLES | EVALUATIONS),
+    "the extractor's training": ("mini/classifier", "epochs: 3", "epochs: 4", EVALUATIONS | {"classifier.main.s0", GAUSSIAN_EVALUATION, "render"}),
+    "a data setting": ("datasets/digits", "val: 297", "val: 307", EVERYTHING),
+    "a comment": ("mini/tarflow", "label: TARFlow", "# note\nlabel: TARFlow", set()),
+    "the order of keys": ("mini/tarflow", "{kind: tarflow, width: 32, head_width: 16, blocks: [1, 1]}", "{blocks: [1, 1], head_width: 16, kind: tarflow, width: 32}", set()),
+    "a device": ("mini/tarflow", "deviations:", "compute: {device: cpu}\ndeviations:", set()),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", EDITS)
+def test_an_edit_runs_what_depends_on_it_and_nothing_else(project: Path, what: str) -> None:
+    name, old, new, expected = EDITS[what]
+    edit(project, name, old, new)
+    path = project / "specs" / f"{name}.yaml"
+    # An edit counts by what it says, not by when: git and rsync give old times to new files.
+    os.utime(path, (978307200, 978307200))
+    assert would_run(project) == expected
+    planned = command(project, "mimflow", "plan", "results/table1.md").stdout
+    runs = {line.split()[2] for line in planned.splitlines() if line.startswith("run ")}
+    assert runs == {"table1" if job == "render" else job for job in expected}, planned
+
+
+def test_plan_names_the_field_that_is_why(project: Path) -> None:
+    edit(project, "mini/tarflow", "lr: 3e-3", "lr: 2e-3")
+    lines = command(project, "mimflow", "plan", "results/table1.md").stdout.splitlines()
+    reasons = {line.split()[2]: line.split(maxsplit=3)[3] for line in lines if line.startswith("run ")}
+    assert reasons["tarflow.main.s0"] == "phase.optimizer.lr: 0.003 → 0.002"
+    assert reasons["tarflow.s0.guided"] == "weights changed"
+    assert "tarflow.main.s0 changed" in reasons["table1"]
+
+
+def test_a_second_call_has_nothing_to_do(project: Path) -> None:
+    assert "Nothing to be done" in snakemake(project)
+
+
+def test_times_and_snakemakes_memory_do_not_matter(project: Path) -> None:
+    shutil.rmtree(project / ".snakemake")
+    for index, path in enumerate(sorted(project.rglob("*"))):
+        os.utime(path, (1_000_000_000 + index * 37 % 1009, 1_000_000_000 + index * 7919 % 10_007))
+    assert "Nothing to be done" in snakemake(project)
+    for path in project.rglob("*"):
+        path.touch()
+    assert "Nothing to be done" in snakemake(project)
+
+
+def test_a_deleted_checkpoint_does_not_matter_while_its_numbers_are_there(project: Path) -> None:
+    (folder,) = (project / "results/store/checkpoints").glob("tarflow*")
+    shutil.rmtree(folder)
+    assert would_run(project) == set()
+
+
+def test_going_back_to_an_earlier_value_renders_only(project: Path) -> None:
+    edit(project, "protocols/digits-200", "splits: 2", "splits: 4")
+    assert "Nothing to be done" not in snakemake(project)
+    edit(project, "protocols/digits-200", "splits: 4", "splits: 2")
+    assert would_run(project) == {"render"}
+
+
+def test_a_table_changed_by_hand_is_rendered_again(project: Path) -> None:
+    (project / "results/table1.md").write_text("0.00\n")
+    assert would_run(project) == {"render"}
+
+
+def test_an_invalid_spec_is_one_line_and_no_traceback(project: Path) -> None:
+    edit(project, "mini/tarflow", "lr: 3e-3", "lr: fast")
+    done = command(project, "snakemake", "--cores", "1", "results/table1.md", check=False)
+    assert done.returncode != 0
+    assert "specs/mini/tarflow.yaml:9:36: phases.main.optimizer.lr: got the text 'fast', wanted a number" in done.stdout
+    assert "Traceback" not in done.stdout
+
+
+def test_an_unknown_target_is_said_in_a_line(project: Path) -> None:
+    done = command(project, "snakemake", "-n", "results/table9.md", check=False)
+    assert done.returncode != 0 and "results/table9.md" in done.stdout and "Traceback" not in done.stdout
+
+
+def test_a_corrupt_checkpoint_is_an_error_and_not_a_result(project: Path) -> None:
+    edit(project, "mini/tarflow", "weight: 1.0", "weight: 2.0")
+    (weights,) = (project / "results/store/checkpoints").glob("tarflow*/ema.safetensors")
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    text = snakemake(project, check=False)
+    assert "ema.safetensors: SHA-256" in text and "corrupt: delete" in text
+
+
+def test_gc_lists_and_deletes_what_no_spec_reaches(project: Path) -> None:
+    assert "nothing to collect" in command(project, "mimflow", "gc").stdout
+    edit(project, "mini/tarflow", "lr: 3e-3", "lr: 2e-3")
+    listed = command(project, "mimflow", "gc").stdout
+    assert "results/store/checkpoints/tarflow.main.s0-" in listed and "5 folders" in listed
+    command(project, "mimflow", "gc", "--delete")
+    assert not list((project / "results/store/checkpoints").glob("tarflow*"))
