@@ -1,7 +1,3 @@
-def table_inputs(wildcards):
-    return [ancient(job.manifest) for job in PLAN.tables[wildcards.table].jobs()]
-
-
 # A table, its picture and the numbers for `dvc metrics`. The marker is new when what is there is not what specs ask for.
 rule render:
     input:

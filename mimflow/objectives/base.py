@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor, nn
 
 from mimflow.objectives.spec import ObjectiveSpec
 from mimflow.plan.tasks import Shapes
+from mimflow.priors.base import FlowPrior
 from mimflow.system import SystemModules
+from mimflow.tokenizers.base import Tokenizer
 from mimflow.training.spec import Adamw
 
 SYSTEM = "system."
@@ -65,6 +67,16 @@ class Objective(nn.Module):
     def __init__(self, spec: ObjectiveSpec, modules: SystemModules, shapes: Shapes):
         super().__init__()
         self.system = modules
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The system's tokenizer."""
+        return cast(Tokenizer, self.system.module("tokenizer"))
+
+    @property
+    def prior(self) -> FlowPrior:
+        """The system's prior."""
+        return cast(FlowPrior, self.system.module("prior"))
 
     def players(self, trains: list[str]) -> list[Player]:
         """Who takes turns in a step, in this order, when the modules named in `trains` are trained.

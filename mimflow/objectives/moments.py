@@ -19,11 +19,10 @@ class Moments(ClosedForm):
     @torch.no_grad()
     def fit(self, batches: Iterable[Batch]) -> None:
         """`prior.fit` on the latents (B, tokens, channels) and labels (B,) of all batches."""
-        tokenizer = self.system.module("tokenizer")
-        with evaluating(tokenizer):
-            self.system.module("prior").fit((tokenizer.encode(batch.images), batch.labels) for batch in batches)
+        fit = cast(ClassGaussian, self.prior).fit
+        with evaluating(self.tokenizer):
+            fit((self.tokenizer.encode(batch.images), batch.labels) for batch in batches)
 
     def loss(self, player: str, batch: Batch, carry: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
         """Nats per dimension, ½ log 2π dropped."""
-        latents = self.system.module("tokenizer").encode(batch.images)
-        return nll_per_dimension(self.system.module("prior")(latents, batch.labels))
+        return nll_per_dimension(self.prior(self.tokenizer.encode(batch.images), batch.labels))

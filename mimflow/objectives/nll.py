@@ -66,14 +66,13 @@ class NegativeLogLikelihood(Objective):
     def loss(self, player: str, batch: Batch, carry: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
         """Nats per dimension, ½ log 2π dropped."""
         labels = drop_labels(batch.labels, self.label_drop) if self.training and self.label_drop else batch.labels
-        nll, figures = nll_per_dimension(self.system.module("prior")(self._noisy_latents(batch.images), labels))
+        nll, figures = nll_per_dimension(self.prior(self._noisy_latents(batch.images), labels))
         if self.noise.kind == "uniform":
             figures["bpd"] = bits_per_dimension(nll)
         return nll, figures
 
     def _noisy_latents(self, images: Tensor) -> Tensor:
-        encode = self.system.module("tokenizer").encode
         if isinstance(self.noise, GaussianNoise):
-            latents = encode(images)
+            latents = self.tokenizer.encode(images)
             return latents + self.noise.std * torch.randn_like(latents)
-        return encode(dequantise(images))
+        return self.tokenizer.encode(dequantise(images))

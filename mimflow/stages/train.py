@@ -52,7 +52,8 @@ def build_objective(task: TrainTask, inputs: dict[str, Artifact]) -> Objective:
     for path, only in _start_weights(task, inputs):
         load_weights(modules, path, only)
     torch.manual_seed(derive(task.seed, "objective"))
-    return OBJECTIVES.build(task.phase.objective, modules, task.shapes)
+    objective: Objective = OBJECTIVES.build(task.phase.objective, modules, task.shapes)
+    return objective
 
 
 def _start_weights(task: TrainTask, inputs: dict[str, Artifact]) -> list[tuple[Path, list[str] | None]]:

@@ -82,6 +82,8 @@ class Trainer:
             raise SpecError(f"phase '{phase.name}': trains: {', '.join(trains)}: there is no parameter to train")
         objective.training_mode(trains)
         objective.requires_grad_(False)
+        if phase.optimizer is None:
+            raise ValueError(f"phase '{phase.name}' has no optimiser: it is solved in closed form")
         self.settings = {player.name: player.optimizer or phase.optimizer for player in self.players}
         self.optimisers = {
             player.name: build_optimiser(self.settings[player.name], player.parameters) for player in self.players
@@ -185,7 +187,7 @@ class Trainer:
         sums[f"{prefix}grad_norm"] = norm
         numbers = dict(zip(sums, torch.stack([value.float() for value in sums.values()]).tolist(), strict=True))
         lr = self.settings[player.name].lr * self._share(self.step)
-        self._check_finite(numbers[f"{prefix}loss"], numbers[f"{prefix}grad_norm"], lr)
+        self._check_finite(numbers, lr)
         for group in optimiser.param_groups:
             group["lr"] = lr
         optimiser.step()
@@ -197,14 +199,14 @@ class Trainer:
     def _seed_draws(self, part: int, use: str) -> None:
         torch.manual_seed(derive(self.seed, RANK, self.step, part, use))
 
-    def _check_finite(self, loss: float, norm: float, lr: float) -> None:
-        if math.isfinite(loss) and math.isfinite(norm):
+    def _check_finite(self, numbers: dict[str, float], lr: float) -> None:
+        broken = [f"{name} is {value}" for name, value in numbers.items() if not math.isfinite(value)]
+        if not broken:
             return
-        what = f"loss {loss}" if not math.isfinite(loss) else f"norm of the gradient {norm}"
         last = checkpoint.last_path(self.checkpoints)
         kept = f"last good checkpoint: {last}" if last else "no checkpoint had been written yet"
         raise NotFiniteError(
-            f"phase '{self.phase.name}': {what} at step {self.step + 1} of {self.total} with learning rate {lr:.4g}; "
+            f"phase '{self.phase.name}': {broken[0]} at step {self.step + 1} of {self.total} with learning rate {lr:.4g}; "
             f"{kept} (lower optimizer.lr, or set clip)"
         )
 
