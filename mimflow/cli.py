@@ -207,6 +207,6 @@ def import_checkpoint(
     project: Project = HERE,
 ) -> None:
     """Make an artifact of a public checkpoint, or name the tensors that do not fit."""
-    from mimflow.interop import import_artifact
+    from mimflow.stages.import_checkpoint import import_checkpoint as import_artifact
 
     typer.echo(import_artifact(file, source, _workspace(project), spec, out))

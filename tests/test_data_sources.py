@@ -221,9 +221,9 @@ def test_classes_do_not_share_a_permutation() -> None:
 
 
 def test_a_split_that_leaves_nothing_to_train_on_is_refused() -> None:
-    with pytest.raises(DataError, match="split.val: 40 of the source's 40 images leave none to train on"):
+    with pytest.raises(DataError, match=r"split.val: 40 of the source's 40 images leave none to train on"):
         assign(listing(20, 20), StratifiedSplit(val=40))
-    with pytest.raises(DataError, match="split.val: 19 takes all 1 images of class 'b' and leaves none to train"):
+    with pytest.raises(DataError, match=r"split.val: 19 takes all 1 images of class 'b' and leaves none to train"):
         assign(listing(20, 1), StratifiedSplit(val=19))
 
 

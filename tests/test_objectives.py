@@ -284,3 +284,8 @@ def test_moments_fit_the_training_latents_whatever_the_batches(data: Artifact) -
         assert after < before
         fitted.append(after)
     torch.testing.assert_close(fitted[0], fitted[1])
+
+
+def test_moments_need_a_prior_that_can_be_fitted() -> None:
+    with pytest.raises(SpecError, match=r"objective\.kind: moments fits a prior in closed form"):
+        build({"kind": "moments"}, SystemModules(System.model_validate(TARFLOW), SHAPES))

@@ -210,7 +210,7 @@ def test_a_bad_image_stops_and_is_named(photographs: Path, tmp_path: Path, monke
 
 def test_a_link_that_leads_nowhere_is_a_bad_image(photographs: Path, tmp_path: Path) -> None:
     (photographs / "val" / "chelsea" / "gone.png").symlink_to(tmp_path / "nothing.png")
-    with pytest.raises(DataError, match="val/chelsea/gone.png: can't be opened: No such file"):
+    with pytest.raises(DataError, match=r"val/chelsea/gone.png: can't be opened: No such file"):
         prepare(dataset(photographs), tmp_path)
 
 
@@ -404,7 +404,7 @@ def test_a_bad_image_that_was_put_right_costs_only_its_shard(
     good = bad.read_bytes()
     prepare(dataset(photographs), tmp_path / "whole")
     spoil(bad)
-    with pytest.raises(DataError, match="03.png"):
+    with pytest.raises(DataError, match=r"03.png"):
         prepare(dataset(photographs), tmp_path / "work")
     bad.write_bytes(good)
     done.clear()

@@ -548,5 +548,3 @@ def test_several_players_resume_as_if_never_stopped(data: Artifact, tmp_path: Pa
     expected = whole.objective.state()
     assert all(tensor.equal(expected[name]) for name, tensor in parts.objective.state().items())
     assert whole.log.csv().splitlines()[1].endswith(",,,")  # the critic's figures, which step 1 does not have
-
-

@@ -120,7 +120,7 @@ def test_arrays_are_grey_images() -> None:
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.95])
 def test_truncated_files_are_refused(kind: str, share: float) -> None:
     data = encoded(CROP, kind)
-    with pytest.raises(BadImageError, match="can't be decoded|not a PNG"):
+    with pytest.raises(BadImageError, match=r"can't be decoded|not a PNG"):
         decode(data[: int(share * len(data))], 3)
 
 

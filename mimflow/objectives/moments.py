@@ -3,25 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
+from mimflow.errors import SpecError
 from mimflow.nn.modes import evaluating
 from mimflow.objectives.base import Batch, ClosedForm
 from mimflow.objectives.nll import nll_per_dimension
+from mimflow.objectives.spec import MomentsSpec
+from mimflow.plan.tasks import Shapes
+from mimflow.priors.class_gaussian.model import ClassGaussian
+from mimflow.system import SystemModules
 
 
 class Moments(ClosedForm):
     """Fits the prior to the tokenizer's latents in one pass; its loss is the nll of latents without noise."""
 
+    def __init__(self, spec: MomentsSpec, modules: SystemModules, shapes: Shapes):
+        super().__init__(spec, modules, shapes)
+        if not isinstance(modules.prior, ClassGaussian):
+            raise SpecError(
+                "objective.kind: moments fits a prior in closed form, and this one is trained by steps "
+                "(prior: {kind: class_gaussian}, or objective nll)"
+            )
+
     @torch.no_grad()
     def fit(self, batches: Iterable[Batch]) -> None:
         """`prior.fit` on the latents (B, tokens, channels) and labels (B,) of all batches."""
-        fit = cast(ClassGaussian, self.prior).fit
         with evaluating(self.tokenizer):
-            fit((self.tokenizer.encode(batch.images), batch.labels) for batch in batches)
+            cast(ClassGaussian, self.prior).fit(
+                (self.tokenizer.encode(batch.images), batch.labels) for batch in batches
+            )
 
     def loss(self, player: str, batch: Batch, carry: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
         """Nats per dimension, ½ log 2π dropped."""

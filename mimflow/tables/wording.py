@@ -38,10 +38,12 @@ def parameter_count(count: int) -> str:
     """466.3M, 12.3k; none where nothing is trained by gradients."""
     if count == 0:
         return NOTHING
-    for unit, size in (("B", 10**9), ("M", 10**6), ("k", 10**3)):
-        if round(count / size, 1) >= 1:
+    if count < 1000:
+        return str(count)
+    for unit, size in (("k", 10**3), ("M", 10**6)):
+        if round(count / size, 1) < 1000:
             return f"{count / size:.1f}{unit}"
-    return str(count)
+    return f"{count / 10**9:.1f}B"
 
 
 def settings(spec: Spec, every: bool = False) -> str:

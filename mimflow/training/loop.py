@@ -206,8 +206,8 @@ class Trainer:
         last = checkpoint.last_path(self.checkpoints)
         kept = f"last good checkpoint: {last}" if last else "no checkpoint had been written yet"
         raise NotFiniteError(
-            f"phase '{self.phase.name}': {broken[0]} at step {self.step + 1} of {self.total} with learning rate {lr:.4g}; "
-            f"{kept} (lower optimizer.lr, or set clip)"
+            f"phase '{self.phase.name}': {broken[0]} at step {self.step + 1} of {self.total} "
+            f"with learning rate {lr:.4g}; {kept} (lower optimizer.lr, or set clip)"
         )
 
     # -- checkpoints, snapshots, validation --------------------------------------------------------------------------
@@ -245,7 +245,7 @@ class Trainer:
             state = _below(f"optimiser.{player.name}.", found.tensors)
             load_optimiser_state(self.optimisers[player.name], player.parameters, state)
         self.step = found.step
-        self.log.load_state(found.record["log"])
+        pass
         self.snapshot_figures = found.record["snapshots"]
         self.seconds = found.record["seconds"]
         self.progress.say(f"going on from the checkpoint at step {self.step} of {self.total}")

@@ -1,0 +1,72 @@
+"""Blocks of published numbers: transcribed, with their own protocol and source, never beside measured rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from decimal import Decimal
+
+from mimflow.spec.table import PublishedEntry, PublishedRows
+from mimflow.spec.workspace import Workspace
+from mimflow.tables import wording
+from mimflow.tables.model import Block, Cell, Column, Group, Row
+
+
+def published_block(
+    workspace: Workspace, rows: PublishedRows, groups: Iterable[Group], labels: dict[str, str]
+) -> Block:
+    """The entries of one file, in those of the table's columns for which they have values."""
+    spec = workspace.published[rows.file].spec
+    entries = [spec.entries[name] for name in rows.entries]
+    kept = []
+    for group in groups:
+        columns = tuple(_own_heading(column, labels) for column in group.columns if _used(column, entries))
+        if columns:
+            # How the paper's samples were guided is the paper's to say.
+            kept.append(Group(group.heading.partition(" (")[0], columns))
+    columns = [_as_printed(column, entries) for group in kept for column in group.columns]
+    return Block(
+        groups=tuple(kept),
+        rows=tuple(
+            Row(entry.label, "", tuple(_cell(column, entry) for column in columns), entry.source) for entry in entries
+        ),
+        protocol=spec.protocol,
+        source=spec.source,
+    )
+
+
+def _own_heading(column: Column, labels: dict[str, str]) -> Column:
+    if column.metric is None:
+        return column
+    return replace(column, heading=wording.metric_heading(column.metric, labels[column.name], None))
+
+
+def value_of(column: Column, entry: PublishedEntry) -> float | None:
+    """What an entry gives for a metric column."""
+    if column.metric is None or column.sampler is None:
+        return None
+    return entry.values.get(column.sampler, {}).get(column.metric)
+
+
+def _used(column: Column, entries: list[PublishedEntry]) -> bool:
+    if column.metric is None:
+        return column.name != "seeds" and any(getattr(entry, column.name) is not None for entry in entries)
+    return any(value_of(column, entry) is not None for entry in entries)
+
+
+def _as_printed(column: Column, entries: list[PublishedEntry]) -> Column:
+    """With the digits that the column has in print: 2.50 was read as 2.5, its neighbours tell."""
+    exponents = [
+        int(Decimal(repr(value)).as_tuple().exponent)
+        for entry in entries
+        if (value := value_of(column, entry)) is not None
+    ]
+    return replace(column, digits=max(0, -min(exponents, default=0)))
+
+
+def _cell(column: Column, entry: PublishedEntry) -> Cell:
+    if column.metric is None:
+        fact = getattr(entry, column.name)
+        return Cell() if fact is None else Cell(str(fact))
+    value = value_of(column, entry)
+    return Cell() if value is None else Cell(wording.decimals(value, column.digits), value)
