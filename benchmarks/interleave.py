@@ -15,6 +15,10 @@ class Ratios(NamedTuple):
     """By the shortest run of each."""
     median: float
     """By the median run of each."""
+    slow: float
+    """Median seconds of the first way."""
+    fast: float
+    """Median seconds of the second."""
 
 
 def interleave(slow: Callable[[], object], fast: Callable[[], object], runs: int) -> Ratios:
@@ -26,4 +30,5 @@ def interleave(slow: Callable[[], object], fast: Callable[[], object], runs: int
             start = time.perf_counter()
             way()
             taken.append(time.perf_counter() - start)
-    return Ratios(min(times[0]) / min(times[1]), statistics.median(times[0]) / statistics.median(times[1]))
+    slow_median, fast_median = map(statistics.median, times)
+    return Ratios(min(times[0]) / min(times[1]), slow_median / fast_median, slow_median, fast_median)

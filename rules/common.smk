@@ -1,5 +1,4 @@
 # Functions that the rules share. The plan knows the jobs; nothing is decided here.
-# `conda: "mimflow"` in the rules names an environment of yours; it counts with --software-deployment-method conda only.
 
 
 def names(values):
@@ -7,19 +6,20 @@ def names(values):
     return "|".join(map(re.escape, sorted(values))) or "none"
 
 
-# Names are slugs, checked when specs are read: they can't leave a folder or reach a shell unquoted.
+# Names are slugs, checked when specs are read: they can't leave a folder or reach a shell unquoted. (For jobs a list of
+# all names would do too, but a thousand of them cost Snakemake a second.)
 wildcard_constraints:
-    job=names(PLAN.jobs),
+    job="[a-z0-9_.-]+-[0-9a-f]{12}",
     table=names(PLAN.tables),
-
-
-def job(wildcards):
-    return PLAN.jobs[wildcards.job]
 
 
 def inputs(wildcards):
     """The manifests of what a job reads. Keyed paths are never stale, so their times do not matter."""
-    return [ancient(upstream.manifest) for upstream in job(wildcards).inputs.values()]
+    job = PLAN.jobs.get(wildcards.job)
+    if job is None:
+        # An input that nothing makes: Snakemake says so in a line, where an exception would be a traceback.
+        return [f"no spec asks for the job {wildcards.job}"]
+    return [ancient(upstream.manifest) for upstream in job.inputs.values()]
 
 
 def table_inputs(wildcards):
@@ -27,8 +27,8 @@ def table_inputs(wildcards):
 
 
 def gpus(wildcards):
-    return resources_of(job(wildcards))["gpu"]
+    return resources_of(PLAN.jobs.get(wildcards.job))["gpu"]
 
 
 def job_threads(wildcards):
-    return resources_of(job(wildcards))["threads"]
+    return resources_of(PLAN.jobs.get(wildcards.job))["threads"]

@@ -7,6 +7,6 @@ rule prepare:
     log:
         ".mimflow/logs/{job}.log",
     conda:
-        "mimflow"
+        "environment.yaml"
     shell:
-        "exec mimflow prepare {wildcards.job:q} 2> >(tee -a {log:q} >&2)"
+        "exec python -m mimflow prepare {wildcards.job:q} 2> >(tee -a {log:q} >&2)"

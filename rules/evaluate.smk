@@ -10,6 +10,6 @@ rule evaluate:
     log:
         ".mimflow/logs/{job}.log",
     conda:
-        "mimflow"
+        "environment.yaml"
     shell:
-        "exec mimflow evaluate {wildcards.job:q} 2> >(tee -a {log:q} >&2)"
+        "exec python -m mimflow evaluate {wildcards.job:q} 2> >(tee -a {log:q} >&2)"

@@ -10,6 +10,6 @@ rule sample:
     log:
         ".mimflow/logs/{job}.log",
     conda:
-        "mimflow"
+        "environment.yaml"
     shell:
-        "exec mimflow sample {wildcards.job:q} 2> >(tee -a {log:q} >&2)"
+        "exec python -m mimflow sample {wildcards.job:q} 2> >(tee -a {log:q} >&2)"

@@ -8,6 +8,6 @@ rule render:
     log:
         ".mimflow/logs/{table}.log",
     conda:
-        "mimflow"
+        "environment.yaml"
     shell:
-        "exec mimflow render {wildcards.table:q} 2> >(tee -a {log:q} >&2)"
+        "exec python -m mimflow render {wildcards.table:q} 2> >(tee -a {log:q} >&2)"

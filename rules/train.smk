@@ -10,6 +10,6 @@ rule train:
     log:
         ".mimflow/logs/{job}.log",
     conda:
-        "mimflow"
+        "environment.yaml"
     shell:
-        "exec mimflow train {wildcards.job:q} 2> >(tee -a {log:q} >&2)"
+        "exec python -m mimflow train {wildcards.job:q} 2> >(tee -a {log:q} >&2)"

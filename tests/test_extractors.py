@@ -159,7 +159,7 @@ def test_inception_that_is_not_there_says_what_is_missing_and_where(tmp_path: Pa
 def test_inception_of_another_digest_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "inception.pth"
     path.write_bytes(b"something else")
-    with pytest.raises(ArtifactError, match=f"SHA-256 {sha256_of(path)}, the protocol asks for {'ab' * 32}"):
+    with pytest.raises(ArtifactError, match=f"SHA-256 {sha256_of(path)}, the spec says {'ab' * 32}"):
         EXTRACTORS.build(inception_spec(path, "ab" * 32), GREY, None, None)
 
 

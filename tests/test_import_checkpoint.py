@@ -40,7 +40,11 @@ num_classes: 4
 
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
-    for name, text in (("datasets/tiny", DATASET), ("systems/reference", RUN), ("systems/wide", RUN.replace("64", "128"))):
+    for name, text in (
+        ("datasets/tiny", DATASET),
+        ("systems/reference", RUN),
+        ("systems/wide", RUN.replace("64", "128")),
+    ):
         path = tmp_path / "specs" / f"{name}.yaml"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)

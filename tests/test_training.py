@@ -388,7 +388,7 @@ def test_starts_from_another_job(data: Artifact, trained: Path, tmp_path: Path) 
 
 def test_start_files_that_are_missing_or_another(data: Artifact, trained: Path, tmp_path: Path) -> None:
     missing = [{"file": str(tmp_path / "none.safetensors"), "sha256": "0" * 64}]
-    with pytest.raises(ArtifactError, match=r"none\.safetensors: missing weights \(put the file with SHA-256 0000"):
+    with pytest.raises(ArtifactError, match=r"none\.safetensors: missing: put the weights to start from there, SHA-256 0000"):
         train_tiny(tiny_task(start=missing), data, tmp_path / "a")
     other = [{"file": str(trained / "weights.safetensors"), "sha256": "0" * 64}]
     with pytest.raises(ArtifactError, match=r"weights\.safetensors: SHA-256 [0-9a-f]{64}, the spec says 0000"):
@@ -479,6 +479,8 @@ class Duel(Objective):
         super().__init__(CrossEntropySpec(), modules, SHAPES)
         self.critic = nn.Linear(6, 1)
         self.turns: list[str] = []
+        self.critic_learns: list[bool] = []
+        self.draws: list[float] = []
 
     def players(self, trains: list[str]) -> list[Player]:
         classifier = {f"classifier.{name}": p for name, p in self.system.classifier.named_parameters()}
@@ -488,6 +490,8 @@ class Duel(Objective):
 
     def loss(self, player: str, batch: Batch, carry: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
         self.turns.append(player)
+        self.critic_learns.append(self.critic.weight.requires_grad)
+        self.draws.append(torch.rand(()).item())
         if player == "critic":
             return self.critic(carry["features"]).square().mean(), {"criticism": carry["features"].mean()}
         features, logits = self.system.classifier(batch.images)
@@ -499,7 +503,8 @@ def duel(data: Artifact, work: Path, stream: io.StringIO, **changes: Any) -> Tra
     torch.manual_seed(0)
     objective = Duel(SystemModules(System.model_validate(CONVNET), SHAPES))
     prepared = Prepared.open(data)
-    settings = Phase.model_validate(phase(objective=CLASSIFY, steps=8, accumulate=1, snapshots=[], **changes))
+    plain = {"objective": CLASSIFY, "steps": 8, "accumulate": 1, "snapshots": []}
+    settings = Phase.model_validate(phase(**plain | changes))
     return Trainer(
         objective,
         settings,
@@ -521,6 +526,9 @@ def test_players_take_turns(data: Artifact, tmp_path: Path) -> None:
     both, one = ["classifier", "critic"], ["classifier"]
     assert trainer.objective.turns[:11] == [*one, *one, *one, *both, *one, *both, *one, *both]
     assert set(trainer.objective.turns[11:]) == {"classifier"}
+    # A network takes gradients in its own turns alone: it is a fixed measure in the others'.
+    learns = [player == "critic" for player in trainer.objective.turns]
+    assert trainer.objective.critic_learns == learns
     assert ["critic_loss" in row for row in trainer.log.rows] == [False, False, False, True, False, True, False, True]
     assert not trainer.objective.critic.weight.equal(critic)
     assert trainer.ema is not None
@@ -534,6 +542,16 @@ def test_a_player_moves_only_its_own_and_by_its_own_optimiser(data: Artifact, tm
     steps = {name: [float(s["step"]) for s in o.state.values()] for name, o in trainer.optimisers.items()}
     assert set(steps["classifier"]) == {8.0}
     assert set(steps["critic"]) == {3.0}
+
+
+def test_every_step_part_and_player_draws_anew_and_the_same_in_every_run(data: Artifact, tmp_path: Path) -> None:
+    draws = []
+    for name in ("one", "other"):
+        trainer = duel(data, tmp_path / name, io.StringIO(), accumulate=2)
+        trainer.run()
+        draws.append(trainer.objective.draws)
+    assert draws[0] == draws[1]
+    assert len(set(draws[0])) == len(draws[0])
 
 
 def test_several_players_resume_as_if_never_stopped(data: Artifact, tmp_path: Path) -> None:

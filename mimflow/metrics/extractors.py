@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import pickle
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
-from mimflow.artifacts.manifest import Artifact, canonical, sha256_of
+from mimflow.artifacts.manifest import Artifact, canonical
 from mimflow.errors import ArtifactError, SpecError
 from mimflow.metrics.spec import ClassifierExtractorSpec, InceptionExtractorSpec
 from mimflow.plan.tasks import EvaluateTask, Shapes
@@ -116,8 +115,7 @@ def inception_extractor(
 
     Raises ArtifactError if the file is missing, has another digest, or holds something else.
     """
-    path = Path(spec.weights.file)
-    _check_file(path, spec.weights.sha256)
+    path = given_file(spec.weights, f"torch-fidelity's Inception weights ({INCEPTION_FILE})")
     name = _name("inception", spec.weights.sha256, shapes.channels)
     try:
         # torch-fidelity unpickles without restraint: this refuses anything but tensors first.
@@ -133,13 +131,3 @@ def inception_extractor(
         "extractor_input": "grey repeated to three channels" if shapes.channels == 1 else "RGB",
     }
     return Extractor(module, features="2048", logits="logits_unbiased", classifies=False, facts=facts)
-
-
-def _check_file(path: Path, sha256: str) -> None:
-    if not path.is_file():
-        raise ArtifactError(
-            f"{path}: missing: put torch-fidelity's Inception weights ({INCEPTION_FILE}) there, SHA-256 {sha256}"
-        )
-    found = sha256_of(path)
-    if found != sha256:
-        raise ArtifactError(f"{path}: SHA-256 {found}, the protocol asks for {sha256}")

@@ -24,9 +24,9 @@ TEMPLATES = Path(__file__).resolve().parent.parent / "tables" / "templates"
 
 def templates(table: PlannedTable, root: Path) -> list[Path]:
     """The template files that a table is rendered with."""
-    if table.spec.template is not None:
-        return [root / table.spec.template]
-    return sorted(TEMPLATES.glob("*.j2"))
+    users = [] if table.spec.template is None else [root / table.spec.template]
+    # A user's template replaces the Markdown one, and may include it.
+    return [*sorted(TEMPLATES.glob("*.j2")), *users]
 
 
 def table_identity(plan: Plan, table: PlannedTable) -> dict[str, Any]:
@@ -38,7 +38,7 @@ def table_identity(plan: Plan, table: PlannedTable) -> dict[str, Any]:
         "labels": [table.protocol.label, table.dataset_label, *(row.label for row in table.rows)],
         "deviations": [row.spec.deviations for row in table.rows],
         "published": {rows.file: workspace.published[rows.file].spec.identity() for rows in table.spec.published},
-        "templates": [hashlib.sha256(path.read_bytes()).hexdigest() for path in templates(table, workspace.root)],
+        "templates": {path.name: sha256_of(path) for path in templates(table, workspace.root)},
         "jobs": {job.name: job.key for job in table.jobs()},
     }
 
@@ -75,13 +75,19 @@ def table_reason(plan: Plan, table: PlannedTable) -> str:
         if sha256_of(path) != file.sha256:
             return f"{name} was changed by hand"
     now = number_digests(plan, table)
-    changed = [name for name, digest in now.items() if record.inputs.get(name) != digest]
-    return f"other numbers: {', '.join(changed)}" if changed else ""
+    changed = [name for name, digest in now.items() if record.inputs.get(name, digest) != digest]
+    if changed:
+        return f"other numbers: {', '.join(changed)}"
+    evaluations = dict.fromkeys(measurement.evaluate.name for row in table.rows for measurement in row.measured)
+    missing = [name for name in evaluations if name not in record.inputs]
+    return f"rendered without {', '.join(missing)}" if missing else ""
 
 
 def _without_keys(change: str) -> str:
+    """A change as it is shown: of a digest, only which one."""
     field, _, values = change.partition(": ")
-    return f"{field.removeprefix('jobs.')} changed" if field.startswith("jobs.") else f"{field}: {values}"
+    kind, _, name = field.partition(".")
+    return f"{name} changed" if kind in ("jobs", "templates") else f"{field}: {values}"
 
 
 def update_markers(plan: Plan) -> None:

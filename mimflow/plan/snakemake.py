@@ -39,9 +39,9 @@ def _say_pull(plan: Plan, missing: list[str]) -> None:
     print(text, file=sys.stderr)
 
 
-def resources(job: Job) -> dict[str, int]:
+def resources(job: Job | None) -> dict[str, int]:
     """GPUs and threads that Snakemake should set aside for a job. `auto` asks for a GPU where there is one."""
-    compute = job.compute
+    compute = job.compute if job is not None else None
     if compute is None:
         return {"gpu": 0, "threads": 1}
     return {"gpu": int(compute.device != "cpu"), "threads": compute.threads}

@@ -8,9 +8,10 @@ from typing import Any
 
 import torch
 
-from mimflow.artifacts.manifest import Artifact, sha256_of, write_text
-from mimflow.data.prepared import Prepared
-from mimflow.errors import ArtifactError
+from mimflow.artifacts.given import given_file
+from mimflow.artifacts.manifest import Artifact, write_text
+from mimflow.data.prepared import Prepared, refuse_changed
+from mimflow.data.sources.spec import ImageFolderSpec
 from mimflow.objectives.base import ClosedForm, Objective
 from mimflow.objectives.registry import OBJECTIVES
 from mimflow.plan.tasks import TrainTask
@@ -35,6 +36,7 @@ def run(task: TrainTask, inputs: dict[str, Artifact], work: Path, progress: Prog
     out = work / "out"
     out.mkdir(parents=True, exist_ok=True)
     objective = build_objective(task, inputs).to(device)
+    _refuse_changed_images(inputs["data"])
     prepared = Prepared.open(inputs["data"])
     splits = Splits(prepared.split("train"), prepared.split("val"))
     if isinstance(objective, ClosedForm):
@@ -43,6 +45,13 @@ def run(task: TrainTask, inputs: dict[str, Artifact], work: Path, progress: Prog
         facts = _train(objective, task, splits, device, work, progress)
     save_state(objective.state(), out / "weights.safetensors")
     return facts | {"peak_memory_mb": round(peak_memory_mb(device), 1), "device": device.type}
+
+
+def _refuse_changed_images(data: Artifact) -> None:
+    """DataError if the data came from a folder of the user's whose images are others now."""
+    source = data.manifest.task.get("dataset", {}).get("source", {})
+    if source.get("kind") == "image_folder":
+        refuse_changed(data, ImageFolderSpec.model_validate(source))
 
 
 def build_objective(task: TrainTask, inputs: dict[str, Artifact]) -> Objective:
@@ -64,23 +73,11 @@ def _start_weights(task: TrainTask, inputs: dict[str, Artifact]) -> list[tuple[P
     found = []
     for index, reference in enumerate(references):
         if isinstance(reference, FileWeights):
-            path = _checked_file(reference)
+            path = given_file(reference, "the weights to start from")
         else:
             path = inputs[f"start{index}"].file("ema.safetensors" if reference.ema else "weights.safetensors")
         found.append((path, reference.modules))
     return found
-
-
-def _checked_file(weights: FileWeights) -> Path:
-    path = Path(weights.file).expanduser()
-    if not path.is_file():
-        raise ArtifactError(f"{path}: missing weights (put the file with SHA-256 {weights.sha256} there)")
-    digest = sha256_of(path)
-    if digest != weights.sha256:
-        raise ArtifactError(
-            f"{path}: SHA-256 {digest}, the spec says {weights.sha256} (another file, or a changed one)"
-        )
-    return path
 
 
 def _trains(task: TrainTask) -> list[str]:

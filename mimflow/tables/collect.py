@@ -65,18 +65,16 @@ def column_groups(table: PlannedTable, count: int) -> tuple[Group, ...]:
     samplers: dict[str, dict[str, Column]] = {}
     for spec in table.spec.columns:
         if isinstance(spec, FactColumn):
-            facts[spec.fact] = Column(spec.fact, spec.label or spec.fact.capitalize())
+            label = spec.label or spec.fact.capitalize()
+            facts[spec.fact] = Column(spec.fact, label, label)
         else:
             column = _metric_column(spec, count)
             samplers.setdefault(spec.sampler, {})[column.name] = column
-    groups = [Group("", tuple(facts.values()))] if facts else []
     headings = {name: wording.sampler_heading(name, _samplers(table, name)) for name in samplers}
-    for name, columns in samplers.items():
-        heading = headings[name]
-        if list(headings.values()).count(heading) > 1:
-            heading = f"{heading}, {name}"
-        groups.append(Group(heading, tuple(columns.values())))
-    return tuple(groups)
+    found = [
+        Group(heading, tuple(samplers[name].values()), name) for name, heading in wording.distinct(headings).items()
+    ]
+    return (*([Group("", tuple(facts.values()))] if facts else []), *found)
 
 
 def _samplers(table: PlannedTable, name: str) -> list[SamplerSpec]:
@@ -84,8 +82,16 @@ def _samplers(table: PlannedTable, name: str) -> list[SamplerSpec]:
 
 
 def _metric_column(spec: MetricColumn, count: int) -> Column:
-    heading = wording.metric_heading(spec.metric, spec.label, count)
-    return Column(f"{spec.sampler}.{spec.metric}", heading, spec.metric, spec.sampler, spec.digits, spec.better)
+    label = spec.label or wording.metric_label(spec.metric)
+    return Column(
+        name=f"{spec.sampler}.{spec.metric}",
+        heading=wording.with_count(label, spec.metric, count),
+        label=label,
+        metric=spec.metric,
+        sampler=spec.sampler,
+        digits=spec.digits,
+        better=spec.better,
+    )
 
 
 def heading_count(table: PlannedTable, found: Mapping[str, Result]) -> int:
@@ -103,7 +109,9 @@ def _cell(
     if column.metric is None:
         return _fact(column.name, row, root, notes)
     asked = [measurement for measurement in row.measured if measurement.sampler == column.sampler]
-    there = {measurement.seed: found[measurement.evaluate.id] for measurement in asked if measurement.evaluate.id in found}
+    there = {
+        measurement.seed: found[measurement.evaluate.id] for measurement in asked if measurement.evaluate.id in found
+    }
     cell = _metric_cell(column, len(asked), there, notes)
     counts = sorted({result.count for result in there.values()})
     if counts and counts != [count]:

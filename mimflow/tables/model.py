@@ -15,6 +15,8 @@ class Column:
     """`parameters`, `guided.fid`."""
     heading: str
     """`FID-2k`."""
+    label: str = ""
+    """The heading without the number of samples."""
     metric: str | None = None
     sampler: str | None = None
     digits: int = 2
@@ -28,6 +30,7 @@ class Group:
 
     heading: str
     columns: tuple[Column, ...]
+    sampler: str = ""
 
 
 @dataclass(frozen=True)

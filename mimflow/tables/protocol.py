@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mimflow.metrics.spec import ClassifierExtractorSpec, InceptionExtractorSpec
+from mimflow.metrics.spec import ClassifierExtractorSpec, InceptionExtractorSpec, MetricSpec
 from mimflow.plan.build import PlannedTable
 from mimflow.spec.protocol import ProtocolSpec
 from mimflow.tables import wording
@@ -24,7 +24,7 @@ def protocol_lines(table: PlannedTable, found: Mapping[str, Result]) -> tuple[tu
         ("Samples", samples_line(protocol)),
         ("Reference", _reference(table, facts)),
         ("Extractor", extractor_line(protocol, facts)),
-        ("Metrics", "; ".join(wording.settings(metric, every=True) for metric in protocol.metrics)),
+        ("Metrics", "; ".join(map(_metric, protocol.metrics))),
         ("Seeds", _seeds(table)),
     ]
     for name in dict.fromkeys(column.sampler for column in table.spec.columns if column.kind == "metric"):
@@ -58,6 +58,12 @@ def extractor_line(protocol: ProtocolSpec, facts: Mapping[str, Any]) -> str:
         seen = facts.get("extractor_input")
         return text if seen is None else f"{text}, images {seen}"
     return wording.settings(spec)
+
+
+def _metric(spec: MetricSpec) -> str:
+    names = " and ".join(map(wording.metric_label, spec.reports))
+    parameters = wording.settings(spec, every=True).removeprefix(spec.kind).removeprefix(", ")
+    return f"{names} ({parameters})" if parameters else names
 
 
 def _seeds(table: PlannedTable) -> str:

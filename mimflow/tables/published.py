@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
 
@@ -12,19 +12,19 @@ from mimflow.tables import wording
 from mimflow.tables.model import Block, Cell, Column, Group, Row
 
 
-def published_block(
-    workspace: Workspace, rows: PublishedRows, groups: Iterable[Group], labels: dict[str, str]
-) -> Block:
+def published_block(workspace: Workspace, rows: PublishedRows, groups: Sequence[Group]) -> Block:
     """The entries of one file, in those of the table's columns for which they have values."""
     spec = workspace.published[rows.file].spec
     entries = [spec.entries[name] for name in rows.entries]
-    kept = []
-    for group in groups:
-        columns = tuple(_own_heading(column, labels) for column in group.columns if _used(column, entries))
-        if columns:
-            # How the paper's samples were guided is the paper's to say.
-            kept.append(Group(group.heading.partition(" (")[0], columns))
-    columns = [_as_printed(column, entries) for group in kept for column in group.columns]
+    # How the paper's samples were guided is the paper's to say.
+    headings = wording.distinct({group.sampler: group.heading.partition(" (")[0] for group in groups})
+    used = [(group, tuple(column for column in group.columns if _used(column, entries))) for group in groups]
+    kept = [
+        Group(headings[group.sampler], tuple(_as_printed(column, entries) for column in columns), group.sampler)
+        for group, columns in used
+        if columns
+    ]
+    columns = [column for group in kept for column in group.columns]
     return Block(
         groups=tuple(kept),
         rows=tuple(
@@ -33,12 +33,6 @@ def published_block(
         protocol=spec.protocol,
         source=spec.source,
     )
-
-
-def _own_heading(column: Column, labels: dict[str, str]) -> Column:
-    if column.metric is None:
-        return column
-    return replace(column, heading=wording.metric_heading(column.metric, labels[column.name], None))
 
 
 def value_of(column: Column, entry: PublishedEntry) -> float | None:
@@ -55,13 +49,13 @@ def _used(column: Column, entries: list[PublishedEntry]) -> bool:
 
 
 def _as_printed(column: Column, entries: list[PublishedEntry]) -> Column:
-    """With the digits that the column has in print: 2.50 was read as 2.5, its neighbours tell."""
+    """Without our count, with the digits that the column has in print: 2.50 was read as 2.5, its neighbours tell."""
     exponents = [
         int(Decimal(repr(value)).as_tuple().exponent)
         for entry in entries
         if (value := value_of(column, entry)) is not None
     ]
-    return replace(column, digits=max(0, -min(exponents, default=0)))
+    return replace(column, heading=column.label, digits=max(0, -min(exponents, default=0)))
 
 
 def _cell(column: Column, entry: PublishedEntry) -> Cell:

@@ -18,10 +18,14 @@ _NAMED_WITH_COUNT = frozenset({"fid"})
 """Metrics that the literature names with the number of samples they are computed from."""
 
 
-def metric_heading(metric: str, label: str, count: int | None) -> str:
-    """`FID-2k` of 2,000 samples. Without a count, as published blocks have it: `FID`."""
-    heading = label or _METRICS.get(metric, metric.replace("_", " ").capitalize())
-    return f"{heading}-{short_count(count)}" if count is not None and metric in _NAMED_WITH_COUNT else heading
+def metric_label(metric: str) -> str:
+    """`FID`, `Class accuracy`."""
+    return _METRICS.get(metric, metric.replace("_", " ").capitalize())
+
+
+def with_count(label: str, metric: str, count: int) -> str:
+    """`FID-2k` of 2,000 samples; metrics that are not named so stay as they are."""
+    return f"{label}-{short_count(count)}" if metric in _NAMED_WITH_COUNT else label
 
 
 def short_count(count: int) -> str:
@@ -99,6 +103,12 @@ def sampler_heading(name: str, samplers: Iterable[SamplerSpec]) -> str:
     if any(spec is None for spec in found):
         return name
     return f"{WITH_GUIDANCE} ({texts.pop()})" if len(texts) == 1 else WITH_GUIDANCE
+
+
+def distinct(headings: Mapping[str, str]) -> dict[str, str]:
+    """Headings by sampler, with the sampler's name where two are the same."""
+    texts = list(headings.values())
+    return {name: text if texts.count(text) == 1 else f"{text}, {name}" for name, text in headings.items()}
 
 
 def sampling(sampler: SamplerSpec) -> str:

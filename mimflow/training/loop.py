@@ -245,7 +245,7 @@ class Trainer:
             state = _below(f"optimiser.{player.name}.", found.tensors)
             load_optimiser_state(self.optimisers[player.name], player.parameters, state)
         self.step = found.step
-        pass
+        self.log.load_state(found.record["log"])
         self.snapshot_figures = found.record["snapshots"]
         self.seconds = found.record["seconds"]
         self.progress.say(f"going on from the checkpoint at step {self.step} of {self.total}")

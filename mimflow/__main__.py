@@ -1,0 +1,5 @@
+"""`python -m mimflow` is `mimflow`."""
+
+from mimflow.cli import main
+
+main()

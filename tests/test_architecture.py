@@ -1,0 +1,51 @@
+"""The two halves: what reads specs imports no torch."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from projects import REPOSITORY
+
+PACKAGE = REPOSITORY / "mimflow"
+FREE = [
+    *(PACKAGE / name for name in ("errors.py", "registry.py", "progress.py", "seeds.py", "cli.py")),
+    *sorted(path for folder in ("spec", "plan", "artifacts", "tables") for path in (PACKAGE / folder).rglob("*.py")),
+    *sorted(PACKAGE.rglob("spec.py")),
+    *sorted(PACKAGE.rglob("registry.py")),
+]
+HEAVY = {"torch", "torchvision", "timm", "torch_fidelity", "safetensors", "skimage", "sklearn", "mlxtend"}
+
+
+@pytest.mark.parametrize("path", FREE, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_the_torch_free_half_names_no_heavy_import_at_its_top(path: Path) -> None:
+    tops = [
+        node
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, (ast.Import, ast.ImportFrom))
+    ]
+    named = {alias.name for node in tops if isinstance(node, ast.Import) for alias in node.names}
+    named |= {node.module or "" for node in tops if isinstance(node, ast.ImportFrom)}
+    assert not {name.split(".")[0] for name in named} & HEAVY
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["mimflow.cli", "mimflow.spec.workspace", "mimflow.plan.build", "mimflow.plan.snakemake", "mimflow.tables.render"],
+)
+def test_importing_it_leaves_torch_alone(module: str) -> None:
+    code = f"import {module}, sys; print(sorted(set(sys.modules) & {HEAVY}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_no_file_is_much_over_400_lines() -> None:
+    long = {path.name: count for path in PACKAGE.rglob("*.py") if (count := len(path.read_text().splitlines())) > 420}
+    assert not long
+
+
+def test_the_snakefile_is_short() -> None:
+    assert len((REPOSITORY / "Snakefile").read_text().splitlines()) < 40

@@ -1,0 +1,114 @@
+"""DVC over the one DAG: repro, metrics, cache, and clones with and without a pull."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from projects import REPOSITORY, command, copy_project, edit, new_project, snakemake
+
+IDENTITY = {
+    f"GIT_{who}_{what}": value
+    for who in ("AUTHOR", "COMMITTER")
+    for what, value in (("NAME", "A test"), ("EMAIL", "test@example.org"))
+}
+
+
+def run(project: Path, *words: str, check: bool = True) -> str:
+    return command(project, *words, check=check, **IDENTITY).stdout
+
+
+def versioned(project: Path) -> Path:
+    """Put a project under git and DVC as this repository is."""
+    run(project, "git", "init", "-q")
+    run(project, "dvc", "init", "-q")
+    shutil.copy(REPOSITORY / ".dvc/config", project / ".dvc/config")
+    # The tiny project has no package of its own: its code is what is installed.
+    (project / "mimflow").mkdir()
+    (project / "mimflow/README").write_text("installed\n")
+    run(project, "git", "add", "-A")
+    run(project, "git", "commit", "-qm", "specs")
+    return project
+
+
+@pytest.fixture(scope="module")
+def tracked(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished project under DVC: reproduced, pushed to a local remote, committed. Tests clone it."""
+    project = versioned(copy_project(finished, tmp_path_factory.mktemp("tracked") / "project"))
+    run(project, "dvc", "remote", "add", "-q", "-d", "local", str(project.parent / "remote"))
+    run(project, "dvc", "repro")
+    run(project, "dvc", "push", "-q")
+    run(project, "git", "add", "-A")
+    run(project, "git", "commit", "-qm", "results")
+    return project
+
+
+def clone(tracked: Path, folder: Path) -> Path:
+    run(tracked, "git", "clone", "-q", str(tracked), str(folder))
+    return folder
+
+
+def scramble_times(project: Path) -> None:
+    for index, path in enumerate(sorted(project.rglob("*"))):
+        if ".git" not in path.parts and ".dvc" not in path.parts:
+            time = 1_000_000_000 + index * 7919 % 10_007
+            os.utime(path, (time, time), follow_symlinks=False)
+
+
+def test_repro_from_nothing_makes_the_table_and_a_second_does_nothing(tmp_path: Path) -> None:
+    project = versioned(new_project(tmp_path / "project"))
+    first = run(project, "dvc", "repro")
+    assert "Running stage 'tables'" in first and (project / "results/table1.md").is_file()
+    second = run(project, "dvc", "repro")
+    assert "didn't change, skipping" in second and "Running stage" not in second
+    cached = list((project / ".dvc/cache/files").rglob("*.dir"))
+    assert len(cached) == 4, "data, checkpoints, samples and evaluations, each for itself"
+    run(project, "git", "add", "-A")
+    assert "results/store/" not in re.sub(r"results/store/\.gitignore", "", run(project, "git", "ls-files"))
+
+
+def test_metrics_are_a_readable_line_per_run(tracked: Path, tmp_path: Path) -> None:
+    shown = run(tracked, "dvc", "metrics", "show")
+    lines = {line.split()[0]: line for line in shown.splitlines()[1:] if line.strip()}
+    assert any(name.endswith("metrics/table1/tarflow.json") for name in lines)
+    assert "guided.class_accuracy" in shown.splitlines()[0] and len(lines) == 2
+    project = copy_project(tracked, tmp_path / "project")
+    edit(project, "mini/tarflow", "weight: 1.0", "weight: 0.5")
+    run(project, "dvc", "repro")
+    difference = run(project, "dvc", "metrics", "diff", "HEAD")
+    changed = [line.split()[:2] for line in difference.splitlines()[1:] if line.strip()]
+    assert all("tarflow.json" in path and metric.startswith("guided.") for path, metric in changed) and changed
+
+
+@pytest.mark.parametrize("link", ["copy", "hardlink", "symlink"])
+def test_a_clone_with_a_pull_has_nothing_to_do(tracked: Path, tmp_path: Path, link: str) -> None:
+    project = clone(tracked, tmp_path / "clone")
+    run(project, "dvc", "config", "-q", "--local", "cache.type", link)
+    run(project, "dvc", "pull", "-q")
+    scramble_times(project)
+    assert "Nothing to be done" in snakemake(project, "-n")
+    if link != "copy":
+        (weights,) = (project / "results/store/checkpoints").glob("tarflow*/weights.safetensors")
+        assert weights.is_symlink() if link == "symlink" else weights.stat().st_nlink > 1
+    edit(project, "tables/table1", "title: Digits", "title: Numerals")
+    assert "Nothing to be done" not in snakemake(project)
+    run(project, "git", "checkout", "-q", "specs")
+    run(project, "dvc", "checkout", "-q", "--force", check=False)
+    assert "is corrupted" not in run(project, "dvc", "status")
+
+
+def test_a_clone_without_a_pull_says_so_and_computes_nothing(tracked: Path, tmp_path: Path) -> None:
+    project = clone(tracked, tmp_path / "clone")
+    lock = (project / "dvc.lock").read_text()
+    current = snakemake(project)
+    assert "`dvc pull` fetches them" in current and "Nothing to be done" in current
+    edit(project, "tables/table1", "title: Digits", "title: Numerals")
+    stale = snakemake(project, check=False)
+    assert "`dvc pull` fetches them; to compute them anew instead" in stale and "Traceback" not in stale
+    repro = run(project, "dvc", "repro", check=False)
+    assert "`dvc pull` fetches them" in repro and "does not exist" not in repro
+    assert (project / "dvc.lock").read_text() == lock
+    assert not list((project / "results/store").rglob("manifest.json"))
