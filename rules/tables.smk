@@ -4,7 +4,8 @@ rule render:
         table_inputs,
         marker=".mimflow/markers/{table}",
     output:
-        multiext("results/{table}", ".md", ".tex", ".csv", ".png", ".manifest.json"),
+        # `update`: an interrupted render leaves the old table whole.
+        update(multiext("results/{table}", ".md", ".tex", ".csv", ".png", ".manifest.json")),
     log:
         ".mimflow/logs/{table}.log",
     conda:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
+from mimflow.artifacts.given import given_file
 from mimflow.artifacts.manifest import Artifact, canonical
 from mimflow.errors import ArtifactError, SpecError
 from mimflow.metrics.spec import ClassifierExtractorSpec, InceptionExtractorSpec
