@@ -388,7 +388,9 @@ def test_starts_from_another_job(data: Artifact, trained: Path, tmp_path: Path) 
 
 def test_start_files_that_are_missing_or_another(data: Artifact, trained: Path, tmp_path: Path) -> None:
     missing = [{"file": str(tmp_path / "none.safetensors"), "sha256": "0" * 64}]
-    with pytest.raises(ArtifactError, match=r"none\.safetensors: missing: put the weights to start from there, SHA-256 0000"):
+    with pytest.raises(
+        ArtifactError, match=r"none\.safetensors: missing: put the weights to start from there, SHA-256 0000"
+    ):
         train_tiny(tiny_task(start=missing), data, tmp_path / "a")
     other = [{"file": str(trained / "weights.safetensors"), "sha256": "0" * 64}]
     with pytest.raises(ArtifactError, match=r"weights\.safetensors: SHA-256 [0-9a-f]{64}, the spec says 0000"):
