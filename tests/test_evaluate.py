@@ -192,7 +192,9 @@ def test_evaluations_of_a_project_share_the_reference(
     assert second == alone != first
 
 
-def test_another_extractor_has_its_own_reference_features(inputs: dict[str, Artifact], tmp_path: Path) -> None:
+def test_another_extractor_has_its_own_reference_features(
+    inputs: dict[str, Artifact], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     evaluate(tmp_path, inputs, "first")
     inputs["extractor"] = judge(tmp_path / "other judge", seed=1)
     second, _, _ = evaluate(tmp_path, inputs, "second")

@@ -114,7 +114,9 @@ def test_an_invalid_spec_is_one_line_and_no_traceback(project: Path) -> None:
     edit(project, "mini/tarflow", "lr: 3e-3", "lr: fast")
     done = command(project, "snakemake", "--cores", "1", "results/table1.md", check=False)
     assert done.returncode != 0
-    assert "specs/mini/tarflow.yaml:10:34: phases.main.optimizer.lr: got the text 'fast', wanted a number" in done.stdout
+    assert (
+        "specs/mini/tarflow.yaml:10:34: phases.main.optimizer.lr: got the text 'fast', wanted a number" in done.stdout
+    )
     assert "Traceback" not in done.stdout
 
 

@@ -60,5 +60,26 @@ class DatasetSpec(Spec):
     def problems(self) -> Iterator[Problem]:
         if self.split.kind == "folders" and self.source.kind != "image_folder":
             yield Problem(
-                ("split", "kind"), f"source '{self.source.kind}' has no train and val folders", "use stratified"
+                ("split", "kind"),
+                f"source '{self.source.kind}' has no train and val folders",
+                "use stratified",
+            )
+        known = self.source.known
+        if known is None:
+            return
+        if self.num_classes != known.classes:
+            yield Problem(
+                ("num_classes",),
+                f"{self.num_classes}, but '{self.source.kind}' has {known.classes}",
+                f"{known.classes}",
+            )
+        if isinstance(self.split, StratifiedSplit) and self.split.val >= known.images:
+            yield Problem(
+                ("split", "val"), f"{self.split.val} of {known.images} images leave none to train on", "fewer"
+            )
+        if self.transform.method == "none" and self.transform.size != known.size:
+            yield Problem(
+                ("transform", "size"),
+                f"{self.transform.size}, but images of '{self.source.kind}' have {known.size} pixels a side",
+                "name a method: pad, bilinear",
             )
