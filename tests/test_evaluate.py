@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from contextlib import chdir
 from pathlib import Path
 
 import numpy as np
@@ -91,7 +92,9 @@ def evaluate(
     """What the stage wrote, the facts that it returned and what it said."""
     work = paths.work(root, job)
     progress = Progress("evaluate", stream=io.StringIO())
-    facts = run(TASK.model_copy(update=fields), inputs, work, progress)
+    root.mkdir(exist_ok=True)
+    with chdir(root):  # as the runner does
+        facts = run(TASK.model_copy(update=fields), inputs, work, progress)
     metrics = json.loads((work / "out" / "metrics.json").read_text(encoding="utf-8"))
     return metrics, facts, progress.stream.getvalue()
 
@@ -169,15 +172,12 @@ def test_samples_of_another_shape_are_refused(
         evaluate(tmp_path, inputs)
 
 
-def test_evaluations_of_a_project_share_the_reference(
-    inputs: dict[str, Artifact], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_evaluations_of_a_project_share_the_reference(inputs: dict[str, Artifact], tmp_path: Path) -> None:
     first, _, _ = evaluate(tmp_path, inputs, "first")
     cache = paths.cache(tmp_path) / "torch-fidelity"
     files = {path: path.stat().st_mtime_ns for path in cache.iterdir()}
     assert files
     inputs["samples"] = sampled(tmp_path / "others", random_images(40, 8))
-    monkeypatch.chdir("/")
     second, _, _ = evaluate(tmp_path, inputs, "second")
     assert {path: path.stat().st_mtime_ns for path in cache.iterdir()} == files
     alone, _, _ = evaluate(tmp_path / "elsewhere", inputs)

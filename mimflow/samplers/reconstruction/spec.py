@@ -1,0 +1,34 @@
+"""The spec of reconstructions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from mimflow.samplers.spec import SamplerSpec, Subject
+from mimflow.spec.base import Problem
+from mimflow.spec.noise import LatentNoise, NoNoise
+
+if TYPE_CHECKING:
+    from mimflow.spec.run import System
+
+
+class ReconstructionSpec(SamplerSpec):
+    """Encode every image of a split, in its order, and decode it again: no prior takes part.
+
+    Metrics compare each with its original. Their FID is an rFID: the reference is the same images of the same
+    split, however few there are, and not the protocol's.
+    """
+
+    subject: ClassVar[Subject] = "reconstructions"
+
+    kind: Literal["reconstruction"] = "reconstruction"
+    split: Literal["train", "val"] = "val"
+    noise: LatentNoise = NoNoise()
+    """Noise on the latents before they are decoded, drawn once an image; the default decodes them as they are."""
+
+    def system_problems(self, system: System) -> Iterator[Problem]:
+        if system.tokenizer is None:
+            yield Problem(
+                ("kind",), "a system without a tokenizer reconstructs nothing", "add a tokenizer, or remove it"
+            )
