@@ -67,7 +67,7 @@ class IsSpec(MetricSpec):
 
 
 class KidSpec(MetricSpec):
-    """Kernel distance between features, cubic kernel (Bińkowski et al. 2018); of reconstructions and their originals, too."""
+    """Kernel distance between features, cubic kernel (Bińkowski et al. 2018); of reconstructions to their originals."""
 
     subjects: ClassVar[tuple[Subject, ...]] = ("samples", "reconstructions")
 
