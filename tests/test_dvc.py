@@ -74,7 +74,7 @@ def test_metrics_are_a_readable_line_per_run(tracked: Path, tmp_path: Path) -> N
     shown = run(tracked, "dvc", "metrics", "show")
     lines = {line.split()[0]: line for line in shown.splitlines()[1:] if line.strip()}
     assert any(name.endswith("metrics/table1/tarflow.json") for name in lines)
-    assert "guided.class_accuracy" in shown.splitlines()[0] and len(lines) == 2
+    assert "guided.fid" in shown.splitlines()[0] and len(lines) == 2
     project = copy_project(tracked, tmp_path / "project")
     edit(project, "mini/tarflow", "weight: 1.0", "weight: 0.5")
     run(project, "dvc", "repro")

@@ -77,6 +77,12 @@ def judge(folder: Path, seed: int = 0) -> Artifact:
     return store_artifact(folder, stage="train", name="judge.main.s0", facts={"val": {"accuracy": 0.97}})
 
 
+@pytest.fixture(autouse=True)
+def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stages run in the project's folder."""
+    monkeypatch.chdir(tmp_path)
+
+
 @pytest.fixture
 def inputs(tmp_path: Path) -> dict[str, Artifact]:
     return {
@@ -180,13 +186,21 @@ def test_evaluations_of_a_project_share_the_reference(inputs: dict[str, Artifact
     inputs["samples"] = sampled(tmp_path / "others", random_images(40, 8))
     second, _, _ = evaluate(tmp_path, inputs, "second")
     assert {path: path.stat().st_mtime_ns for path in cache.iterdir()} == files
-    alone, _, _ = evaluate(tmp_path / "elsewhere", inputs)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    alone, _, _ = evaluate(elsewhere, inputs)
     assert second == alone != first
 
 
-def test_another_extractor_has_its_own_reference_features(inputs: dict[str, Artifact], tmp_path: Path) -> None:
+def test_another_extractor_has_its_own_reference_features(
+    inputs: dict[str, Artifact], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     evaluate(tmp_path, inputs, "first")
     inputs["extractor"] = judge(tmp_path / "other judge", seed=1)
     second, _, _ = evaluate(tmp_path, inputs, "second")
-    alone, _, _ = evaluate(tmp_path / "elsewhere", inputs)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    alone, _, _ = evaluate(elsewhere, inputs)
     assert second == alone

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from mimflow.data.registry import SOURCES
-from mimflow.data.sources.spec import PhotosSpec, SourceSpec
+from mimflow.data.sources.spec import SourceSpec
 from mimflow.spec.base import OUTSIDE_KEY, Count, Problem, Spec
 from mimflow.spec.shapes import ImageShape
 
@@ -74,6 +74,22 @@ class DatasetSpec(Spec):
                 "stratified": f"images of source '{self.source.kind}' overlap",
             }
             yield Problem(("split", "kind"), reasons[self.split.kind], f"use {self.source.splits[0]}")
-        unchanged = self.transform.method == "none"
-        if isinstance(self.source, PhotosSpec) and unchanged and self.transform.size != self.source.crop:
-            yield Problem(("transform", "size"), f"{self.transform.size}, but crops of {self.source.crop}", "the same")
+        known = self.source.known
+        if known is None:
+            return
+        if self.num_classes != known.classes:
+            yield Problem(
+                ("num_classes",),
+                f"{self.num_classes}, but '{self.source.kind}' has {known.classes}",
+                f"{known.classes}",
+            )
+        if isinstance(self.split, StratifiedSplit) and known.images is not None and self.split.val >= known.images:
+            yield Problem(
+                ("split", "val"), f"{self.split.val} of {known.images} images leave none to train on", "fewer"
+            )
+        if self.transform.method == "none" and self.transform.size != known.size:
+            yield Problem(
+                ("transform", "size"),
+                f"{self.transform.size}, but images of '{self.source.kind}' have {known.size} pixels a side",
+                "name a method: pad, bilinear",
+            )

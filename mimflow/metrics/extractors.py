@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY, register_feature_extractor
+from torch_fidelity.utils import create_feature_extractor
 
 from mimflow.artifacts.given import given_file
 from mimflow.artifacts.manifest import Artifact, canonical
@@ -54,13 +56,21 @@ def _name(kind: str, *content: Any) -> str:
     return f"{kind}-{digest[:16]}"
 
 
+def _registered(
+    name: str, cls: type[FeatureExtractorBase], features: list[str], **options: Any
+) -> FeatureExtractorBase:
+    """An extractor made by torch-fidelity from its registry, where its metrics find it by name."""
+    if name not in FEATURE_EXTRACTORS_REGISTRY:
+        register_feature_extractor(name, cls)
+    return create_feature_extractor(name, features, cuda=False, verbose=False, **options)
+
+
 class ClassifierFeatures(FeatureExtractorBase):
     """A classifier of this project behind torch-fidelity's interface."""
 
-    def __init__(self, name: str, classifier: nn.Module):
-        super().__init__(name, list(self.get_provided_features_list()))
+    def __init__(self, name: str, features_list: list[str], classifier: nn.Module, verbose: bool):
+        super().__init__(name, features_list)
         self.classifier = classifier
-        self.requires_grad_(False).eval()
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """uint8 images (B, C, H, W), C as it was trained on → features (B, F), logits (B, K)."""
@@ -95,7 +105,8 @@ def classifier_extractor(
         "extractor_key": weights.manifest.key,
         "extractor_accuracy": weights.manifest.facts.get("val", {}).get("accuracy"),
     }
-    module = ClassifierFeatures(name, modules.module("classifier"))
+    features = list(ClassifierFeatures.get_provided_features_list())
+    module = _registered(name, ClassifierFeatures, features, classifier=modules.module("classifier"))
     return Extractor(module, features="features", logits="logits", classifies=True, facts=facts)
 
 
@@ -121,7 +132,8 @@ def inception_extractor(
     try:
         # torch-fidelity unpickles without restraint: this refuses anything but tensors first.
         torch.load(path, map_location="cpu", weights_only=True)
-        module = InceptionFeatures(name, ["2048", "logits_unbiased"], feature_extractor_weights_path=str(path))
+        features = ["2048", "logits_unbiased"]
+        module = _registered(name, InceptionFeatures, features, feature_extractor_weights_path=str(path))
     except (pickle.UnpicklingError, RuntimeError, TypeError, AttributeError) as error:
         reason = str(error).splitlines()[0]
         raise ArtifactError(f"{path}: not torch-fidelity's Inception weights ({INCEPTION_FILE}): {reason}") from error

