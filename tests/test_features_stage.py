@@ -201,7 +201,8 @@ def test_the_plan_computes_each_networks_features_once(project: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new"), [("augment: {}", "augment: {shift: 1}"), ("kind: joint\n", "kind: joint\n      stored_features: false\n")]
+    ("old", "new"),
+    [("augment: {}", "augment: {shift: 1}"), ("kind: joint\n", "kind: joint\n      stored_features: false\n")],
 )
 def test_where_images_change_or_nothing_is_to_be_stored_there_is_no_such_job(project: Path, old: str, new: str) -> None:
     assert not [job for job in jobs(project, old, new).values() if job.stage == "features"]
@@ -232,6 +233,8 @@ def test_data_features_and_both_phases_run_one_after_the_other(project: Path) ->
         artifact = run_job(plan, job)
     joint = Artifact.open(project / plan.job("mimflow.joint.s0").folder).manifest
     assert joint.facts["health"]["spread_over_noise"] > 0
-    assert {"latent_grad_prior", "latent_grad_reconstruction", "latent_std", "dead_tokens"} <= joint.facts["final"].keys()
+    assert {"latent_grad_prior", "latent_grad_reconstruction", "latent_std", "dead_tokens"} <= joint.facts[
+        "final"
+    ].keys()
     assert artifact.manifest.facts["parameters"].keys() == {"tokenizer", "objective", "total"}
     assert [role for role in joint.inputs if role.startswith("features:")]

@@ -424,3 +424,15 @@ def test_files_that_are_no_weights_are_refused(tmp_path: Path) -> None:
     torch.save({"epoch": 3}, tmp_path / "c.pth")
     with pytest.raises(ArtifactError, match=r"c.pth: not a state dict"):
         from_file(tmp_path / "c.pth").load_given_weights()
+
+
+@pytest.mark.parametrize("style", ["replace", "drop"])
+def test_hiding_a_share_of_the_patches_hides_them_from_the_latents(style: str) -> None:
+    tokenizer = built(mask=UniformMask(low=0.5, high=0.5, style=style)).eval()
+    batch = images(2)
+    torch.manual_seed(1)
+    hidden = tokenizer.encode_hiding(batch, 0.75)
+    torch.manual_seed(1)
+    assert torch.equal(hidden, tokenizer.encode_hiding(batch, 0.75))
+    assert not torch.allclose(hidden, tokenizer.encode(batch))
+    torch.testing.assert_close(tokenizer.encode_hiding(batch, 0.0), tokenizer.encode(batch))

@@ -120,9 +120,7 @@ def test_it_takes_the_cat_for_a_cat_and_the_coffee_for_coffee() -> None:
         assert int(logits.argmax()) in wanted
 
 
-@pytest.mark.parametrize(
-    ("stage", "side", "channels"), [(1, 16, 16), (2, 8, 24), (3, 4, 40), (4, 2, 112), (5, 1, 320)]
-)
+@pytest.mark.parametrize(("stage", "side", "channels"), [(1, 16, 16), (2, 8, 24), (3, 4, 40), (4, 2, 112), (5, 1, 320)])
 def test_maps_of_32_pixels(stage: int, side: int, channels: int) -> None:
     spec = lite0(stage)
     assert (spec.side, spec.channels) == (side, channels)

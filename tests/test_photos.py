@@ -106,7 +106,7 @@ def dataset(**changes: object) -> DatasetSpec:
         ({"split": {"kind": "stratified", "val": 9}}, ("split", "kind"), "images of source 'photos' overlap"),
         ({"split": {"kind": "folders"}}, ("split", "kind"), "source 'photos' has no train and val folders"),
         ({"source": {"kind": "digits"}}, ("split", "kind"), "source 'digits' has no regions"),
-        ({"transform": {"size": 64}}, ("transform", "size"), "64, but crops of 32"),
+        ({"transform": {"size": 64}}, ("transform", "size"), "64, but images of 'photos' have 32 pixels a side"),
         (
             {"source": {"kind": "photos", "crop": 301, "stride": 16}, "transform": {"size": 301}},
             ("source", "crop"),

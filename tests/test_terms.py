@@ -86,7 +86,9 @@ def test_each_repeated_token_stands_for_places_in_a_row() -> None:
     assert repeated.flatten().tolist() == [i // 2 for i in range(16)]  # token i: places 2i and 2i + 1
     torch.manual_seed(0)
     tokens = torch.randn(2, 8, 24)
-    assert aligner("repeat", torch.eye(24))(tokens, tokens.repeat_interleave(2, 1)).item() == pytest.approx(-1, abs=1e-6)
+    assert aligner("repeat", torch.eye(24))(tokens, tokens.repeat_interleave(2, 1)).item() == pytest.approx(
+        -1, abs=1e-6
+    )
 
 
 def test_the_longer_sequence_is_average_pooled() -> None:
@@ -185,7 +187,9 @@ def test_the_released_patchgan_by_its_count_and_its_map() -> None:
     assert gan(torch.zeros(1, 3, 256, 256)).shape == (1, 1, 30, 30)
 
 
-@pytest.mark.parametrize(("size", "changes"), [(256, {}), (32, {}), (32, {"layers": 1, "width": 8}), (8, {"layers": 1, "kernel": 3})])
+@pytest.mark.parametrize(
+    ("size", "changes"), [(256, {}), (32, {}), (32, {"layers": 1, "width": 8}), (8, {"layers": 1, "kernel": 3})]
+)
 def test_the_spec_knows_the_map_of_logits(size: int, changes: dict[str, int]) -> None:
     spec = Adversarial.model_validate({"width": 2} | changes)
     assert PatchGan(spec, 1).eval()(torch.zeros(1, 1, size, size)).shape[2] == spec.logits_side(size)
@@ -267,7 +271,9 @@ def test_lpips_is_torch_fidelitys(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_convnext_logits_are_those_of_torchvision_at_224_pixels(tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = torchvision.models.convnext_small().eval()
-    spec = ConvnextPerceptual.model_validate({"weights": given(tmp_path / "convnext.safetensors", network.state_dict())})
+    spec = ConvnextPerceptual.model_validate(
+        {"weights": given(tmp_path / "convnext.safetensors", network.state_dict())}
+    )
     left, right = torch.rand(2, 1, 3, 224, 224) * 2 - 1
     mean, std = (torch.tensor(v).view(3, 1, 1) for v in ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]))
     with torch.no_grad():
@@ -281,7 +287,10 @@ def test_files_that_are_missing_or_others_are_said(tmp_path: Path) -> None:
     other = given(tmp_path / "other.safetensors", {"features.0.weight": torch.zeros(2)})
     images = torch.zeros(1, 3, 32, 32)
     for fields, message in (
-        ({"kind": "lpips", "vgg": absent, "linear": absent}, r"gone\.pth: missing: put torchvision's VGG16 \(vgg16-397923af"),
+        (
+            {"kind": "lpips", "vgg": absent, "linear": absent},
+            r"gone\.pth: missing: put torchvision's VGG16 \(vgg16-397923af",
+        ),
         ({"kind": "lpips", "vgg": other, "linear": absent}, r"other\.safetensors: not torchvision's VGG16 .*0\.weight"),
         ({"kind": "convnext_logits", "weights": absent}, r"gone\.pth: missing: put torchvision's ConvNeXt-Small"),
     ):

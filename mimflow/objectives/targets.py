@@ -27,9 +27,10 @@ class Targets:
 
     @torch.no_grad()
     def of_batch(self, spec: NetworkSpec, batch: Batch) -> Tensor:
-        """(B, side², channels) of a batch's own images: as stored with it, or computed."""
-        stored = batch.features.get(spec.name)
-        return self.of_images(spec, batch.images) if stored is None else stored
+        """(B, side², channels) of a batch's own images: as stored with it, or computed and kept with it."""
+        if spec.name not in batch.features:
+            batch.features[spec.name] = self.of_images(spec, batch.images)
+        return batch.features[spec.name]
 
     def of_images(self, spec: NetworkSpec, images: Tensor) -> Tensor:
         """(B, side², channels) of any images, differentiable."""

@@ -35,6 +35,13 @@ class Tokenizer(nn.Module):
         """
         return Encoded(self.encode(images), None)
 
+    def encode_hiding(self, images: Tensor, ratio: float) -> Tensor:
+        """Images (B, C, H, W) → latents (B, tokens, channels) with this share of their patches hidden, at random.
+
+        For tokenizers whose spec `masks` alone.
+        """
+        raise NotImplementedError
+
     def representation(self, images: Tensor, where: str) -> Tensor:
         """Features (B, F) of whole images for a probe, a mean over tokens.
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 import torchvision
 from torch import Tensor, nn
@@ -38,7 +36,7 @@ class Lpips(Frozen):
         # In its own range [−1, 1]: mean (−0.030, −0.088, −0.188), standard deviation (0.458, 0.448, 0.450).
         self.prepare = Preparation(None, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
         features = make_layers(cfgs["D"])
-        _load(features, spec.vgg, "torchvision's VGG16 (vgg16-397923af.pth)", lambda name: name.removeprefix("features."))
+        _load(features, spec.vgg, "torchvision's VGG16 (vgg16-397923af.pth)", ("features.", ""))
         self.slices = nn.ModuleList(features[begin:end] for begin, end in LPIPS_SLICES)
         self.linear = nn.ModuleDict(
             {
@@ -46,7 +44,7 @@ class Lpips(Frozen):
                 for i, c in enumerate(LPIPS_CHANNELS)
             }
         )
-        _load(self.linear, spec.linear, "LPIPS' weights (vgg.pth, version 0.1)", lambda name: name.replace(".model.", "."))
+        _load(self.linear, spec.linear, "LPIPS' weights (vgg.pth, version 0.1)", (".model.", "."))
         self.freeze()
 
     def forward(self, reconstructions: Tensor, images: Tensor) -> Tensor:
@@ -96,10 +94,10 @@ class PerceptualDistance:
         return self._network(reconstructions.float(), batch.images)
 
 
-def _load(module: nn.Module, weights: FileWeights, what: str, rename: Callable[[str], str] = str) -> None:
-    """Load a file's tensors under the names that `rename` gives them; what the module does not have is left."""
+def _load(module: nn.Module, weights: FileWeights, what: str, rename: tuple[str, str] = ("", "")) -> None:
+    """Load a file's tensors, a part of their names replaced; what the module does not have is left."""
     path = given_file(weights, what)
-    given = {rename(name): tensor for name, tensor in read_tensors(path).items()}
+    given = {name.replace(*rename): tensor for name, tensor in read_tensors(path).items()}
     own = module.state_dict()
     wrong = [name for name, tensor in own.items() if name not in given or given[name].shape != tensor.shape]
     if wrong:

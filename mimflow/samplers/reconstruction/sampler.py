@@ -28,7 +28,9 @@ class ReconstructionSampler(ImageSampler):
         tokenizer = setting.modules.module("tokenizer")
         with torch.no_grad(), torch.random.fork_rng():
             torch.manual_seed(seed)
-            return tokenizer.decode(add_noise(tokenizer.encode(images), self.spec.noise))
+            ratio = self.spec.mask_ratio
+            latents = tokenizer.encode_hiding(images, ratio) if ratio else tokenizer.encode(images)
+            return tokenizer.decode(add_noise(latents, self.spec.noise))
 
     def pictures(self, setting: Setting, shards: Shards, labels: np.ndarray) -> None:
         """Original and reconstruction in turn: as a picture, and as `pairs.npz` for the pictures of tables."""

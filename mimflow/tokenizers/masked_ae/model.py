@@ -14,7 +14,7 @@ from mimflow.nn.vit import Vit, init_linear, learned
 from mimflow.spec.shapes import ImageShape
 from mimflow.tokenizers.base import Encoded, Tokenizer
 from mimflow.tokenizers.masked_ae.masking import draw_mask, visible
-from mimflow.tokenizers.masked_ae.spec import MaskedAeSpec, NoMask, VitSpec
+from mimflow.tokenizers.masked_ae.spec import MaskedAeSpec, NoMask, UniformMask, VitSpec
 from mimflow.tokenizers.masked_ae.weights import load_vit
 
 
@@ -174,6 +174,11 @@ class MaskedAutoencoder(Tokenizer):
             return Encoded(self.encode(images), None)
         mask = draw_mask(self.spec.mask, len(images), self.patches)
         return Encoded(self._encode(images, mask), mask.to(images.device))
+
+    def encode_hiding(self, images: Tensor, ratio: float) -> Tensor:
+        """Latents (B, latents, channels) of images without ⌈patches · ratio⌉ of their patches."""
+        mask = draw_mask(UniformMask(low=ratio, high=ratio), len(images), self.patches)
+        return self._encode(images, mask)
 
     def decode(self, latents: Tensor) -> Tensor:
         """Latents (B, latents, channels) → images (B, C, H, W), not clamped."""
