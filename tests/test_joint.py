@@ -47,6 +47,7 @@ from mimflow.spec.run import System
 from mimflow.spec.shapes import ImageShape
 from mimflow.stages import train
 from mimflow.system import SystemModules
+from mimflow.tokenizers.masked_ae.model import MaskedAutoencoder
 from mimflow.training.loop import Splits, Trainer
 from mimflow.training.spec import Phase
 
@@ -125,6 +126,15 @@ def test_prior_and_decoder_share_one_draw_of_noise() -> None:
     torch.testing.assert_close(figures["nll"], nll)
     wanted = pixel_distance(objective.tokenizer.decode(noisy), batch().images, Reconstruction())
     torch.testing.assert_close(figures["reconstruction"], wanted)
+
+
+def test_auxiliary_decoders_see_the_same_draw() -> None:
+    objective = build(PLAIN | {"auxiliary": [AUXILIARY]})
+    seen: list[torch.Tensor] = []
+    for module in (objective.prior, objective.tokenizer.decoder, objective.auxiliary[0]):
+        module.register_forward_pre_hook(lambda module, arguments: seen.append(arguments[0]))
+    loss_of(objective)
+    assert len(seen) == 3 and seen[0].equal(seen[1]) and seen[0].equal(seen[2])
 
 
 def test_masks_are_drawn_only_where_asked() -> None:
@@ -323,6 +333,22 @@ def test_phase_two_changes_the_decoder_and_nothing_else(data: Artifact, tmp_path
     assert "health" not in facts
 
 
+def test_only_a_tokenizer_without_trained_weights_takes_those_of_its_spec(
+    data: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[bool] = []
+    monkeypatch.setattr(MaskedAutoencoder, "load_given_weights", lambda self: loaded.append(True))
+    task = tiny_task(MASKED_AE, objective=PLAIN, steps=1, snapshots=[])
+    train.run(task, {"data": data}, tmp_path, Progress("tiny", stream=io.StringIO()))
+    joint = store_artifact(tmp_path / "out", stage="train", name="joint")
+    calls = [len(loaded)]
+    for modules in (None, ["tokenizer"], ["prior"]):
+        start = [{"phase": "joint", "modules": modules}]
+        train.build_objective(tiny_task(MASKED_AE, objective=PLAIN, start=start), {"data": data, "start0": joint})
+        calls.append(len(loaded))
+    assert calls == [1, 1, 1, 2]
+
+
 def test_the_encoder_and_the_prior_are_in_evaluation_mode() -> None:
     objective = build(DECODER)
     objective.training_mode(["tokenizer"])
@@ -398,6 +424,9 @@ def test_resumed_training_of_both_players_ends_in_the_same_bits(data: Artifact, 
     assert parts["val"] == whole["val"]
     for name in ("weights.safetensors", "ema.safetensors", "log.csv"):
         assert (tmp_path / "parts/out" / name).read_bytes() == (tmp_path / "whole/out" / name).read_bytes()
+    # One that ended between its last step and the manifest: only the figures on the val split are made again.
+    again = train.run(task, {"data": data}, tmp_path / "whole", Progress("tiny", 0.0, io.StringIO()))
+    assert again["val"] == whole["val"]
 
 
 def test_what_the_decoder_objective_can_not_train_is_said() -> None:
