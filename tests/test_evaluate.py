@@ -178,7 +178,9 @@ def test_samples_of_another_shape_are_refused(
         evaluate(tmp_path, inputs)
 
 
-def test_evaluations_of_a_project_share_the_reference(inputs: dict[str, Artifact], tmp_path: Path) -> None:
+def test_evaluations_of_a_project_share_the_reference(
+    inputs: dict[str, Artifact], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first, _, _ = evaluate(tmp_path, inputs, "first")
     cache = paths.cache(tmp_path) / "torch-fidelity"
     files = {path: path.stat().st_mtime_ns for path in cache.iterdir()}

@@ -75,7 +75,11 @@ def paper(tmp_path_factory: pytest.TempPathFactory) -> Path:
     objective = "phases.joint.objective"
     for phase in ("joint", "decoder"):
         perceptual = f"phases.{phase}.objective.perceptual"
-        for place, name in ((f"{perceptual}.0.vgg", "vgg"), (f"{perceptual}.0.linear", "linear"), (f"{perceptual}.1.weights", "convnext")):
+        for place, name in (
+            (f"{perceptual}.0.vgg", "vgg"),
+            (f"{perceptual}.0.linear", "linear"),
+            (f"{perceptual}.1.weights", "convnext"),
+        ):
             overrides |= {f"{place}.file": f"weights/{files[name].name}", f"{place}.sha256": f'"{sha256_of(files[name])}"'}  # fmt: skip
     for place in (f"{objective}.alignment.0", f"{objective}.auxiliary.0", f"{objective}.auxiliary.1"):
         overrides |= {f"{place}.network.{field}": value for field, value in NETWORK.items()}
@@ -107,8 +111,12 @@ def test_a_step_of_each_phase(paper: Path) -> None:
 
 def test_a_network_that_is_not_there_is_named(paper: Path) -> None:
     spec = paper / "specs/systems/small.yaml"
-    (paper / "specs/systems/absent.yaml").write_text(spec.read_text().replace("weights/vgg.safetensors", "weights/none.pth"))
+    (paper / "specs/systems/absent.yaml").write_text(
+        spec.read_text().replace("weights/vgg.safetensors", "weights/none.pth")
+    )
     plan = Plan(Workspace(paper))
     run_job(plan, plan.job("small"))
-    with pytest.raises(ArtifactError, match=r"weights/none\.pth: missing: put torchvision's VGG16 \(vgg16-397923af\.pth\) there"):
+    with pytest.raises(
+        ArtifactError, match=r"weights/none\.pth: missing: put torchvision's VGG16 \(vgg16-397923af\.pth\) there"
+    ):
         run_job(plan, plan.job("absent.joint.s0"))
