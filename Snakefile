@@ -24,6 +24,7 @@ rule all:
 
 include: "rules/common.smk"
 include: "rules/data.smk"
+include: "rules/features.smk"
 include: "rules/train.smk"
 include: "rules/sample.smk"
 include: "rules/evaluate.smk"

@@ -166,6 +166,12 @@ def prepare(job: JobName, project: Project = HERE, strict_code: StrictCode = Fal
 
 
 @app.command()
+def features(job: JobName, project: Project = HERE, strict_code: StrictCode = False) -> None:
+    """Compute a frozen network's features of a data set."""
+    _stage("features", job, project, strict_code)
+
+
+@app.command()
 def train(job: JobName, project: Project = HERE, strict_code: StrictCode = False) -> None:
     """Train one phase of a run, or go on with it."""
     _stage("train", job, project, strict_code)

@@ -22,6 +22,7 @@ class SystemModules(nn.Module):
 
     def __init__(self, system: System, shapes: Shapes):
         super().__init__()
+        self.spec = system
         self.tokenizer = self.prior = self.classifier = None
         if system.tokenizer is not None:
             self.tokenizer = TOKENIZERS.build(system.tokenizer, shapes.image)

@@ -12,17 +12,36 @@ from mimflow.priors.class_gaussian.model import ClassGaussian
 from mimflow.priors.class_gaussian.spec import ClassGaussianSpec
 from mimflow.priors.registry import PRIORS
 from mimflow.priors.spec import PriorSpec
+from mimflow.priors.starflow.spec import StarflowSpec
 from mimflow.priors.tarflow.spec import TarflowSpec
 from mimflow.registry import Registry
 from mimflow.spec.base import Spec
 from mimflow.spec.shapes import ImageShape, LatentShape
+from mimflow.tokenizers.masked_ae.spec import (
+    DecoderSpec,
+    EncoderSpec,
+    MaskedAeSpec,
+    NoMask,
+    TruncatedNormalMask,
+    UniformMask,
+)
 from mimflow.tokenizers.pixel.spec import PixelTokenizerSpec
+from mimflow.tokenizers.spec import TokenizerSpec
 
 CLASSES = 3
 LATENT = LatentShape(tokens=6, channels=3, grid=(2, 3))
 IMAGE = ImageShape(channels=2, size=12)
 
 TARFLOW = TarflowSpec(width=8, blocks=[1, 2, 1], head_width=4, expansion=2)
+STARFLOW = StarflowSpec(width=16, blocks=[1, 1, 2], head_width=16, expansion=2)
+MASKED_AE = MaskedAeSpec(
+    patch_size=3,
+    latents=5,
+    channels=4,
+    encoder=EncoderSpec(width=16, layers=2, heads=2),
+    decoder=DecoderSpec(width=16, layers=1, heads=4),
+    mask=TruncatedNormalMask(low=0.4, high=0.6),
+)
 
 PRIOR_EXAMPLES: dict[str, list[PriorSpec]] = {
     "tarflow": [
@@ -30,11 +49,49 @@ PRIOR_EXAMPLES: dict[str, list[PriorSpec]] = {
         TARFLOW.model_copy(update={"class_conditional": False}),
         TARFLOW.model_copy(update={"volume_preserving": True}),
     ],
+    "starflow": [
+        STARFLOW.model_copy(update={"blocks": [1, 0, 2], "gated_attention": True}),
+        STARFLOW.model_copy(update={"conditioning": "ada_ln_zero", "start": "sos", "soft_clip": 2.0}),
+        STARFLOW.model_copy(update={"conditioning": "ada_ln_zero", "norm": "rms", "position": "rotary_2d"}),
+        STARFLOW.model_copy(
+            update={
+                "conditioning": "prefix",
+                "position": "rotary_2d",
+                "order": "reverse",
+                "start": "sos",
+                "scale": "softplus",
+                "soft_clip": 4.0,
+                "final_norm": True,
+            }
+        ),
+        STARFLOW.model_copy(update={"conditioning": "prefix", "norm": "rms"}),
+        STARFLOW.model_copy(update={"conditioning": "none", "start": "sos"}),
+    ],
     "class_gaussian": [ClassGaussianSpec(ridge=0.1)],
 }
 
-TOKENIZER_EXAMPLES = {
+TOKENIZER_EXAMPLES: dict[str, list[TokenizerSpec]] = {
     "pixel": [PixelTokenizerSpec(patch_size=3), PixelTokenizerSpec(patch_size=1)],
+    "masked_ae": [
+        MASKED_AE,
+        MASKED_AE.model_copy(update={"mask": NoMask(), "latent_norm": "layer", "linear_shortcut": True}),
+        MASKED_AE.model_copy(
+            update={
+                "mask": UniformMask(low=0.2, high=0.8, per="sample", style="drop"),
+                "encoder": EncoderSpec(width=16, layers=1, heads=2, layer_scale=1e-5, drop_path=0.1),
+                "decoder": DecoderSpec(width=8, layers=2, heads=1, absolute_positions=True),
+                "latent_norm": "batch",
+                "linear_shortcut": True,
+            }
+        ),
+        MASKED_AE.model_copy(
+            update={
+                "mask": UniformMask(low=0.5, high=0.5, style="drop"),
+                "decoder": DecoderSpec(width=8, layers=1, heads=4, absolute_positions=True),
+                "rotary": False,
+            }
+        ),
+    ],
 }
 
 
@@ -50,7 +107,10 @@ def flattened(table: dict[str, list]) -> list[Spec]:
 
 def label_of(spec: Spec) -> str:
     """What a parametrised test calls an example: its kind and what it changes."""
-    changed = [name for name in sorted(spec.model_fields_set) if isinstance(getattr(spec, name), bool)]
+    chosen = {name: getattr(spec, name) for name in sorted(spec.model_fields_set - {"kind"})}
+    changed = [
+        value if isinstance(value, str) else name for name, value in chosen.items() if type(value) in (bool, str)
+    ]
     return "-".join([spec.kind, *changed])  # type: ignore[attr-defined]
 
 

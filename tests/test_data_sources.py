@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 from PIL import Image
 
 from mimflow.data.registry import SOURCES
@@ -18,7 +17,8 @@ from mimflow.data.sources.spec import DigitsSpec, ImageFolderSpec, Mnist5kSpec
 from mimflow.data.spec import DatasetSpec, FolderSplit, StratifiedSplit
 from mimflow.data.split import assign, check_classes
 from mimflow.errors import DataError
-from mimflow.spec.base import all_problems
+from mimflow.spec.compose import load
+from mimflow.spec.validate import build
 
 SHIPPED = sorted((Path(__file__).parent.parent / "specs" / "datasets").glob("*.yaml"))
 
@@ -242,8 +242,8 @@ def test_shipped_data_sets_are_valid_and_described(path: Path) -> None:
     first, second, *_ = text.splitlines()
     assert first == "# yaml-language-server: $schema=../schemas/dataset.json"
     assert second.startswith("# ")
-    spec = DatasetSpec.model_validate(yaml.safe_load(text))
-    assert not list(all_problems(spec))
+    spec, problems = build(DatasetSpec, load(path, path.parent))
+    assert not problems
     assert spec.label
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from contextlib import chdir
 from pathlib import Path
 
 import numpy as np
@@ -97,7 +98,9 @@ def evaluate(
     """What the stage wrote, the facts that it returned and what it said."""
     work = paths.work(root, job)
     progress = Progress("evaluate", stream=io.StringIO())
-    facts = run(TASK.model_copy(update=fields), inputs, work, progress)
+    root.mkdir(exist_ok=True)
+    with chdir(root):  # as the runner does
+        facts = run(TASK.model_copy(update=fields), inputs, work, progress)
     metrics = json.loads((work / "out" / "metrics.json").read_text(encoding="utf-8"))
     return metrics, facts, progress.stream.getvalue()
 

@@ -67,7 +67,7 @@ def test_an_imported_checkpoint_computes_what_the_public_code_does(workspace: Wo
     load_weights(modules, out / "weights.safetensors")
     images, labels = torch.from_numpy(REFERENCE["x"]), torch.from_numpy(REFERENCE["y"])
     with torch.no_grad():
-        z, _ = modules.prior(modules.tokenizer.encode(images), labels)
+        z, _, _ = modules.prior(modules.tokenizer.encode(images), labels)
     torch.testing.assert_close(z, torch.from_numpy(REFERENCE["z"]), atol=2e-5, rtol=0)
     assert set(load_file(out / "weights.safetensors")) == set(modules.state_dict())
 

@@ -31,8 +31,11 @@ from mimflow.metrics.spec import (
     FidSpec,
     IsSpec,
     KidSpec,
+    LinearProbeSpec,
     MetricSpec,
     PrecisionRecallSpec,
+    PsnrSpec,
+    SsimSpec,
 )
 
 METRIC_EXAMPLES: dict[str, list[MetricSpec]] = {
@@ -41,9 +44,14 @@ METRIC_EXAMPLES: dict[str, list[MetricSpec]] = {
     "kid": [KidSpec(subset_size=20, subsets=3)],
     "precision_recall": [PrecisionRecallSpec()],
     "class_accuracy": [ClassAccuracySpec()],
+    "psnr": [PsnrSpec()],
+    "ssim": [SsimSpec()],
+    "linear_probe": [LinearProbeSpec()],
 }
+"""Those that measure no samples have tests of their own: `test_reconstruction.py`, `test_probe.py`."""
 
-every_metric = pytest.mark.parametrize("spec", flattened(METRIC_EXAMPLES), ids=label_of)
+OF_SAMPLES = [spec for spec in flattened(METRIC_EXAMPLES) if "samples" in spec.subjects]
+every_metric = pytest.mark.parametrize("spec", OF_SAMPLES, ids=label_of)
 
 
 # -- every registered metric ---------------------------------------------------------------------------------

@@ -8,8 +8,11 @@ from torch.nn import functional as F
 
 from mimflow.nn.affine import Affine
 from mimflow.nn.modes import evaluating
+from mimflow.nn.modulation import Modulation, modulate
+from mimflow.nn.norm import make_norm
 from mimflow.nn.patchify import patchify, unpatchify
-from mimflow.nn.transformer import Transformer, causal_attention
+from mimflow.nn.rotary import grid_rotation, rotate
+from mimflow.nn.transformer import CausalAttention, Transformer, causal_attention
 
 
 def test_patch_features_run_channel_row_column() -> None:
@@ -105,3 +108,65 @@ def test_evaluating_puts_everything_back_even_after_an_error() -> None:
         raise RuntimeError("inside")
     assert [module.training for module in network.modules()] == modes
     assert [parameter.requires_grad for parameter in network.parameters()] == needs
+
+
+def test_rotary_products_depend_on_the_offset_in_rows_and_columns_alone() -> None:
+    query, key = torch.randn(2, 16, generator=torch.Generator().manual_seed(0)).unbind(0)
+    rotation = grid_rotation((4, 5), 16)
+    products = rotate(query.expand(20, 16), rotation) @ rotate(key.expand(20, 16), rotation).T
+    products = products.view(4, 5, 4, 5)  # row and column of the query, then of the key
+    torch.testing.assert_close(products[1:, :, 1:], products[:-1, :, :-1])
+    torch.testing.assert_close(products[:, 1:, :, 1:], products[:, :-1, :, :-1])
+    assert products[0, 0].flatten().unique().numel() == 20
+
+
+def test_rotary_known_answers() -> None:
+    h = torch.tensor([1.0, 0.0]).repeat(4)  # four pairs: two turn with the row, two with the column
+    turned = rotate(h.expand(6, 8), grid_rotation((2, 3), 8)).view(6, 4, 2)
+    angles = torch.atan2(turned[..., 1], turned[..., 0])
+    expected = [[row, row / 100, column, column / 100] for row in range(2) for column in range(3)]
+    torch.testing.assert_close(angles, torch.tensor(expected))
+    spare = grid_rotation((2, 3), 16, spare_axis=True)
+    assert (spare[1:, :6, 1].any(0)).all()
+    assert torch.equal(spare[:, 6:], torch.tensor([1.0, 0.0]).expand(6, 2, 2))
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.6])
+def test_steps_equal_the_parallel_pass_with_everything_on(temperature: float) -> None:
+    torch.manual_seed(0)
+    network = Transformer(16, 2, 8, 2, norm="rms", gated=True, modulated=True).double()
+    for layer in network.layers:
+        torch.nn.init.normal_(layer.modulation.linear.weight, std=0.3)
+    h, condition = torch.randn(3, 6, 16).double(), torch.randn(3, 16).double()
+    rotation = grid_rotation((2, 3), 8).double()
+    parallel = network.modulations(condition[:, None])
+    *_, expected = network.layer_outputs(h, temperature, parallel, rotation)
+    cache, modulations = network.new_cache(batch=3, tokens=6), network.modulations(condition)
+    with torch.no_grad():
+        outputs = [network.step(h[:, t], cache, temperature, modulations, rotation) for t in range(6)]
+    torch.testing.assert_close(torch.stack(outputs, dim=1), expected, atol=1e-12, rtol=0)
+    *_, unturned = network.layer_outputs(h, temperature, parallel)
+    *_, others = network.layer_outputs(h, temperature, network.modulations(-condition[:, None]), rotation)
+    assert (unturned - expected).abs().max() > 1e-3
+    assert (others - expected).abs().max() > 1e-3
+
+
+def test_a_shut_gate_leaves_the_output_bias() -> None:
+    attention = CausalAttention(8, 4, gated=True)
+    torch.nn.init.constant_(attention.gate.bias, -1e4)
+    torch.testing.assert_close(attention(torch.randn(2, 3, 8)), attention.out.bias.expand(2, 3, 8))
+
+
+def test_modulation_starts_at_zero_and_scales_about_one() -> None:
+    condition, h = torch.randn(3, 8), torch.randn(3, 8)
+    shift, scale = Modulation(8, 2)(condition)
+    assert torch.equal(modulate(h, shift, scale), h)
+    assert modulate(torch.tensor([2.0]), torch.tensor([0.5]), torch.tensor([0.1])).item() == pytest.approx(2.7)
+
+
+def test_norms_known_answers() -> None:
+    h = torch.tensor([[1.0, 2.0, 2.0, 4.0]])
+    torch.testing.assert_close(make_norm("rms", 4)(h), h / 2.5)
+    torch.testing.assert_close(make_norm("layer", 4)(h), (h - 2.25) / h.std(correction=0), rtol=1e-4, atol=0)
+    assert not list(make_norm("rms", 4, affine=False).parameters())
+    assert not list(make_norm("layer", 4, affine=False).parameters())

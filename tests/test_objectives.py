@@ -13,7 +13,10 @@ import pytest
 import torch
 from training_parts import (
     CONVNET,
+    DECODER,
     GAUSSIAN,
+    JOINT,
+    MASKED_AE,
     NLL,
     SHAPES,
     TARFLOW,
@@ -25,7 +28,7 @@ from training_parts import (
 from mimflow.artifacts.manifest import Artifact
 from mimflow.data.prepared import Prepared
 from mimflow.errors import SpecError
-from mimflow.objectives.base import Batch, ClosedForm, Objective
+from mimflow.objectives.base import SYSTEM, Batch, ClosedForm, Objective, checkpoint_name
 from mimflow.objectives.nll import bits_per_dimension, dequantise, drop_labels
 from mimflow.objectives.registry import OBJECTIVES
 from mimflow.priors.base import NULL_CLASS, FlowOutput, FlowPrior
@@ -46,14 +49,16 @@ class Example:
 
     objective: dict[str, Any]
     system: dict[str, Any]
-    trained: str
-    """The module whose parameters move."""
+    moves: tuple[str, ...]
+    """What the names of the parameters that move begin with."""
 
 
 EXAMPLES = {
-    "nll": Example(NLL, TARFLOW | CONVNET, "prior"),
-    "moments": Example({"kind": "moments"}, GAUSSIAN | CONVNET, "prior"),
-    "cross_entropy": Example({"kind": "cross_entropy"}, TARFLOW | CONVNET, "classifier"),
+    "nll": Example(NLL, TARFLOW | CONVNET, ("prior.",)),
+    "moments": Example({"kind": "moments"}, GAUSSIAN | CONVNET, ("prior.",)),
+    "cross_entropy": Example({"kind": "cross_entropy"}, TARFLOW | CONVNET, ("classifier.",)),
+    "joint": Example(JOINT, MASKED_AE | CONVNET, ("tokenizer.", "prior.", "objective.")),
+    "decoder": Example(DECODER, MASKED_AE | CONVNET, ("tokenizer.decoder.", "objective.discriminator.")),
 }
 
 every_objective = pytest.mark.parametrize("example", EXAMPLES.values(), ids=EXAMPLES)
@@ -104,7 +109,7 @@ def test_every_kind_has_an_example() -> None:
 def test_names_only_modules_that_it_needs(example: Example) -> None:
     objective = build(example.objective, perturbed_modules(example.system))
     needs = OBJECTIVES.spec(example.objective["kind"]).needs
-    assert example.trained in needs
+    assert {prefix.split(".")[0] for prefix in example.moves} <= {*needs, "objective"}
     for player in objective.players(list(needs)):
         assert {name.split(".")[0] for name in player.parameters} <= {*needs, "objective"}
 
@@ -113,12 +118,16 @@ def test_names_only_modules_that_it_needs(example: Example) -> None:
 def test_one_step_moves_all_that_is_trained_and_nothing_else(example: Example, data: Artifact, tmp_path: Path) -> None:
     modules = perturbed_modules(example.system)
     objective = build(example.objective, modules)
+    with torch.no_grad():
+        for name, parameter in objective.named_parameters():
+            if not name.startswith(SYSTEM):
+                parameter += 0.1 * torch.randn_like(parameter)
     before = {name: tensor.clone() for name, tensor in objective.state().items()}
     prepared = Prepared.open(data)
     splits = Splits(prepared.split("train"), prepared.split("val"))
     if isinstance(objective, ClosedForm):
         objective.fit(InOrder(splits.train, 7, CPU))
-        moving = {name for name in before if name.startswith(example.trained)}
+        moving = {name for name in before if name.startswith(example.moves)}
     else:
         spec = Phase.model_validate(phase(objective=example.objective, steps=1, snapshots=[]))
         progress = Progress("tiny", stream=io.StringIO())
@@ -126,10 +135,11 @@ def test_one_step_moves_all_that_is_trained_and_nothing_else(example: Example, d
         trainer = Trainer(objective, spec, needs, splits, 0, CPU, tmp_path, tmp_path / "out", progress)
         trainer.run()
         moving = set(trainer.parameters)
-        assert moving == {f"{example.trained}.{name}" for name, _ in modules.module(example.trained).named_parameters()}
+        named = {checkpoint_name(name) for name, _ in objective.named_parameters()}
+        assert moving == {name for name in named if name.startswith(example.moves)}
     after = objective.state()
     assert [name for name in moving if after[name].equal(before[name])] == []
-    still = [name for name in before if not name.startswith(f"{example.trained}.")]
+    still = [name for name in before if not name.startswith(example.moves)]
     assert still, "the example's system has nothing that must not move"
     assert [name for name in still if not after[name].equal(before[name])] == []
 
@@ -145,8 +155,9 @@ def test_state_comes_back(example: Example) -> None:
 @every_objective
 def test_loss_is_a_finite_scalar_and_so_are_its_figures(example: Example) -> None:
     objective = build(example.objective, perturbed_modules(example.system))
+    first = objective.players(list(OBJECTIVES.spec(example.objective["kind"]).needs))[0].name
     torch.manual_seed(0)
-    loss, figures = objective("system", batch_of(torch.rand(5, 1, 8, 8) * 2 - 1), {})
+    loss, figures = objective(first, batch_of(torch.rand(5, 1, 8, 8) * 2 - 1), {})
     for value in (loss, *figures.values()):
         assert value.shape == ()
         assert value.isfinite()

@@ -6,8 +6,9 @@ import pytest
 import torch
 from parts import LATENT, PRIOR_EXAMPLES, flattened, label_of, missing_examples, tiny_latents, tiny_prior
 
+from mimflow.errors import SpecError
 from mimflow.priors.autoregressive import AutoregressivePrior
-from mimflow.priors.base import NULL_CLASS
+from mimflow.priors.base import NULL_CLASS, Tap
 from mimflow.priors.registry import PRIORS
 from mimflow.priors.spec import PriorSpec
 
@@ -25,7 +26,7 @@ def test_every_kind_has_an_example() -> None:
 @every_prior
 def test_round_trip(spec: PriorSpec) -> None:
     prior, latents = tiny_prior(spec), tiny_latents(len(LABELS))
-    z, logdet = prior(latents, LABELS)
+    z, logdet, _ = prior(latents, LABELS)
     assert z.shape == latents.shape
     assert logdet.shape == (len(LABELS),)
     assert (z - latents).abs().max() > 0.1
@@ -73,14 +74,13 @@ def test_null_labels_in_a_batch_equal_an_all_null_batch(spec: PriorSpec) -> None
     torch.testing.assert_close(mixed.z[is_null], all_null.z[is_null], atol=ATOL, rtol=0)
     inverted, null_inverted = prior.inverse(latents, LABELS), prior.inverse(latents, null)
     torch.testing.assert_close(inverted[is_null], null_inverted[is_null], atol=ATOL, rtol=0)
-    conditional = getattr(spec, "class_conditional", True)
-    assert torch.allclose(mixed.z[~is_null], all_null.z[~is_null]) == (not conditional)
+    assert torch.allclose(mixed.z[~is_null], all_null.z[~is_null]) == (not spec.takes_classes)
 
 
 @every_prior
 def test_log_prob_of_the_standard_normal_under_the_map(spec: PriorSpec) -> None:
     prior, latents = tiny_prior(spec), tiny_latents(len(LABELS))
-    z, logdet = prior(latents, LABELS)
+    z, logdet, _ = prior(latents, LABELS)
     expected = logdet + torch.distributions.Normal(0.0, 1.0).log_prob(z).flatten(1).sum(1)
     torch.testing.assert_close(prior.log_prob(latents, LABELS), expected, atol=ATOL, rtol=0)
 
@@ -111,6 +111,38 @@ def test_noise_is_reproducible_and_standard_at_the_start(spec: PriorSpec) -> Non
     assert not torch.equal(noise, prior.noise(500, torch.Generator().manual_seed(4)))
     assert abs(noise.mean()) < 0.05
     assert abs(noise.std() - 1) < 0.05
+
+
+@every_prior
+def test_taps_give_hidden_states_in_raster_order(spec: PriorSpec) -> None:
+    prior, latents = tiny_prior(spec), tiny_latents(len(LABELS))
+    output = prior(latents, LABELS)
+    assert output.hidden is None
+    for block, layers in enumerate(spec.depths):
+        for layer in range(layers):
+            tap = Tap(block=block, layer=layer)
+            tapped = prior(latents, LABELS, tap)
+            assert tapped.hidden.shape == (len(LABELS), LATENT.tokens, spec.width_of(tap))
+            assert torch.equal(tapped.z, output.z)
+    assert bool(list(spec.tap_problems(Tap(block=0, layer=0)))) == (not spec.depths)
+    for absent in (Tap(block=0, layer=9), Tap(block=9, layer=0)):
+        assert list(spec.tap_problems(absent))
+        with pytest.raises(SpecError, match=r"^tap: .* no layer"):
+            prior(latents, LABELS, absent)
+
+
+@every_prior
+def test_hidden_states_stand_where_their_tokens_do(spec: PriorSpec) -> None:
+    prior, latents, labels = tiny_prior(spec), tiny_latents(1), torch.tensor([1])
+    if not isinstance(prior, AutoregressivePrior):
+        pytest.skip("not autoregressive")
+    for block in prior.blocks:
+        jacobian = torch.autograd.functional.jacobian(lambda x, block=block: block(x, labels, 0).hidden, latents)
+        influence = jacobian.abs().amax((0, 2, 3, 5))  # (tokens, tokens)
+        if block.reverse:
+            influence = influence.flip(0, 1)
+        seen = torch.ones_like(influence).tril(0 if block.start is None else -1)
+        assert torch.equal(influence > 0, seen > 0)
 
 
 @every_prior

@@ -234,10 +234,10 @@ def test_a_corrupt_batch_is_drawn_again(damage: str, weights: Artifact, tmp_path
 
 
 def test_batches_that_are_not_all_there_are_not_put_together(tmp_path: Path) -> None:
-    shards = Shards(tmp_path, count=3, batch_size=2, image=(4, 4, 1))
+    shards = Shards(tmp_path, count=3, batch_size=2, row=(4, 4, 1))
     shards.write(0, np.zeros((2, 4, 4, 1), np.uint8))
     with pytest.raises(ArtifactError, match=r"000001\.shard: missing or corrupt"):
-        write_samples(tmp_path / "samples.npz", shards, np.zeros(3, np.int64), shards.image)
+        write_samples(tmp_path / "samples.npz", shards, np.zeros(3, np.int64), shards.row)
     assert not (tmp_path / "samples.npz").exists()
 
 

@@ -78,8 +78,11 @@ PARAMETERS = {
     "tarflow-imagenet64-cond": 466.3,
     "tarflow-imagenet128": 823.9,
     "tarflow-afhq256": 463.5,
+    "mimflow-l": 611.0,
+    "mimflow-b": 263.1,
+    "mimflow-s": 67.8,
 }
-"""Millions, as the papers' code has them."""
+"""Millions; TARFlow's as the paper's code has them, MIMFlow's as its sheet's parts add up."""
 
 
 @pytest.mark.parametrize("name", PARAMETERS)
@@ -89,6 +92,15 @@ def test_systems_have_the_papers_parameters(plan: Plan, name: str) -> None:
     with torch.device("meta"):
         modules = SystemModules(system_of(run), shapes)
     assert parameter_count(modules) / 1e6 == pytest.approx(PARAMETERS[name], abs=0.05)
+
+
+def test_mimflow_l_has_the_papers_parts(plan: Plan) -> None:
+    run = plan.workspace.runs["mimflow-l"].spec
+    with torch.device("meta"):
+        modules = SystemModules(system_of(run), Shapes.of(plan.workspace.datasets[run.dataset].spec))
+    assert parameter_count(modules.prior) / 1e6 == pytest.approx(439.1, abs=0.05)
+    for half in (modules.tokenizer.encoder, modules.tokenizer.decoder):
+        assert parameter_count(half.vit) / 1e6 == pytest.approx(85.1, abs=0.05)
 
 
 def test_every_system_of_a_paper_says_what_to_expect() -> None:

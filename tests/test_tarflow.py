@@ -20,7 +20,7 @@ VOLUME_PRESERVING = TARFLOW.model_copy(update={"volume_preserving": True})
 
 def test_starts_as_the_identity() -> None:
     latents = tiny_latents(3).float()
-    z, logdet = Tarflow(TARFLOW, LATENT, CLASSES)(latents, torch.tensor([0, 1, NULL_CLASS]))
+    z, logdet, _ = Tarflow(TARFLOW, LATENT, CLASSES)(latents, torch.tensor([0, 1, NULL_CLASS]))
     assert torch.equal(z, latents)
     assert not logdet.any()
 

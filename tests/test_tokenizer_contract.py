@@ -39,6 +39,76 @@ def test_samples_of_a_batch_are_independent(spec: TokenizerSpec) -> None:
     torch.testing.assert_close(tokenizer.decode(latents[1:2]), tokenizer.decode(latents)[1:2])
 
 
+@every_tokenizer
+def test_training_sees_latents_of_the_same_shape_and_a_mask_over_the_grid_of_patches(spec: TokenizerSpec) -> None:
+    tokenizer, shape, side = TOKENIZERS.build(spec, IMAGE), spec.latent_shape(IMAGE), spec.patch_grid(IMAGE)
+    for masked in (False, True):
+        latents, mask = tokenizer.encode_for_training(images(2), masked)
+        assert latents.shape == (2, shape.tokens, shape.channels)
+        if mask is not None:
+            assert masked
+            assert side is not None
+            assert mask.dtype == torch.bool
+            assert mask.shape == (2, side * side)
+
+
+@every_tokenizer
+def test_unmasked_training_is_what_evaluation_sees(spec: TokenizerSpec) -> None:
+    tokenizer = TOKENIZERS.build(spec, IMAGE).eval()
+    latents, mask = tokenizer.encode_for_training(images(2), masked=False)
+    assert mask is None
+    assert torch.equal(latents, tokenizer.encode(images(2)))
+
+
+@every_tokenizer
+def test_every_parameter_gets_a_gradient(spec: TokenizerSpec) -> None:
+    torch.manual_seed(0)
+    tokenizer = TOKENIZERS.build(spec, IMAGE).train()
+    target = images(4)
+    reconstruction = tokenizer.decode(tokenizer.encode_for_training(target, masked=True).latents)
+    if list(tokenizer.parameters()):
+        (reconstruction - target).square().mean().backward()
+    without = [name for name, p in tokenizer.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    assert not without
+
+
+@every_tokenizer
+def test_decoder_modules_are_what_only_decoding_uses(spec: TokenizerSpec) -> None:
+    tokenizer = TOKENIZERS.build(spec, IMAGE)
+    names = tokenizer.decoder_modules()
+    of_decoder = {f"{name}.{p}" for name in names for p, _ in tokenizer.get_submodule(name).named_parameters()}
+    latents = torch.zeros(2, spec.latent_shape(IMAGE).tokens, spec.latent_shape(IMAGE).channels, requires_grad=True)
+    tokenizer.decode(latents).square().sum().backward()
+    assert {name for name, p in tokenizer.named_parameters() if p.grad is not None} == of_decoder
+    tokenizer.zero_grad()
+    encoded = tokenizer.encode(images(2).requires_grad_())
+    encoded.square().sum().backward()
+    assert not {name for name, p in tokenizer.named_parameters() if p.grad is not None} & of_decoder
+
+
+@every_tokenizer
+def test_every_representation_is_one_vector_an_image(spec: TokenizerSpec) -> None:
+    tokenizer = TOKENIZERS.build(spec, IMAGE).eval()
+    assert "latents" in spec.representations
+    for where in spec.representations:
+        features = tokenizer.representation(images(3), where)
+        assert features.dim() == 2
+        torch.testing.assert_close(tokenizer.representation(images(3)[1:2], where), features[1:2])
+    latents = tokenizer.encode(images(3))
+    torch.testing.assert_close(tokenizer.representation(images(3), "latents"), latents.mean(1))
+    with pytest.raises(ValueError, match="has no representation 'nowhere'"):
+        tokenizer.representation(images(1), "nowhere")
+
+
+@every_tokenizer
+def test_it_can_be_built_and_run_without_memory(spec: TokenizerSpec) -> None:
+    with torch.device("meta"):
+        tokenizer = TOKENIZERS.build(spec, IMAGE).eval()
+        latents = tokenizer.encode(torch.empty(2, IMAGE.channels, IMAGE.size, IMAGE.size))
+        assert tokenizer.decode(latents).shape == images(2).shape
+    assert all(tensor.is_meta for tensor in tokenizer.state_dict().values())
+
+
 @pytest.mark.parametrize("spec", TOKENIZER_EXAMPLES["pixel"], ids=lambda spec: str(spec.patch_size))
 def test_pixels_come_back_to_the_bit(spec: TokenizerSpec) -> None:
     tokenizer = TOKENIZERS.build(spec, IMAGE)

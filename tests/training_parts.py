@@ -30,6 +30,37 @@ TARFLOW = {
 GAUSSIAN = {"tokenizer": {"kind": "pixel", "patch_size": 4}, "prior": {"kind": "class_gaussian"}}
 CONVNET = {"classifier": {"kind": "convnet", "widths": [4, 8], "features": 6}}
 
+VIT = {"width": 16, "layers": 1, "heads": 2}
+MASKED_AE = {
+    "tokenizer": {
+        "kind": "masked_ae",
+        "patch_size": 2,
+        "latents": 4,
+        "channels": 6,
+        "encoder": VIT,
+        "decoder": VIT,
+        "mask": {"kind": "uniform", "low": 0.4, "high": 0.6},
+    },
+    "prior": {"kind": "tarflow", "width": 8, "blocks": [1, 1], "head_width": 4, "expansion": 2},
+}
+"""Sixteen patches, four latent tokens."""
+
+NETWORK = {"kind": "efficientnet_lite0", "stage": 2, "input_size": 16}
+"""A map of 4 × 4 places with 24 features."""
+ADDITIVE = {"kind": "additive", "std": 0.3}
+JOINT = {
+    "kind": "joint",
+    "noise": ADDITIVE,
+    "label_drop": 0.1,
+    "perceptual": [{"kind": "features", "network": NETWORK}],
+    "alignment": [
+        {"network": NETWORK, "projector": [8, 8]},
+        {"network": NETWORK, "mode": "average", "projector": [8], "where": {"kind": "prior", "block": 1, "layer": 0}},
+    ],
+    "auxiliary": [{"network": NETWORK, "width": 8, "layers": 1, "heads": 2}],
+}
+DECODER = {"kind": "decoder", "noise": ADDITIVE, "masked": False, "adversarial": {"layers": 1, "width": 4}}
+
 NLL = {"kind": "nll", "noise": {"kind": "gaussian", "std": 0.3}, "label_drop": 0.1}
 OPTIMIZER = {"kind": "adamw", "lr": 1e-2, "betas": [0.9, 0.95], "weight_decay": 1e-4}
 

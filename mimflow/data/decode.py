@@ -25,7 +25,7 @@ BLACK_IS_ZERO = 1
 
 
 def decode(raw: bytes | np.ndarray, channels: int) -> Image.Image:
-    """The image in a file's bytes, or of a uint8 array (H, W): mode L for 1 channel, RGB for 3.
+    """The image in a file's bytes, or of a uint8 array (H, W) or (H, W, 3): mode L for 1 channel, RGB for 3.
 
     EXIF's rotation is applied. Palettes, CMYK and grey are converted, 16 bits lose the lower eight.
     Transparency is dropped where everything is opaque and laid on white elsewhere. BadImageError for what is

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,8 @@ class Split:
 
     images: np.ndarray
     labels: np.ndarray
+    features: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """What frozen networks make of the images: (N, places, channels) by the network's name, mapped like the images."""
 
     def __len__(self) -> int:
         return len(self.labels)

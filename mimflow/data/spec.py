@@ -38,6 +38,15 @@ class FolderSplit(Spec):
     kind: Literal["folders"] = "folders"
 
 
+class RegionSplit(Spec):
+    """The source's own regions of each photograph."""
+
+    kind: Literal["regions"] = "regions"
+
+
+Split = Annotated[StratifiedSplit | FolderSplit | RegionSplit, Field(discriminator="kind")]
+
+
 class DatasetSpec(Spec):
     """Labelled images: source, transform and split."""
 
@@ -45,7 +54,7 @@ class DatasetSpec(Spec):
     """The name in tables."""
     source: Annotated[SourceSpec, SOURCES]
     transform: Transform
-    split: Annotated[StratifiedSplit | FolderSplit, Field(discriminator="kind")]
+    split: Split
     channels: Literal[1, 3]
     """1 for grey, 3 for RGB."""
     num_classes: Count
@@ -58,12 +67,13 @@ class DatasetSpec(Spec):
         return ImageShape(self.channels, self.transform.size)
 
     def problems(self) -> Iterator[Problem]:
-        if self.split.kind == "folders" and self.source.kind != "image_folder":
-            yield Problem(
-                ("split", "kind"),
-                f"source '{self.source.kind}' has no train and val folders",
-                "use stratified",
-            )
+        if self.split.kind not in self.source.splits:
+            reasons = {
+                "folders": f"source '{self.source.kind}' has no train and val folders",
+                "regions": f"source '{self.source.kind}' has no regions",
+                "stratified": f"images of source '{self.source.kind}' overlap",
+            }
+            yield Problem(("split", "kind"), reasons[self.split.kind], f"use {self.source.splits[0]}")
         known = self.source.known
         if known is None:
             return
@@ -73,7 +83,7 @@ class DatasetSpec(Spec):
                 f"{self.num_classes}, but '{self.source.kind}' has {known.classes}",
                 f"{known.classes}",
             )
-        if isinstance(self.split, StratifiedSplit) and self.split.val >= known.images:
+        if isinstance(self.split, StratifiedSplit) and known.images is not None and self.split.val >= known.images:
             yield Problem(
                 ("split", "val"), f"{self.split.val} of {known.images} images leave none to train on", "fewer"
             )

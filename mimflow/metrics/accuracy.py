@@ -1,4 +1,4 @@
-"""Whether samples are of the class that they were drawn for."""
+"""Whether images are of the class that they were drawn for, or that their originals have."""
 
 from __future__ import annotations
 

@@ -44,6 +44,24 @@ class ImageRows(Dataset[Tensor]):
 
 
 @dataclass(frozen=True)
+class FeatureSplit:
+    """Features (N, F) float32 and classes (N,) of a split's images."""
+
+    features: Tensor
+    labels: Tensor
+
+
+@dataclass(frozen=True)
+class Representation:
+    """A representation of both splits: what its metrics are given in place of a `Context`."""
+
+    train: FeatureSplit
+    val: FeatureSplit
+    num_classes: int
+    device: torch.device
+
+
+@dataclass(frozen=True)
 class Context:
     """Samples, reference and extractor of one evaluation. Features are extracted once, when first asked for.
 
@@ -57,7 +75,7 @@ class Context:
     labels: np.ndarray
     """(N,) the classes that the samples were drawn for, −1 for none."""
     reference: np.ndarray
-    """(M, H, W, C) uint8."""
+    """(M, H, W, C) uint8; the originals of reconstructions, in their order."""
     reference_name: str
     """A hash of the reference's content, fit for a file's name."""
     extractor: Extractor

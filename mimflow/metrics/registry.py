@@ -7,7 +7,10 @@ from mimflow.metrics.spec import (
     InceptionExtractorSpec,
     IsSpec,
     KidSpec,
+    LinearProbeSpec,
     PrecisionRecallSpec,
+    PsnrSpec,
+    SsimSpec,
 )
 from mimflow.registry import Registry
 
@@ -24,4 +27,7 @@ METRICS = Registry(
     (KidSpec, "mimflow.metrics.fidelity:kid"),
     (PrecisionRecallSpec, "mimflow.metrics.fidelity:precision_recall"),
     (ClassAccuracySpec, "mimflow.metrics.accuracy:class_accuracy"),
+    (PsnrSpec, "mimflow.metrics.similarity:psnr"),
+    (SsimSpec, "mimflow.metrics.similarity:ssim"),
+    (LinearProbeSpec, "mimflow.metrics.probe:linear_probe"),
 )

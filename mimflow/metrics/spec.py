@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, ClassVar, Literal
 
-from mimflow.spec.base import Count, Spec
+from pydantic import Field
+
+from mimflow.samplers.spec import Subject
+from mimflow.spec.base import Count, NonNegative, Positive, Spec
 from mimflow.spec.weights import FileWeights, RunWeights
 
 
@@ -31,6 +34,9 @@ class InceptionExtractorSpec(ExtractorSpec):
 class MetricSpec(Spec):
     """Base of the metric axis."""
 
+    subjects: ClassVar[tuple[Subject, ...]]
+    """What it can measure. A protocol lists all its metrics; what a sampler gives is measured by those that fit."""
+
     kind: str
 
     @property
@@ -40,7 +46,13 @@ class MetricSpec(Spec):
 
 
 class FidSpec(MetricSpec):
-    """Fréchet distance between Gaussians fitted to features (Heusel et al. 2017)."""
+    """Fréchet distance between Gaussians fitted to features (Heusel et al. 2017).
+
+    Of reconstructions it is the rFID: the reference is their originals, every image of the sampler's split, and not
+    the protocol's reference, against which public code finds twice or half as much.
+    """
+
+    subjects: ClassVar[tuple[Subject, ...]] = ("samples", "reconstructions")
 
     kind: Literal["fid"] = "fid"
 
@@ -48,12 +60,16 @@ class FidSpec(MetricSpec):
 class IsSpec(MetricSpec):
     """Inception score of shuffled samples (Salimans et al. 2016)."""
 
+    subjects: ClassVar[tuple[Subject, ...]] = ("samples", "reconstructions")
+
     kind: Literal["is"] = "is"
     splits: Count = 10
 
 
 class KidSpec(MetricSpec):
-    """Kernel distance between features, cubic kernel (Bińkowski et al. 2018)."""
+    """Kernel distance between features, cubic kernel (Bińkowski et al. 2018); of reconstructions to their originals."""
+
+    subjects: ClassVar[tuple[Subject, ...]] = ("samples", "reconstructions")
 
     kind: Literal["kid"] = "kid"
     subset_size: Count = 1000
@@ -62,6 +78,8 @@ class KidSpec(MetricSpec):
 
 class PrecisionRecallSpec(MetricSpec):
     """Improved precision and recall (Kynkäänniemi et al. 2019): two numbers, `precision` and `recall`."""
+
+    subjects: ClassVar[tuple[Subject, ...]] = ("samples",)
 
     kind: Literal["precision_recall"] = "precision_recall"
     neighbourhood: Count = 3
@@ -72,6 +90,67 @@ class PrecisionRecallSpec(MetricSpec):
 
 
 class ClassAccuracySpec(MetricSpec):
-    """The share of samples that the extractor's classifier puts in the class they were sampled for."""
+    """The share of images that the extractor's classifier puts in their class: the one that a sample was drawn for, or
+    that of a reconstruction's original.
+    """
+
+    subjects: ClassVar[tuple[Subject, ...]] = ("samples", "reconstructions")
 
     kind: Literal["class_accuracy"] = "class_accuracy"
+
+
+class PsnrSpec(MetricSpec):
+    """Peak signal-to-noise ratio in dB of 8-bit images, peak 255: two numbers.
+
+    `psnr` is the mean of 10 log₁₀(255² / MSE) over images, `psnr_pooled` that of the MSE of all images together. Public
+    code does either without saying which; by Jensen's inequality the pooled one is never the larger.
+    """
+
+    subjects: ClassVar[tuple[Subject, ...]] = ("reconstructions",)
+
+    kind: Literal["psnr"] = "psnr"
+
+    @property
+    def reports(self) -> tuple[str, ...]:
+        return ("psnr", "psnr_pooled")
+
+
+class SsimSpec(MetricSpec):
+    """Structural similarity (Wang et al. 2004) of 8-bit images: 11 × 11 Gaussian windows of σ 1.5, K₁ 0.01, K₂ 0.03.
+
+    The mean over channels, then over images; the range of the data is 255.
+    """
+
+    subjects: ClassVar[tuple[Subject, ...]] = ("reconstructions",)
+
+    kind: Literal["ssim"] = "ssim"
+
+
+class LinearProbeSpec(MetricSpec):
+    """Accuracy on the validation split of a linear classifier of features, as MIMFlow's tools train it: two numbers.
+
+    Features are standardised with the training split's mean and variance, then BatchNorm with an affine map, then a
+    linear layer; SGD on the cross-entropy, the rate following a cosine to 0 from epoch to epoch. `probe_last` is the
+    accuracy after the last epoch. `probe_best` is the best of those evaluated: it is chosen on the split that it is
+    measured on, and what MIMFlow reports. The protocol of MAE (LARS, no affine map, crops) is another.
+    """
+
+    subjects: ClassVar[tuple[Subject, ...]] = ("representation",)
+
+    kind: Literal["linear_probe"] = "linear_probe"
+    epochs: Count = 90
+    lr: Positive = 0.1
+    """Not scaled with the batch."""
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    weight_decay: NonNegative = 1e-4
+    """What the tools' commands give; the tools' own default is 0."""
+    batch_size: Annotated[int, Field(ge=2)] = 16384
+    """Images of a step at most: an epoch is cut into equal parts. The tools' is 2,048 on each of 8 GPUs."""
+    eval_every: Count = 10
+    """Epochs between evaluations; the last epoch is always evaluated."""
+    seed: int = 0
+    """Of the layer's initial weights and the order of images."""
+
+    @property
+    def reports(self) -> tuple[str, ...]:
+        return ("probe_last", "probe_best")

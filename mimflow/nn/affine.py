@@ -8,6 +8,11 @@ import torch
 from torch import Tensor
 
 
+def wide(tensor: Tensor) -> Tensor:
+    """The tensor in at least single precision."""
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+
+
 class Affine(NamedTuple):
     """u = z · exp(log_scale) + shift, element by element; the exponential is taken in at least fp32."""
 
@@ -16,15 +21,12 @@ class Affine(NamedTuple):
 
     def normalise(self, u: Tensor) -> Tensor:
         """Data → noise: z = (u − shift) · exp(−log_scale)."""
-        return (u - self.shift) * torch.exp(-self._wide_log_scale())
+        return (u - self.shift) * torch.exp(-wide(self.log_scale))
 
     def denormalise(self, z: Tensor) -> Tensor:
         """Noise → data: u = z · exp(log_scale) + shift."""
-        return z * torch.exp(self._wide_log_scale()) + self.shift
+        return z * torch.exp(wide(self.log_scale)) + self.shift
 
     def logdet(self) -> Tensor:
         """(B,) log |det ∂z/∂u|, summed over all other axes, in nats."""
-        return -self._wide_log_scale().flatten(1).sum(1)
-
-    def _wide_log_scale(self) -> Tensor:
-        return self.log_scale.to(torch.promote_types(self.log_scale.dtype, torch.float32))
+        return -wide(self.log_scale).flatten(1).sum(1)

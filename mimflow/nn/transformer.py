@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mimflow.nn.cache import KeyValueCache
+from mimflow.nn.modulation import Modulation, modulate
+from mimflow.nn.norm import make_norm
+from mimflow.nn.rotary import rotate
+
+Vectors = tuple[Tensor, ...]
 
 EXPLICIT_UP_TO = 512
 """Tokens up to which explicit products beat PyTorch's fused attention in half precision on the CPU."""
@@ -29,36 +36,61 @@ def causal_attention(queries: Tensor, keys: Tensor, values: Tensor, scale: float
 
 
 class CausalAttention(nn.Module):
-    """Multi-head self-attention. The 3d outputs of `qkv` are all queries, then all keys, then all values."""
+    """Multi-head self-attention. The 3d outputs of `qkv` are all queries, then all keys, then all values.
 
-    def __init__(self, width: int, head_width: int):
+    If `gated`, what the heads attended to is multiplied by sigmoid(W h) before the output projection (Qiu et al.,
+    arXiv 2505.06708).
+    """
+
+    def __init__(self, width: int, head_width: int, *, gated: bool = False):
         super().__init__()
         self.heads = width // head_width
         self.head_width = head_width
         self.qkv = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)
+        self.gate = nn.Linear(width, width) if gated else None
 
     def _split(self, h: Tensor) -> Tensor:
         """(…, width) → (…, 3, heads, head_width)."""
         return self.qkv(h).unflatten(-1, (3, self.heads, self.head_width))
 
-    def forward(self, h: Tensor, temperature: float = 1.0) -> Tensor:
-        """(B, T, width) → (B, T, width); the attention logits are divided by `temperature`."""
-        queries, keys, values = self._split(h).permute(2, 0, 3, 1, 4).unbind(0)
-        attended = causal_attention(queries, keys, values, self.head_width**-0.5 / temperature)
-        return self.out(attended.transpose(1, 2).flatten(2))
+    def _project(self, attended: Tensor, h: Tensor) -> Tensor:
+        """What the heads found (…, width), given their input h, → (…, width)."""
+        return self.out(attended if self.gate is None else attended * self.gate(h).sigmoid())
 
-    def step(self, h: Tensor, cache: KeyValueCache, layer: int, temperature: Tensor | float = 1.0) -> Tensor:
+    def forward(self, h: Tensor, temperature: float = 1.0, rotation: Tensor | None = None) -> Tensor:
+        """(B, T, width) → (B, T, width); the attention logits are divided by `temperature`.
+
+        `rotation` (T, head_width / 2, 2) turns queries and keys by their positions.
+        """
+        split = self._split(h).permute(2, 0, 3, 1, 4)
+        queries, keys, values = split.unbind(0)
+        if rotation is not None:
+            queries, keys = rotate(split[:2], rotation).unbind(0)
+        attended = causal_attention(queries, keys, values, self.head_width**-0.5 / temperature)
+        return self._project(attended.transpose(1, 2).flatten(2), h)
+
+    def step(
+        self,
+        h: Tensor,
+        cache: KeyValueCache,
+        layer: int,
+        temperature: Tensor | float = 1.0,
+        rotation: Tensor | None = None,
+    ) -> Tensor:
         """One token (B, width) → (B, width). A tensor of temperatures (B, 1, 1) gives each sample its own.
 
-        For a single query explicit products are faster than the fused kernel.
+        `rotation` (head_width / 2, 2) is the token's; keys are kept as they were turned. For a single query explicit
+        products are faster than the fused kernel.
         """
         split = self._split(h)
+        if rotation is not None:
+            split = torch.cat([rotate(split[:, :2], rotation), split[:, 2:]], dim=1)
         keys, values = cache.append(layer, split[:, 1:])
         queries = (split[:, 0] * (self.head_width**-0.5 / temperature)).to(split.dtype)
         logits = torch.bmm(queries.view(-1, 1, self.head_width), keys.transpose(1, 2))
         attended = torch.bmm(logits.softmax(-1).to(values.dtype), values)
-        return self.out(attended.view_as(h))
+        return self._project(attended.view_as(h), h)
 
 
 class Mlp(nn.Module):
@@ -74,40 +106,107 @@ class Mlp(nn.Module):
 
 
 class TransformerLayer(nn.Module):
-    """h + Attention(LN(h)), then h + MLP(LN(h))."""
+    """h + Attention(norm(h)), then h + MLP(norm(h)).
 
-    def __init__(self, width: int, head_width: int, expansion: int):
+    A `modulated` layer's norms have no parameters: a condition shifts and scales what they return, and gates both
+    branches (adaLN-Zero).
+    """
+
+    def __init__(
+        self,
+        width: int,
+        head_width: int,
+        expansion: int,
+        *,
+        norm: str = "layer",
+        gated: bool = False,
+        modulated: bool = False,
+    ):
         super().__init__()
-        self.attention_norm = nn.LayerNorm(width)
-        self.attention = CausalAttention(width, head_width)
-        self.mlp_norm = nn.LayerNorm(width)
+        self.attention_norm = make_norm(norm, width, affine=not modulated)
+        self.attention = CausalAttention(width, head_width, gated=gated)
+        self.mlp_norm = make_norm(norm, width, affine=not modulated)
         self.mlp = Mlp(width, expansion * width)
+        self.modulation = Modulation(width, 6) if modulated else None
 
-    def forward(self, h: Tensor, temperature: float = 1.0) -> Tensor:
+    def forward(
+        self,
+        h: Tensor,
+        temperature: float = 1.0,
+        modulation: Vectors | None = None,
+        rotation: Tensor | None = None,
+    ) -> Tensor:
         """(B, T, width) → (B, T, width)."""
-        h = h + self.attention(self.attention_norm(h), temperature)
-        return h + self.mlp(self.mlp_norm(h))
+        return self._residual(h, lambda x: self.attention(x, temperature, rotation), modulation)
 
-    def step(self, h: Tensor, cache: KeyValueCache, layer: int, temperature: Tensor | float = 1.0) -> Tensor:
+    def step(
+        self,
+        h: Tensor,
+        cache: KeyValueCache,
+        layer: int,
+        temperature: Tensor | float = 1.0,
+        modulation: Vectors | None = None,
+        rotation: Tensor | None = None,
+    ) -> Tensor:
         """One token (B, width) → (B, width)."""
-        h = h + self.attention.step(self.attention_norm(h), cache, layer, temperature)
-        return h + self.mlp(self.mlp_norm(h))
+        return self._residual(h, lambda x: self.attention.step(x, cache, layer, temperature, rotation), modulation)
+
+    def _residual(self, h: Tensor, attend: Callable[[Tensor], Tensor], modulation: Vectors | None) -> Tensor:
+        if modulation is None:
+            h = h + attend(self.attention_norm(h))
+            return h + self.mlp(self.mlp_norm(h))
+        shift, scale, gate, mlp_shift, mlp_scale, mlp_gate = modulation
+        h = h + gate * attend(modulate(self.attention_norm(h), shift, scale))
+        return h + mlp_gate * self.mlp(modulate(self.mlp_norm(h), mlp_shift, mlp_scale))
 
 
 class Transformer(nn.Module):
     """A stack of causal layers with no norm after the last (TARFlow, section 2.2)."""
 
-    def __init__(self, width: int, layers: int, head_width: int, expansion: int):
+    def __init__(
+        self,
+        width: int,
+        layers: int,
+        head_width: int,
+        expansion: int,
+        *,
+        norm: str = "layer",
+        gated: bool = False,
+        modulated: bool = False,
+    ):
         super().__init__()
         self.heads = width // head_width
         self.head_width = head_width
-        self.layers = nn.ModuleList(TransformerLayer(width, head_width, expansion) for _ in range(layers))
+        self.modulated = modulated
+        self.layers = nn.ModuleList(
+            TransformerLayer(width, head_width, expansion, norm=norm, gated=gated, modulated=modulated)
+            for _ in range(layers)
+        )
+
+    def modulations(self, condition: Tensor) -> list[Vectors | None]:
+        """What a condition does to each layer: (…, width) → six tensors (…, width) a layer, None if not modulated.
+
+        Sampling asks once for a sequence. For the parallel pass the condition is (B, 1, width).
+        """
+        return [layer.modulation(condition) if self.modulated else None for layer in self.layers]
 
     def forward(self, h: Tensor, temperature: float = 1.0) -> Tensor:
         """All tokens at once: (B, T, width) → (B, T, width); token t sees tokens ≤ t."""
-        for layer in self.layers:
-            h = layer(h, temperature)
+        for output in self.layer_outputs(h, temperature):
+            h = output
         return h
+
+    def layer_outputs(
+        self,
+        h: Tensor,
+        temperature: float = 1.0,
+        modulations: list[Vectors | None] | None = None,
+        rotation: Tensor | None = None,
+    ) -> Iterator[Tensor]:
+        """All tokens at once, after every layer: (B, T, width) each. `rotation` is (T, head_width / 2, 2)."""
+        for layer, modulation in zip(self.layers, modulations or [None] * len(self.layers), strict=True):
+            h = layer(h, temperature, modulation, rotation)
+            yield h
 
     def new_cache(self, batch: int, tokens: int) -> KeyValueCache:
         """An empty cache for `tokens` steps of a batch, in the precision that the keys will have."""
@@ -117,12 +216,22 @@ class Transformer(nn.Module):
         layers = len(self.layers)
         return KeyValueCache(layers, batch, self.heads, tokens, self.head_width, dtype, weight.device)
 
-    def step(self, h: Tensor, cache: KeyValueCache, temperature: Tensor | float = 1.0) -> Tensor:
+    def step(
+        self,
+        h: Tensor,
+        cache: KeyValueCache,
+        temperature: Tensor | float = 1.0,
+        modulations: list[Vectors | None] | None = None,
+        rotation: Tensor | None = None,
+    ) -> Tensor:
         """The next token: (B, width) → (B, width), equal to that token's output in the parallel pass.
 
-        `temperature` is a number, or (B, 1, 1) with one for each sample.
+        `temperature` is a number, or (B, 1, 1) with one for each sample; `rotation` is the whole sequence's.
         """
-        for index, layer in enumerate(self.layers):
-            h = layer.step(h, cache, index, temperature)
+        turned = None if rotation is None else rotation[cache.length]
+        for index, (layer, modulation) in enumerate(
+            zip(self.layers, modulations or [None] * len(self.layers), strict=True)
+        ):
+            h = layer.step(h, cache, index, temperature, modulation, turned)
         cache.advance()
         return h

@@ -67,6 +67,7 @@ class Objective(nn.Module):
     def __init__(self, spec: ObjectiveSpec, modules: SystemModules, shapes: Shapes):
         super().__init__()
         self.system = modules
+        self.total, self.step, self.logged = 1, 0, False
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -95,6 +96,24 @@ class Objective(nn.Module):
         `carry` is shared by the players of a step: a generator leaves its detached output for a discriminator.
         """
         raise NotImplementedError
+
+    def begin(self, total: int) -> None:
+        """Told once, before `players` is asked: how many steps the phase has."""
+        self.total = total
+
+    def begin_step(self, step: int, logged: bool) -> None:
+        """Told before each step: its number, counted from 0, and whether a row of the log ends with it.
+
+        What is dear to compute and only for people to read is logged in steps that end a row.
+        """
+        self.step, self.logged = step, logged
+
+    def health(self, batches: Iterable[Batch]) -> dict[str, Any]:
+        """Figures for the manifest that tell a sound system from a broken one, as plain data, at the end of a phase.
+
+        `batches` are those of the val split, unchanged and in order.
+        """
+        return {}
 
     def forward(self, player: str, batch: Batch, carry: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
         """`loss`, as what a wrapper for several devices calls."""

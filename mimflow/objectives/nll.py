@@ -22,7 +22,7 @@ def nll_per_dimension(output: FlowOutput) -> tuple[Tensor, dict[str, Tensor]]:
 
     With it for the log: `nll` itself, the mean log-determinant per dimension and the mean of z².
     """
-    z, logdet = output
+    z, logdet, _ = output
     squares = z.float().square().mean()
     stretch = logdet.float().mean() / z[0].numel()
     nll = 0.5 * squares - stretch

@@ -1,6 +1,6 @@
 """The objectives there are: one line each."""
 
-from mimflow.objectives.spec import CrossEntropySpec, MomentsSpec, NllSpec
+from mimflow.objectives.spec import CrossEntropySpec, DecoderTrainingSpec, JointSpec, MomentsSpec, NllSpec
 from mimflow.registry import Registry
 
 OBJECTIVES = Registry(
@@ -8,4 +8,6 @@ OBJECTIVES = Registry(
     (NllSpec, "mimflow.objectives.nll:NegativeLogLikelihood"),
     (MomentsSpec, "mimflow.objectives.moments:Moments"),
     (CrossEntropySpec, "mimflow.objectives.cross_entropy:CrossEntropy"),
+    (JointSpec, "mimflow.objectives.joint:Joint"),
+    (DecoderTrainingSpec, "mimflow.objectives.decoder:DecoderTraining"),
 )

@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from mimflow.spec.base import Fraction, Positive, Spec
+from mimflow.networks.spec import NetworkSpec
+from mimflow.objectives.terms.spec import (
+    Adversarial,
+    Alignment,
+    AlignPrior,
+    Auxiliary,
+    ConvnextPerceptual,
+    LpipsPerceptual,
+    Perceptual,
+    Reconstruction,
+)
+from mimflow.spec.base import Fraction, NonNegative, Positive, Problem, Spec
+from mimflow.spec.noise import LatentNoise
+from mimflow.spec.shapes import ImageShape
+
+if TYPE_CHECKING:
+    from mimflow.spec.run import System
 
 
 class ObjectiveSpec(Spec):
@@ -18,6 +35,15 @@ class ObjectiveSpec(Spec):
     """The modules of a system that this objective trains or uses."""
     closed_form: ClassVar[bool] = False
     """Whether it is solved by passes over the data rather than by gradient steps."""
+
+    @property
+    def networks(self) -> list[NetworkSpec]:
+        """Frozen networks whose features of the data's images can be computed once, before training."""
+        return []
+
+    def system_problems(self, system: System, image: ImageShape) -> Iterator[Problem]:
+        """Why it can't train such a system, which has all modules that it needs, on such images."""
+        return iter(())
 
 
 class GaussianNoise(Spec):
@@ -63,3 +89,107 @@ class CrossEntropySpec(ObjectiveSpec):
     label_smoothing: Fraction = 0.0
 
     needs = ("classifier",)
+
+
+class StoredFeatures(ObjectiveSpec):
+    """An objective with frozen networks."""
+
+    stored_features: bool = True
+    """Compute the networks' features of the data's images once, in a job of their own, where the phase augments
+    nothing. They take images × places × features × 2 bytes: ImageNet in DINOv2-B's 256 tokens takes 0.5 TB. `false`
+    computes them at every step."""
+
+
+class JointSpec(StoredFeatures):
+    """Tokenizer and prior trained together (MIMFlow, arXiv 2606.26016): likelihood of noisy latents, reconstruction,
+    alignment and auxiliary decoders, one draw of noise for all of them and no stop-gradient."""
+
+    kind: Literal["joint"] = "joint"
+    noise: LatentNoise
+    """Between the encoder and all that reads its latents."""
+    masked: bool = True
+    """The tokenizer hides from the encoder what its spec says."""
+    label_drop: Fraction = 0.0
+    """Probability that a label is replaced by the null class."""
+    nll_weight: NonNegative = 1.0
+    """Of the negative log-likelihood, in nats per dimension."""
+    reconstruction: Reconstruction = Reconstruction()
+    perceptual: list[Perceptual] = []
+    alignment: list[Alignment] = []
+    auxiliary: list[Auxiliary] = []
+    prior_gradient_from: Fraction = 0.0
+    """Share of the phase from which on the prior's gradient reaches the encoder; 1: never. What is aligned inside the
+    prior follows it."""
+
+    needs = ("tokenizer", "prior")
+
+    @property
+    def networks(self) -> list[NetworkSpec]:
+        return _distinct(self, [*self.perceptual, *self.alignment, *self.auxiliary])
+
+    @property
+    def tap(self) -> AlignPrior | None:
+        """The hidden states of the prior that are aligned."""
+        return next((term.where for term in self.alignment if isinstance(term.where, AlignPrior)), None)
+
+    def problems(self) -> Iterator[Problem]:
+        for index, auxiliary in enumerate(self.auxiliary):
+            if auxiliary.mask_only and not self.masked:
+                yield Problem(
+                    ("auxiliary", index, "mask_only"), "only masked patches count, and none is masked", "false"
+                )
+        for index, term in enumerate(self.alignment):
+            if isinstance(term.where, AlignPrior) and term.where != self.tap:
+                yield Problem(("alignment", index, "where"), "another layer of the prior than that above", "one layer")
+
+    def system_problems(self, system: System, image: ImageShape) -> Iterator[Problem]:
+        assert system.tokenizer is not None and system.prior is not None
+        tokens = system.tokenizer.latent_shape(image).tokens
+        for index, term in enumerate(self.alignment):
+            for problem in term.sequence_problems(tokens):
+                yield problem.within("alignment", index)
+            if isinstance(term.where, AlignPrior):
+                for problem in system.prior.tap_problems(term.where):
+                    yield problem.within("alignment", index, "where")
+        for index, auxiliary in enumerate(self.auxiliary):
+            if system.tokenizer.patch_grid(image) is None:
+                yield Problem(("auxiliary", index), "this tokenizer has no patches to predict features of", "remove it")
+            elif auxiliary.mask_only and not system.tokenizer.masks:
+                yield Problem(
+                    ("auxiliary", index, "mask_only"),
+                    "only masked patches count, and the tokenizer masks none",
+                    "false",
+                )
+
+
+class DecoderTrainingSpec(StoredFeatures):
+    """The tokenizer's decoder trained alone, on latents that stay as they are (MIMFlow's phase 2)."""
+
+    kind: Literal["decoder"] = "decoder"
+    noise: LatentNoise
+    """Between the encoder and the decoder."""
+    masked: bool
+    """Whether the tokenizer hides from the encoder what its spec says. In MIMFlow's release it most likely does not,
+    because the encoder is in evaluation mode: no default here."""
+    reconstruction: Reconstruction = Reconstruction()
+    perceptual: list[Perceptual] = []
+    adversarial: Adversarial | None = Adversarial()
+    """The discriminator; null: none."""
+
+    needs = ("tokenizer",)
+
+    @property
+    def networks(self) -> list[NetworkSpec]:
+        return _distinct(self, self.perceptual)
+
+    def system_problems(self, system: System, image: ImageShape) -> Iterator[Problem]:
+        if self.adversarial is not None and self.adversarial.logits_side(image.size) < 1:
+            yield Problem(
+                ("adversarial", "layers"), f"images of {image.size} pixels are too small for so many", "fewer layers"
+            )
+
+
+def _distinct(spec: StoredFeatures, terms: list[Any]) -> list[NetworkSpec]:
+    """The networks of these terms, each once, where their features are to be stored."""
+    networks = [term.network for term in terms if not isinstance(term, (LpipsPerceptual, ConvnextPerceptual))]
+    return list({network.name: network for network in networks}.values()) if spec.stored_features else []

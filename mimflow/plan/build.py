@@ -11,14 +11,18 @@ from typing import Any
 from mimflow.artifacts.manifest import canonical
 from mimflow.errors import PlanError
 from mimflow.metrics.spec import ClassifierExtractorSpec
+from mimflow.networks.spec import NetworkSpec
 from mimflow.plan import paths
-from mimflow.plan.tasks import EvaluateTask, PrepareTask, SampleTask, Shapes, Task, TrainTask
+from mimflow.plan.tasks import FEATURES, EvaluateTask, FeaturesTask, PrepareTask, SampleTask, Shapes, Task, TrainTask
+from mimflow.samplers.reconstruction.spec import ReconstructionSpec
+from mimflow.samplers.spec import SamplerSpec, Subject
 from mimflow.spec.compose import nearest
-from mimflow.spec.protocol import ProtocolSpec
+from mimflow.spec.protocol import ProtocolSpec, Reference
 from mimflow.spec.run import RunSpec, System
 from mimflow.spec.table import TableSpec
 from mimflow.spec.weights import RunWeights
 from mimflow.spec.workspace import Workspace
+from mimflow.training.spec import Augment, Compute, Phase
 
 KEY_LENGTH = 12
 """Hexadecimal digits of a key that paths show."""
@@ -110,6 +114,13 @@ class PlannedTable:
     extractor: Job | None
     rows: tuple[PlannedRow, ...]
 
+    @property
+    def subjects(self) -> dict[str, Subject]:
+        """What the samplers of the columns give, in the order of the columns."""
+        names = dict.fromkeys(column.sampler for column in self.spec.columns if column.kind == "metric")
+        given = {name: sampler.subject for row in self.rows for name, sampler in row.spec.samplers.items()}
+        return {name: given[name] for name in names}
+
     def jobs(self) -> list[Job]:
         """The jobs whose results it reads, each once."""
         found: dict[str, Job] = {}
@@ -180,6 +191,7 @@ class Plan:
         for position, weights in enumerate(start or []):
             if isinstance(weights, RunWeights):
                 inputs[f"start{position}"] = self.weights(weights, run_name, seed)
+        inputs |= self._features(run, phase)
         task = TrainTask(
             shapes=self._shapes(run),
             system=system_of(run),
@@ -188,6 +200,18 @@ class Plan:
             compute=run.compute,
         )
         return self._add(Job(task, f"{run_name}.{phase.name}.s{seed}", inputs))
+
+    def features(self, dataset: str, network: NetworkSpec, compute: Compute) -> Job:
+        """What a frozen network makes of a data set."""
+        task = FeaturesTask(network=network, compute=compute)
+        return self._add(Job(task, f"{dataset}.{network.name}", {"data": self.prepare(dataset)}))
+
+    def _features(self, run: RunSpec, phase: Phase) -> dict[str, Job]:
+        """What a phase's frozen networks make of its images, where these are the same at every step."""
+        if phase.augment != Augment():
+            return {}
+        networks = phase.objective.networks
+        return {f"{FEATURES}{network.name}": self.features(run.dataset, network, run.compute) for network in networks}
 
     def weights(self, reference: RunWeights, asking: str, seed: int) -> Job:
         """The train job that a reference to weights means, asked for by a run with a seed."""
@@ -199,18 +223,21 @@ class Plan:
         return self.train(name, index, own if reference.seed is None else reference.seed)
 
     def sample(self, run_name: str, sampler: str, protocol: ProtocolSpec, seed: int) -> Job:
-        """The samples of a run that a protocol asks for."""
+        """What a sampler of a run gives under a protocol."""
         run = self.workspace.runs[run_name].spec
+        spec = run.samplers[sampler]
         task = SampleTask(
             shapes=self._shapes(run),
             system=system_of(run),
-            sampler=run.samplers[sampler],
-            samples=protocol.samples,
+            sampler=spec,
+            samples=protocol.samples.drawing if spec.reads_data else protocol.samples,
             seed=seed,
             compute=run.compute,
         )
-        weights = self.train(run_name, len(run.phases) - 1, seed)
-        return self._add(Job(task, f"{run_name}.s{seed}.{sampler}", {"weights": weights}))
+        inputs = {"weights": self.train(run_name, len(run.phases) - 1, seed)}
+        if spec.reads_data:
+            inputs["data"] = self.prepare(run.dataset)
+        return self._add(Job(task, f"{run_name}.s{seed}.{sampler}", inputs))
 
     def extractor(self, protocol: ProtocolSpec) -> Job | None:
         """The train job of a protocol's feature extractor, where a run trained it."""
@@ -219,20 +246,25 @@ class Plan:
         return None
 
     def evaluate(self, sample: Job, protocol_name: str) -> Job:
-        """The measurement of samples under a protocol."""
+        """The measurement of what a sampler gave, by those metrics of a protocol that fit it."""
         protocol = self.workspace.protocols[protocol_name].spec
         dataset = self.workspace.datasets[protocol.dataset].spec
-        inputs = {"samples": sample, "data": self.prepare(protocol.dataset)}
-        extractor = self.extractor(protocol)
+        assert isinstance(sample.task, SampleTask)
+        sampler = sample.task.sampler
+        reference = _reference(sampler, protocol)
+        inputs = {"samples": sample}
+        extractor = None
+        if reference is not None:
+            inputs["data"] = self.prepare(protocol.dataset)
+            extractor = self.extractor(protocol)
         if extractor is not None:
             inputs["extractor"] = extractor
-        assert isinstance(sample.task, SampleTask)
         task = EvaluateTask(
             shapes=Shapes.of(dataset),
-            extractor=protocol.extractor,
+            extractor=protocol.extractor if reference is not None else None,
             extractor_system=extractor.task.system if extractor is not None else None,  # type: ignore[attr-defined]
-            metrics=protocol.metrics,
-            reference=protocol.reference,
+            metrics=[metric for metric in protocol.metrics if sampler.subject in metric.subjects],
+            reference=reference,
             compute=sample.task.compute,
         )
         return self._add(Job(task, f"{sample.name}.{protocol_name}", inputs))
@@ -272,3 +304,10 @@ class Plan:
 def system_of(run: RunSpec) -> System:
     """The system of a run without how it is trained and sampled."""
     return System(tokenizer=run.tokenizer, prior=run.prior, classifier=run.classifier)
+
+
+def _reference(sampler: SamplerSpec, protocol: ProtocolSpec) -> Reference | None:
+    """What a sampler's images are compared with: reconstructions with their originals; no images, no reference."""
+    if isinstance(sampler, ReconstructionSpec):
+        return Reference(split=sampler.split)
+    return protocol.reference if sampler.subject == "samples" else None

@@ -8,6 +8,7 @@ from mimflow.artifacts.source import source_digest
 from mimflow.classifiers.registry import CLASSIFIERS
 from mimflow.data.registry import SOURCES
 from mimflow.metrics.registry import EXTRACTORS, METRICS
+from mimflow.networks.registry import NETWORKS
 from mimflow.objectives.registry import OBJECTIVES
 from mimflow.plan.tasks import Task
 from mimflow.priors.registry import PRIORS
@@ -21,6 +22,7 @@ REGISTRIES: tuple[Registry, ...] = (
     TOKENIZERS,
     PRIORS,
     CLASSIFIERS,
+    NETWORKS,
     OBJECTIVES,
     SAMPLERS,
     METRICS,

@@ -7,7 +7,13 @@ from pathlib import Path
 from mimflow.artifacts.manifest import MANIFEST
 
 STORE = "results/store"
-FOLDERS = {"prepare": "data", "train": "checkpoints", "sample": "samples", "evaluate": "evaluations"}
+FOLDERS = {
+    "prepare": "data",
+    "features": "features",
+    "train": "checkpoints",
+    "sample": "samples",
+    "evaluate": "evaluations",
+}
 """The folder of the store that each stage writes to."""
 TABLE_SUFFIXES = ("md", "tex", "csv", "png")
 

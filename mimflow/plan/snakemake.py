@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from mimflow.errors import MimflowError, PlanError
+from mimflow.plan import paths
 from mimflow.plan.build import Job, Plan
 from mimflow.plan.freshness import update_markers
 from mimflow.plan.pull import missing_outputs, nothing_to_do
@@ -25,6 +26,8 @@ def open_plan(root: Path, main_process: bool, recompute: bool = False) -> Plan:
             missing = missing_outputs(root)
             if missing and not recompute:
                 _say_pull(plan, missing)
+            # DVC's stage declares it, and a plan without frozen networks leaves it empty.
+            (root / paths.STORE / paths.FOLDERS["features"]).mkdir(parents=True, exist_ok=True)
         return plan
     except MimflowError as error:
         print(error, file=sys.stderr)

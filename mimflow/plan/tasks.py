@@ -7,10 +7,12 @@ from typing import Annotated, ClassVar
 from mimflow.data.spec import DatasetSpec
 from mimflow.metrics.registry import EXTRACTORS, METRICS
 from mimflow.metrics.spec import ExtractorSpec, MetricSpec
+from mimflow.networks.registry import NETWORKS
+from mimflow.networks.spec import NetworkSpec
 from mimflow.samplers.registry import SAMPLERS
 from mimflow.samplers.spec import SamplerSpec
 from mimflow.spec.base import OUTSIDE_KEY, Spec
-from mimflow.spec.protocol import Reference, Samples
+from mimflow.spec.protocol import Drawing, Reference
 from mimflow.spec.run import System
 from mimflow.spec.shapes import ImageShape
 from mimflow.training.spec import Compute, Phase
@@ -46,8 +48,24 @@ class Shapes(Spec):
         return cls(channels=dataset.channels, size=dataset.transform.size, num_classes=dataset.num_classes)
 
 
+FEATURES = "features:"
+"""What the roles of stored features begin with; the network's name follows."""
+
+
+class FeaturesTask(Task):
+    """What a frozen network makes of every image of a data set. Inputs: `data`."""
+
+    stage = "features"
+    network: Annotated[NetworkSpec, NETWORKS]
+    compute: Annotated[Compute, OUTSIDE_KEY]
+
+
 class TrainTask(Task):
-    """One phase of one seed. Inputs: `data`, and `start0`, `start1`, … for weights of other jobs."""
+    """One phase of one seed.
+
+    Inputs: `data`; `start0`, `start1`, … for weights of other jobs; `features:NAME` for what the network of that name
+    makes of the data.
+    """
 
     stage = "train"
     shapes: Shapes
@@ -58,26 +76,31 @@ class TrainTask(Task):
 
 
 class SampleTask(Task):
-    """Images drawn from a trained system. Inputs: `weights`."""
+    """What a sampler draws from a trained system. Inputs: `weights`, and `data` where the sampler reads it."""
 
     stage = "sample"
     shapes: Shapes
     system: System
     sampler: Annotated[SamplerSpec, SAMPLERS]
-    samples: Samples
+    samples: Drawing
+    """`Samples` for samplers that draw from the prior."""
     seed: int
     """The run's seed: runs that differ in it draw different noise."""
     compute: Compute
 
 
 class EvaluateTask(Task):
-    """Metrics of samples. Inputs: `samples`, `data`, and `extractor` where a run trained it."""
+    """Metrics of what a sampler gave. Inputs: `samples`, `data` to compare images with, `extractor` that a run trained.
+
+    Without a reference the metrics are those of a representation, which need no extractor either.
+    """
 
     stage = "evaluate"
     shapes: Shapes
-    extractor: Annotated[ExtractorSpec, EXTRACTORS]
+    extractor: Annotated[ExtractorSpec, EXTRACTORS] | None
     extractor_system: System | None
     """The system that the extractor's weights belong to, where a run trained it."""
     metrics: list[Annotated[MetricSpec, METRICS]]
-    reference: Reference
+    reference: Reference | None
+    """The protocol's for samples; for reconstructions the split of their originals."""
     compute: Annotated[Compute, OUTSIDE_KEY]

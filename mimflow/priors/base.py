@@ -8,6 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from mimflow.priors.spec import Tap
+
 NULL_CLASS = -1
 """The label of the null class, in every tensor of labels."""
 
@@ -19,6 +21,8 @@ class FlowOutput(NamedTuple):
     """(B, tokens, channels), standard normal under the model."""
     logdet: Tensor
     """(B,) log |det ∂z/∂x|, summed over all dimensions, in nats."""
+    hidden: Tensor | None = None
+    """(B, tokens, width) in raster order: what a `Tap` asked for."""
 
 
 class FlowPrior(nn.Module):
@@ -27,8 +31,11 @@ class FlowPrior(nn.Module):
     Labels are (B,) integers; `NULL_CLASS` asks for the null class.
     """
 
-    def forward(self, latents: Tensor, labels: Tensor) -> FlowOutput:
-        """Density direction: latents (B, tokens, channels) → noise and log-determinant."""
+    def forward(self, latents: Tensor, labels: Tensor, tap: Tap | None = None) -> FlowOutput:
+        """Density direction: latents (B, tokens, channels) → noise and log-determinant, and what `tap` asks for.
+
+        Raises SpecError for a tap of what the prior does not have.
+        """
         raise NotImplementedError
 
     def inverse(self, z: Tensor, labels: Tensor) -> Tensor:
@@ -37,7 +44,7 @@ class FlowPrior(nn.Module):
 
     def log_prob(self, latents: Tensor, labels: Tensor) -> Tensor:
         """(B,) log-density of latents in nats, constants included."""
-        z, logdet = self(latents, labels)
+        z, logdet, _ = self(latents, labels)
         dimensions = z[0].numel()
         return logdet - 0.5 * z.flatten(1).square().sum(1) - 0.5 * dimensions * math.log(2 * math.pi)
 

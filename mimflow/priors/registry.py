@@ -1,11 +1,13 @@
 """The priors there are: one line each."""
 
 from mimflow.priors.class_gaussian.spec import ClassGaussianSpec
+from mimflow.priors.starflow.spec import StarflowSpec
 from mimflow.priors.tarflow.spec import TarflowSpec
 from mimflow.registry import Registry
 
 PRIORS = Registry(
     "prior",
     (TarflowSpec, "mimflow.priors.tarflow.model:Tarflow"),
+    (StarflowSpec, "mimflow.priors.starflow.model:Starflow"),
     (ClassGaussianSpec, "mimflow.priors.class_gaussian.model:ClassGaussian"),
 )

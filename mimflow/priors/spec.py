@@ -3,9 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Annotated
+
+from pydantic import Field
 
 from mimflow.spec.base import Problem, Spec
 from mimflow.spec.shapes import LatentShape
+
+
+class Tap(Spec):
+    """Which hidden states of a prior are asked for: the output of one transformer layer of one block.
+
+    Both count from 0; blocks in the density direction, as in the prior's `blocks`, those without layers included.
+    """
+
+    block: Annotated[int, Field(ge=0)]
+    layer: Annotated[int, Field(ge=0)]
 
 
 class PriorSpec(Spec):
@@ -17,6 +30,28 @@ class PriorSpec(Spec):
     def takes_classes(self) -> bool:
         """Whether it models each class, and not only the data as a whole."""
         return True
+
+    @property
+    def depths(self) -> list[int]:
+        """The layers of each block that a `Tap` can name, in the density direction; empty without such blocks."""
+        return []
+
+    def width_of(self, tap: Tap) -> int:
+        """The width of the hidden states that `tap` asks for. Only of a prior that has `depths`."""
+        raise NotImplementedError
+
+    def tap_problems(self, tap: Tap) -> Iterator[Problem]:
+        """Why there are no such hidden states; paths relative to the tap."""
+        if not self.depths:
+            yield Problem((), f"the prior '{self.kind}' has no layers", "tap a transformer flow")
+        elif tap.block >= len(self.depths):
+            yield Problem(("block",), f"there is no block {tap.block} among {len(self.depths)}", "blocks count from 0")
+        elif tap.layer >= self.depths[tap.block]:
+            yield Problem(
+                ("layer",),
+                f"there is no layer {tap.layer} among the {self.depths[tap.block]} of block {tap.block}",
+                "layers count from 0",
+            )
 
     def latent_problems(self, latent: LatentShape) -> Iterator[Problem]:
         """Why this prior can't model such latents."""

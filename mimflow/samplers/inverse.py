@@ -2,25 +2,58 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import torch
 from torch import Tensor
 
+from mimflow.artifacts.samples import Shards
 from mimflow.errors import NotFiniteError, SpecError
 from mimflow.nn.modes import evaluating
 from mimflow.priors.autoregressive import AutoregressivePrior
-from mimflow.priors.base import FlowPrior
+from mimflow.priors.base import NULL_CLASS, FlowPrior
+from mimflow.samplers.base import ImageSampler, Setting
 from mimflow.samplers.denoise import score_denoise
-from mimflow.samplers.guidance import LinearRule
+from mimflow.samplers.grid import cells, choose, write_grid
+from mimflow.samplers.guidance import guidance_rule
 from mimflow.samplers.spec import InverseSpec
+from mimflow.seeds import derive
+from mimflow.spec.protocol import Samples
 from mimflow.tokenizers.base import Tokenizer
 
 
-class InverseSampler:
+class InverseSampler(ImageSampler):
     """Noise → inverse flow, guided if asked → one denoising step if asked → decoder → clamp."""
 
     def __init__(self, spec: InverseSpec):
         self.spec = spec
-        self.guidance = LinearRule(spec.guidance) if spec.guidance is not None else None
+        self.guidance = guidance_rule(spec.guidance) if spec.guidance is not None else None
+
+    def write(self, setting: Setting) -> dict[str, Any]:
+        """As every sampler of images; also records the guidance in words."""
+        return {**super().write(setting), "guidance": _describe(self.spec.identity().get("guidance"))}
+
+    def labels(self, setting: Setting) -> np.ndarray:
+        """The classes to draw, in random order: consecutive samples are a mix of classes."""
+        task, samples = setting.task, setting.task.samples
+        assert isinstance(samples, Samples)
+        count, classes = samples.count, task.shapes.num_classes
+        if task.system.prior is not None and not task.system.prior.takes_classes:
+            return np.full(count, NULL_CLASS, np.int64)
+        random = np.random.default_rng(derive(task.seed, samples.seed, "labels"))
+        if samples.labels == "uniform":
+            return random.integers(classes, size=count)
+        each = np.repeat(np.arange(classes), count // classes)
+        rest = random.permutation(classes)[: count % classes]
+        return random.permutation(np.concatenate([each, rest]))
+
+    def batch(self, setting: Setting, rows: range, labels: Tensor, seed: int) -> Tensor:
+        tokenizer, prior = setting.modules.module("tokenizer"), setting.modules.module("prior")
+        return self.sample(tokenizer, prior, labels, torch.Generator().manual_seed(seed))
+
+    def pictures(self, setting: Setting, shards: Shards, labels: np.ndarray) -> None:
+        write_grid(setting.work / "out" / "grid.png", cells(shards, choose(labels)))
 
     def sample(self, tokenizer: Tokenizer, prior: FlowPrior, labels: Tensor, generator: torch.Generator) -> Tensor:
         """Images (B, C, H, W) in [−1, 1] for labels (B,), on the labels' device; `NULL_CLASS` for no class.
@@ -51,3 +84,9 @@ class InverseSampler:
                 "(leave guidance out)"
             )
         return prior.inverse(noise, labels, self.guidance)
+
+
+def _describe(part: dict[str, Any] | None) -> str:
+    if part is None:
+        return "none"
+    return ", ".join([part["kind"], *(f"{name} {value}" for name, value in part.items() if name != "kind")])

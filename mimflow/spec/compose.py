@@ -112,7 +112,7 @@ def override(root: Node, dotted: str, value: Node) -> Node:
 
 def _override(node: Node, parts: list[str], value: Node, dotted: str) -> Node:
     if not parts:
-        return merge(node, value) if isinstance(value.value, dict) else Node(value.value, value.mark, value.key_mark)
+        return merge(node, value)
     part, rest = parts[0], parts[1:]
     mark = value.key_mark or value.mark
     if isinstance(node.value, dict):

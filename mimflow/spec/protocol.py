@@ -12,16 +12,26 @@ from mimflow.metrics.spec import ExtractorSpec, MetricSpec
 from mimflow.spec.base import OUTSIDE_KEY, Count, Name, Problem, Spec
 
 
-class Samples(Spec):
-    """How many samples, of which classes, to which bits."""
+class Drawing(Spec):
+    """How a sampler makes images: to which bits, how many at once, from which seed."""
 
-    count: Count
-    labels: Literal["balanced", "uniform"] = "balanced"
-    """The same number of each class, or drawn independently."""
     quantisation: Literal["round", "truncate"] = "round"
     """From [−1, 1] to 8 bits."""
     batch_size: Count = 250
     seed: int = 0
+
+
+class Samples(Drawing):
+    """How many samples of a prior, of which classes, to which bits."""
+
+    count: Count
+    labels: Literal["balanced", "uniform"] = "balanced"
+    """The same number of each class, or drawn independently."""
+
+    @property
+    def drawing(self) -> Drawing:
+        """The part that holds for samplers of a data set's images, whose number and classes are the data's."""
+        return Drawing(quantisation=self.quantisation, batch_size=self.batch_size, seed=self.seed)
 
 
 class Reference(Spec):

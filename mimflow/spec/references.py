@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from mimflow.metrics.spec import ClassifierExtractorSpec
+from mimflow.samplers.spec import SamplerSpec
 from mimflow.spec.base import Path as FieldPath
 from mimflow.spec.compose import nearest
-from mimflow.spec.table import TableSpec
+from mimflow.spec.table import MetricColumn, TableSpec
 from mimflow.spec.validate import describe
 from mimflow.spec.weights import RunWeights
 
@@ -131,25 +132,54 @@ def _check_row(
 
 
 def _check_columns(workspace: Workspace, table: Loaded[TableSpec], runs: list[str]) -> Iterator[str]:
-    protocol = workspace.protocols.get(table.spec.protocol)
-    samplers = sorted({sampler for run in runs for sampler in workspace.runs[run].spec.samplers})
+    samplers: dict[str, SamplerSpec] = {}
+    for run in runs:
+        for name, sampler in workspace.runs[run].spec.samplers.items():
+            if samplers.setdefault(name, sampler).subject != sampler.subject:
+                yield table.line(
+                    ("rows",),
+                    f"sampler '{name}' gives {samplers[name].subject} in one run and {sampler.subject} in '{run}'",
+                    "a column shows one of them: rename one",
+                )
     for index, column in enumerate(table.spec.columns):
         if column.kind != "metric":
             continue
-        if protocol is not None:
-            reported = [name for metric in protocol.spec.metrics for name in metric.reports]
-            if column.metric not in reported:
-                yield table.line(
-                    ("columns", index, "metric"),
-                    f"protocol '{protocol.name}' reports no '{column.metric}'",
-                    nearest(column.metric, reported),
-                )
         if runs and column.sampler not in samplers:
             yield table.line(
                 ("columns", index, "sampler"),
                 f"no run of the table has a sampler '{column.sampler}'",
                 nearest(column.sampler, samplers),
             )
+        yield from _check_metric(workspace, table, index, column, samplers)
+
+
+def _check_metric(
+    workspace: Workspace,
+    table: Loaded[TableSpec],
+    index: int,
+    column: MetricColumn,
+    samplers: Mapping[str, SamplerSpec],
+) -> Iterator[str]:
+    """Whether the protocol reports a column's metric, and of what the column's sampler gives."""
+    protocol = workspace.protocols.get(table.spec.protocol)
+    if protocol is None:
+        return
+    path: FieldPath = ("columns", index, "metric")
+    subjects = {name: metric.subjects for metric in protocol.spec.metrics for name in metric.reports}
+    if column.metric not in subjects:
+        yield table.line(
+            path, f"protocol '{protocol.name}' reports no '{column.metric}'", nearest(column.metric, subjects)
+        )
+    elif column.sampler in samplers and (given := samplers[column.sampler].subject) not in subjects[column.metric]:
+        fitting = [name for name, sampler in samplers.items() if sampler.subject in subjects[column.metric]]
+        reported = [name for name, fit in subjects.items() if given in fit]
+        yield table.line(
+            path,
+            f"'{column.metric}' measures {' and '.join(subjects[column.metric])}, "
+            f"sampler '{column.sampler}' gives {given}",
+            f"samplers that fit: {', '.join(fitting) or 'none'}; "
+            f"metrics that fit '{column.sampler}': {', '.join(reported) or 'none'}",
+        )
 
 
 def _check_published(workspace: Workspace, table: Loaded[TableSpec]) -> Iterator[str]:

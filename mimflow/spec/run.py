@@ -63,10 +63,10 @@ class RunSpec(System):
                 "a prior needs the latents of a tokenizer",
                 "tokenizer: {kind: pixel, patch_size: 2}",
             )
-        if self.samplers and self.prior is None:
-            yield Problem(("samplers",), "there is no prior to sample from", "remove them")
         yield from self._phase_problems()
         for name, sampler in self.samplers.items():
+            for problem in sampler.system_problems(self):
+                yield problem.within("samplers", name)
             if sampler.ema and self.phases[-1].ema is None:
                 yield Problem(
                     ("samplers", name, "ema"),
@@ -104,6 +104,12 @@ class RunSpec(System):
                         f"'{weights.phase}' is not a phase before '{phase.name}'",
                         f"before it: {', '.join(seen) or 'none'}",
                     )
+                elif weights.ema and self.phases[seen.index(weights.phase or "")].ema is None:
+                    yield Problem(
+                        ("phases", index, "start", position, "ema"),
+                        f"phase '{weights.phase}' keeps no averaged weights",
+                        "ema: false, or give that phase an ema",
+                    )
             seen.append(phase.name)
 
     def data_problems(self, dataset: DatasetSpec) -> Iterator[Problem]:
@@ -115,3 +121,7 @@ class RunSpec(System):
             latent = self.tokenizer.latent_shape(dataset.image)
             found = [problem.within("prior") for problem in self.prior.latent_problems(latent)]
         yield from found
+        for index, phase in enumerate(self.phases):
+            if not found and all(needed in self.modules for needed in phase.objective.needs):
+                for problem in phase.objective.system_problems(self, dataset.image):
+                    yield problem.within("phases", index, "objective")

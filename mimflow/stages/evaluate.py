@@ -1,4 +1,4 @@
-"""The evaluate stage: metrics of samples."""
+"""The evaluate stage: metrics of what a sampler gave."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import torch
 import torch_fidelity
 
 from mimflow.artifacts.manifest import Artifact, canonical, write_text
-from mimflow.artifacts.samples import read_samples
+from mimflow.artifacts.samples import FEATURES, SAMPLES, read_features, read_samples
 from mimflow.data.prepared import Prepared
 from mimflow.errors import ArtifactError, SpecError
-from mimflow.metrics.context import Context, Measurement
+from mimflow.metrics.context import Context, FeatureSplit, Measurement, Representation
 from mimflow.metrics.registry import EXTRACTORS, METRICS
 from mimflow.plan import paths
 from mimflow.plan.tasks import EvaluateTask, Shapes
@@ -27,21 +27,18 @@ from mimflow.training.devices import resolve
 
 
 def run(task: EvaluateTask, inputs: dict[str, Artifact], work: Path, progress: Progress) -> dict[str, Any]:
-    """Measure samples by every metric of the protocol; the result is `metrics.json`.
+    """Measure what a sampler gave by every metric of the task; the result is `metrics.json`.
 
     A metric that has no value says why and does not stop the others. Raises ArtifactError for samples or
     reference images that are not of the task's shape, and SpecError for a reference larger than its split.
     """
     torch.set_num_threads(task.compute.threads)
     device = resolve(task.compute.device)
-    samples, labels = read_samples(inputs["samples"].file("samples.npz"))
-    reference = _reference(inputs["data"], task.reference)
-    _check_shape(samples, inputs["samples"], "samples", task.shapes)
-    _check_shape(reference, inputs["data"], "reference images", task.shapes)
-    extractor = EXTRACTORS.build(task.extractor, task.shapes, inputs.get("extractor"), task.extractor_system)
-    name = _reference_name(inputs["data"], task.reference, len(reference), device)
-    cache = paths.cache(Path()) / "torch-fidelity"
-    context = Context(samples, labels, reference, name, extractor, cache, device)
+    context: Context | Representation
+    if task.reference is None:
+        context, count, facts = _representation(task, inputs, device)
+    else:
+        context, count, facts = _images(task, task.reference, inputs, device)
 
     measured: dict[str, Measurement] = {}
     progress.start(len(task.metrics), unit="metric")
@@ -53,15 +50,39 @@ def run(task: EvaluateTask, inputs: dict[str, Artifact], work: Path, progress: P
             progress.say(f"{kind}: no value: {measurement.reason}")
 
     metrics = {kind: asdict(measurement) for kind, measurement in measured.items()}
-    text = json.dumps({**metrics, "count": len(samples)}, indent=1, ensure_ascii=False, allow_nan=False)
+    text = json.dumps({**metrics, "count": count}, indent=1, ensure_ascii=False, allow_nan=False)
     write_text(work / "out" / "metrics.json", text + "\n")
-    return {
+    return {"count": count, **facts}
+
+
+def _images(
+    task: EvaluateTask, reference: Reference, inputs: dict[str, Artifact], device: torch.device
+) -> tuple[Context, int, dict[str, Any]]:
+    """Samples or reconstructions, what they are compared with, their number, and facts about it all."""
+    samples, labels = read_samples(inputs["samples"].file(SAMPLES))
+    compared = _reference(inputs["data"], reference)
+    _check_shape(samples, inputs["samples"], "samples", task.shapes)
+    _check_shape(compared, inputs["data"], "reference images", task.shapes)
+    extractor = EXTRACTORS.build(task.extractor, task.shapes, inputs.get("extractor"), task.extractor_system)
+    name = _reference_name(inputs["data"], reference, len(compared), device)
+    cache = paths.cache(Path()) / "torch-fidelity"
+    facts = {
         **extractor.facts,
-        "count": len(samples),
-        "reference_split": task.reference.split,
-        "reference_count": len(reference),
+        "reference_split": reference.split,
+        "reference_count": len(compared),
         "torch_fidelity": torch_fidelity.__version__,
     }
+    return Context(samples, labels, compared, name, extractor, cache, device), len(samples), facts
+
+
+def _representation(
+    task: EvaluateTask, inputs: dict[str, Artifact], device: torch.device
+) -> tuple[Representation, int, dict[str, Any]]:
+    """Features of both splits, the number of those that are measured, and facts about them."""
+    path = inputs["samples"].file(FEATURES)
+    train, val = (FeatureSplit(*map(torch.from_numpy, read_features(path, split))) for split in ("train", "val"))
+    facts = {"train_count": len(train.labels), "features": train.features.shape[1]}
+    return Representation(train, val, task.shapes.num_classes, device), len(val.labels), facts
 
 
 def _reference(data: Artifact, reference: Reference) -> np.ndarray:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import pickle
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
-import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from mimflow.artifacts.manifest import MANIFEST, Manifest, canonical, record_files, sha256_of, write_text
 from mimflow.artifacts.provenance import describe_process
-from mimflow.errors import ArtifactError, PlanError
+from mimflow.errors import PlanError
 from mimflow.interop import ml_tarflow_state
 from mimflow.plan.build import system_of
 from mimflow.plan.tasks import Shapes
@@ -20,6 +17,7 @@ from mimflow.priors.tarflow.spec import TarflowSpec
 from mimflow.spec.compose import nearest
 from mimflow.spec.workspace import Workspace
 from mimflow.system import save_state
+from mimflow.tensors import read_tensors
 
 LAYOUTS: dict[str, tuple[type, Callable[..., dict[str, Tensor]]]] = {
     "ml-tarflow": (TarflowSpec, ml_tarflow_state),
@@ -41,7 +39,7 @@ def import_checkpoint(file: Path, layout: str, workspace: Workspace, run_name: s
     if run.tokenizer is None or not isinstance(run.prior, prior):
         raise PlanError(f"--spec {run_name}: its prior is not what {layout} holds")
     latent = run.tokenizer.latent_shape(dataset.image)
-    state = convert(_read(file), run.prior, latent, dataset.num_classes)
+    state = convert(read_tensors(file), run.prior, latent, dataset.num_classes)
     save_state({f"prior.{name}": tensor for name, tensor in state.items()}, out / "weights.safetensors")
     digest = sha256_of(file)
     system = {"shapes": Shapes.of(dataset).identity(), "system": system_of(run).identity()}
@@ -59,17 +57,3 @@ def import_checkpoint(file: Path, layout: str, workspace: Workspace, run_name: s
     weights = manifest.files["weights.safetensors"]
     reference = canonical({"file": f"{out.as_posix()}/weights.safetensors", "sha256": weights.sha256})
     return f"{out}: {len(state)} tensors. In a spec: start: [{reference}]"
-
-
-def _read(file: Path) -> Mapping[str, Tensor]:
-    """A state dict from safetensors or a pickle of tensors; other pickles are refused unexecuted."""
-    if not file.is_file():
-        raise ArtifactError(f"{file}: no such file")
-    try:
-        state = load_file(file) if file.suffix == ".safetensors" else torch.load(file, "cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, ValueError, EOFError, KeyError) as error:
-        reason = str(error).splitlines()[0]
-        raise ArtifactError(f"{file}: not a checkpoint of tensors: {reason}") from error
-    if not isinstance(state, Mapping) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
-        raise ArtifactError(f"{file}: not a state dict: a mapping of names to tensors")
-    return state

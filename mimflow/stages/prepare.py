@@ -51,7 +51,7 @@ def run(task: PrepareTask, inputs: dict[str, Artifact], work: Path, progress: Pr
     out = work / "out"
     source = SOURCES.build(dataset.source)
     listed_ns = time.time_ns()
-    listing = source.listing(by_split=dataset.split.kind == "folders")
+    listing = source.listing(by_split=dataset.split.kind != "stratified")
     check_classes(listing, dataset)
     items = assign(listing, dataset.split)
     recipe = Recipe(source, dataset.transform, dataset.channels, work / "rows")

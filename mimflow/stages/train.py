@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from mimflow.artifacts.given import given_file
 from mimflow.artifacts.manifest import Artifact, write_text
-from mimflow.data.prepared import Prepared, refuse_changed
+from mimflow.data.prepared import Prepared, Split, refuse_changed
 from mimflow.data.sources.spec import ImageFolderSpec
 from mimflow.objectives.base import ClosedForm, Objective
 from mimflow.objectives.registry import OBJECTIVES
-from mimflow.plan.tasks import TrainTask
+from mimflow.plan.tasks import FEATURES, TrainTask
 from mimflow.progress import Progress
 from mimflow.seeds import derive
 from mimflow.spec.weights import FileWeights, RunWeights
@@ -28,8 +30,9 @@ from mimflow.training.validation import validate
 def run(task: TrainTask, inputs: dict[str, Artifact], work: Path, progress: Progress) -> dict[str, Any]:
     """Train, or go on training, and write weights, averages, snapshots and the log below `work/out`.
 
-    Inputs: `data`; `start0`, `start1`, … for weights of other jobs. Raises DeviceError before anything is read,
-    ArtifactError for weights that are missing or do not fit, and what `Trainer.run` raises.
+    Inputs: `data`; `start0`, `start1`, … for weights of other jobs; `features:NAME` for stored features. Raises
+    DeviceError before anything is read, ArtifactError for weights that are missing or do not fit, and what
+    `Trainer.run` raises.
     """
     device = resolve(task.compute.device)
     torch.set_num_threads(task.compute.threads)
@@ -38,13 +41,22 @@ def run(task: TrainTask, inputs: dict[str, Artifact], work: Path, progress: Prog
     objective = build_objective(task, inputs).to(device)
     _refuse_changed_images(inputs["data"])
     prepared = Prepared.open(inputs["data"])
-    splits = Splits(prepared.split("train"), prepared.split("val"))
+    splits = Splits(*(_with_features(prepared.split(name), name, inputs) for name in ("train", "val")))
     if isinstance(objective, ClosedForm):
         facts = _solve(objective, task, splits, device, out)
     else:
         facts = _train(objective, task, splits, device, work, progress)
     save_state(objective.state(), out / "weights.safetensors")
     return facts | {"peak_memory_mb": round(peak_memory_mb(device), 1), "device": device.type}
+
+
+def _with_features(split: Split, name: str, inputs: dict[str, Artifact]) -> Split:
+    """A split with what frozen networks have made of its images."""
+    stored = {role.removeprefix(FEATURES): artifact for role, artifact in inputs.items() if role.startswith(FEATURES)}
+    features = {
+        network: np.load(artifact.file(f"{name}.{network}.npy"), mmap_mode="r") for network, artifact in stored.items()
+    }
+    return replace(split, features=features)
 
 
 def _refuse_changed_images(data: Artifact) -> None:
@@ -58,7 +70,10 @@ def build_objective(task: TrainTask, inputs: dict[str, Artifact]) -> Objective:
     """The phase's objective over the system's modules, on the CPU, with the weights that the phase starts from."""
     torch.manual_seed(derive(task.seed, "system"))
     modules = SystemModules(task.system, task.shapes)
-    for path, only in _start_weights(task, inputs):
+    start = _start_weights(task, inputs)
+    if modules.tokenizer is not None and not any(only is None or "tokenizer" in only for _, only in start):
+        modules.tokenizer.load_given_weights()
+    for path, only in start:
         load_weights(modules, path, only)
     torch.manual_seed(derive(task.seed, "objective"))
     objective: Objective = OBJECTIVES.build(task.phase.objective, modules, task.shapes)
@@ -90,6 +105,8 @@ def _train(
     phase = task.phase
     trainer = Trainer(objective, phase, _trains(task), splits, task.seed, device, work, work / "out", progress)
     val = trainer.run()
+    with memory_errors(phase):
+        health = objective.health(trainer.val)
     write_text(work / "out" / "log.csv", trainer.log.csv())
     if trainer.ema is not None:
         save_state(trainer.averaged_state(), work / "out" / "ema.safetensors")
@@ -105,6 +122,7 @@ def _train(
         "final": {name: value for name, value in trainer.log.rows[-1].items() if name not in ("step", "epoch", "lr")},
         "val": val,
         "snapshots": trainer.snapshot_figures,
+        **({"health": health} if health else {}),
         "seconds": round(trainer.seconds, 2),
         "images_per_second": round(trainer.total * phase.batch_size / trainer.seconds, 1),
     }

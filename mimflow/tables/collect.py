@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mimflow.plan.build import Plan, PlannedRow, PlannedTable
-from mimflow.samplers.spec import SamplerSpec
+from mimflow.samplers.spec import SamplerSpec, Subject
 from mimflow.spec.table import FactColumn, MetricColumn
 from mimflow.tables import wording
 from mimflow.tables.model import Block, Cell, Column, Group, Row, Table
@@ -23,12 +23,12 @@ def collect(plan: Plan, table: PlannedTable, partial: bool = False) -> Table:
     if not partial:
         require_all(table, root)
     found = results(table, root)
-    count = heading_count(table, found)
-    groups = column_groups(table, count)
+    counts = heading_counts(table, found)
+    groups = column_groups(table, counts)
     notes = Footnotes()
     columns = [column for group in groups for column in group.columns]
     rows = [
-        Row(row.label, row.run, tuple(_cell(column, row, found, count, root, notes) for column in columns))
+        Row(row.label, row.run, tuple(_cell(column, row, found, counts, root, notes) for column in columns))
         for row in table.rows
     ]
     return Table(
@@ -59,7 +59,7 @@ class Footnotes:
 # -- columns -------------------------------------------------------------------------------------------------------
 
 
-def column_groups(table: PlannedTable, count: int) -> tuple[Group, ...]:
+def column_groups(table: PlannedTable, counts: Mapping[str, int | None]) -> tuple[Group, ...]:
     """Facts first, then a group for each sampler in the order in which the spec names them."""
     facts: dict[str, Column] = {}
     samplers: dict[str, dict[str, Column]] = {}
@@ -68,7 +68,7 @@ def column_groups(table: PlannedTable, count: int) -> tuple[Group, ...]:
             label = spec.label or spec.fact.capitalize()
             facts[spec.fact] = Column(spec.fact, label, label)
         else:
-            column = _metric_column(spec, count)
+            column = _metric_column(spec, table.subjects[spec.sampler], counts[spec.sampler])
             samplers.setdefault(spec.sampler, {})[column.name] = column
     headings = {name: wording.sampler_heading(name, _samplers(table, name)) for name in samplers}
     found = [
@@ -81,8 +81,8 @@ def _samplers(table: PlannedTable, name: str) -> list[SamplerSpec]:
     return [row.spec.samplers[name] for row in table.rows if name in row.spec.samplers]
 
 
-def _metric_column(spec: MetricColumn, count: int) -> Column:
-    label = spec.label or wording.metric_label(spec.metric)
+def _metric_column(spec: MetricColumn, subject: Subject, count: int | None) -> Column:
+    label = spec.label or wording.metric_label(spec.metric, subject)
     return Column(
         name=f"{spec.sampler}.{spec.metric}",
         heading=wording.with_count(label, spec.metric, count),
@@ -94,19 +94,38 @@ def _metric_column(spec: MetricColumn, count: int) -> Column:
     )
 
 
-def heading_count(table: PlannedTable, found: Mapping[str, Result]) -> int:
-    """How many samples were measured, if that is the same everywhere; otherwise what the protocol asks for."""
-    counts = {result.count for result in found.values()}
-    return counts.pop() if len(counts) == 1 else table.protocol.samples.count
+def heading_counts(table: PlannedTable, found: Mapping[str, Result]) -> dict[str, int | None]:
+    """How many images were measured, by sampler, if that is the same in all rows.
+
+    Otherwise what the protocol asks for of samples; how many reconstructions there are is only known when there are.
+    """
+    counts: dict[str, int | None] = {}
+    for sampler, subject in table.subjects.items():
+        measured = {
+            found[measurement.evaluate.id].count
+            for row in table.rows
+            for measurement in row.measured
+            if measurement.sampler == sampler and measurement.evaluate.id in found
+        }
+        if len(measured) == 1:
+            counts[sampler] = measured.pop()
+        else:
+            counts[sampler] = table.protocol.samples.count if subject == "samples" else None
+    return counts
 
 
 # -- cells ---------------------------------------------------------------------------------------------------------
 
 
 def _cell(
-    column: Column, row: PlannedRow, found: Mapping[str, Result], count: int, root: Path, notes: Footnotes
+    column: Column,
+    row: PlannedRow,
+    found: Mapping[str, Result],
+    in_heading: Mapping[str, int | None],
+    root: Path,
+    notes: Footnotes,
 ) -> Cell:
-    if column.metric is None:
+    if column.metric is None or column.sampler is None:
         return _fact(column.name, row, root, notes)
     asked = [measurement for measurement in row.measured if measurement.sampler == column.sampler]
     there = {
@@ -114,7 +133,7 @@ def _cell(
     }
     cell = _metric_cell(column, len(asked), there, notes)
     counts = sorted({result.count for result in there.values()})
-    if counts and counts != [count]:
+    if counts and counts != [in_heading[column.sampler]]:
         text = f"Measured on {' and '.join(f'{number:,}' for number in counts)} samples."
         cell = replace(cell, marks=(*cell.marks, notes.mark(text)))
     return replace(

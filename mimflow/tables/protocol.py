@@ -7,35 +7,65 @@ from typing import Any
 
 from mimflow.metrics.spec import ClassifierExtractorSpec, InceptionExtractorSpec, MetricSpec
 from mimflow.plan.build import PlannedTable
+from mimflow.samplers.spec import Subject
 from mimflow.spec.protocol import ProtocolSpec
 from mimflow.tables import wording
 from mimflow.tables.results import Result
 
 _LABELS = {"balanced": "the same number of each class", "uniform": "classes drawn independently"}
 _QUANTISATION = {"round": "rounded to 8 bits", "truncate": "truncated to 8 bits"}
+REPRESENTATION = "of every image of both splits: probes are trained on train and measured on val"
 
 
 def protocol_lines(table: PlannedTable, found: Mapping[str, Result]) -> tuple[tuple[str, str], ...]:
-    """Term and text: protocol, samples, reference, extractor, metrics, seeds, and each sampler's settings."""
+    """Term and text: protocol, what is measured, extractor, metrics, seeds, and each sampler's settings."""
     protocol = table.protocol
-    facts: Mapping[str, Any] = next(iter(found.values())).facts if found else {}
-    lines = [
-        ("Protocol", f"{table.spec.protocol}: {protocol.label}" if protocol.label else table.spec.protocol),
-        ("Samples", samples_line(protocol)),
-        ("Reference", _reference(table, facts)),
-        ("Extractor", extractor_line(protocol, facts)),
-        ("Metrics", "; ".join(map(_metric, protocol.metrics))),
-        ("Seeds", _seeds(table)),
-    ]
-    for name in dict.fromkeys(column.sampler for column in table.spec.columns if column.kind == "metric"):
-        lines.append((f"Sampler {name}", _sampler(table, name)))
-    return tuple(lines)
+    subjects = table.subjects
+    facts = _facts(table, found)
+    lines = [("Protocol", f"{table.spec.protocol}: {protocol.label}" if protocol.label else table.spec.protocol)]
+    if "samples" in subjects.values():
+        lines += [("Samples", samples_line(protocol)), ("Reference", _reference(table, facts.get("samples", {})))]
+    if "reconstructions" in subjects.values():
+        lines.append(("Reconstructions", reconstructions_line(protocol)))
+    if "representation" in subjects.values():
+        lines.append(("Representation", REPRESENTATION))
+    judged = facts.get("samples", facts.get("reconstructions", {}))
+    fitting = [metric for metric in protocol.metrics if set(metric.subjects) & set(subjects.values())]
+    if set(subjects.values()) - {"representation"}:
+        lines.append(("Extractor", extractor_line(protocol, judged)))
+    lines += [("Metrics", "; ".join(map(_metric, fitting))), ("Seeds", _seeds(table))]
+    return (*lines, *((f"Sampler {name}", _sampler(table, name)) for name in subjects))
+
+
+def _facts(table: PlannedTable, found: Mapping[str, Result]) -> dict[Subject, Mapping[str, Any]]:
+    """What one evaluation of each subject knows of its protocol: the same in all."""
+    facts: dict[Subject, Mapping[str, Any]] = {}
+    for row in table.rows:
+        for measurement in row.measured:
+            if measurement.evaluate.id in found:
+                facts.setdefault(table.subjects[measurement.sampler], found[measurement.evaluate.id].facts)
+    return facts
+
+
+def subject_line(subject: Subject, protocol: ProtocolSpec) -> str:
+    """What is measured, and against what."""
+    if subject == "reconstructions":
+        return reconstructions_line(protocol)
+    if subject == "representation":
+        return REPRESENTATION
+    return f"{samples_line(protocol)}; {protocol.reference.split} split"
 
 
 def samples_line(protocol: ProtocolSpec) -> str:
     """How many samples, of which classes, to which bits."""
     samples = protocol.samples
     return f"{samples.count:,} of each seed, {_LABELS[samples.labels]}, {_QUANTISATION[samples.quantisation]}"
+
+
+def reconstructions_line(protocol: ProtocolSpec) -> str:
+    """Of which images, to which bits, against what."""
+    bits = _QUANTISATION[protocol.samples.quantisation]
+    return f"of every image of the sampler's split, {bits}, against these same images"
 
 
 def _reference(table: PlannedTable, facts: Mapping[str, Any]) -> str:

@@ -8,8 +8,9 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from mimflow.artifacts.manifest import FileRecord, Manifest
+from mimflow.artifacts.manifest import Artifact, FileRecord, Manifest
 from mimflow.artifacts.provenance import describe_process
+from mimflow.artifacts.samples import PAIRS, SAMPLES
 from mimflow.errors import StorageError
 from mimflow.plan import paths
 from mimflow.plan.build import Plan, PlannedRow, PlannedTable
@@ -85,8 +86,15 @@ def _strip(row: PlannedRow, sampler: str, heading: str, root: Path) -> Strip | N
         if measurement.sampler == sampler:
             artifact = open_done(measurement.sample, root)
             if artifact is not None:
-                return read_strip(artifact.file("samples.npz"), f"{row.label} · {heading}")
+                return _read_strip(artifact, f"{row.label} · {heading}")
     return None
+
+
+def _read_strip(artifact: Artifact, title: str) -> Strip | None:
+    """Samples, or reconstructions after their originals; none of a representation."""
+    if PAIRS in artifact.manifest.files:
+        return read_strip(artifact.file(PAIRS), f"{title}: originals, then reconstructions")
+    return read_strip(artifact.file(SAMPLES), title) if SAMPLES in artifact.manifest.files else None
 
 
 def _write(root: Path, name: str, files: dict[str, bytes]) -> None:

@@ -16,9 +16,9 @@ from mimflow.spec.table import PublishedEntry, PublishedRows
 from mimflow.tables import wording
 from mimflow.tables.collect import collect
 from mimflow.tables.model import Cell, Column, Group, Table
-from mimflow.tables.protocol import extractor_line, samples_line
+from mimflow.tables.protocol import extractor_line, subject_line
 from mimflow.tables.published import value_of
-from mimflow.tables.results import closed_form, open_done, read_result
+from mimflow.tables.results import Result, closed_form, open_done, read_result
 
 Line = tuple[int, str]
 """Depth and text."""
@@ -134,9 +134,9 @@ def _of_measured(
     if not asked:
         yield 1, f"run {row.run} has no sampler '{column.sampler}'"
         return
-    protocol = table.protocol
+    assert column.sampler is not None
     yield 1, f"mean of     {cell.n} of {len(asked)} seed{'s' * (len(asked) != 1)}"
-    yield 1, f"protocol    {table.spec.protocol}: {samples_line(protocol)}; {protocol.reference.split} split"
+    yield 1, f"protocol    {table.spec.protocol}: {subject_line(table.subjects[column.sampler], table.protocol)}"
     for measurement in asked:
         yield from _seed(measurement, column, table, root)
 
@@ -152,8 +152,7 @@ def _seed(measurement: Measurement, column: Column, table: PlannedTable, root: P
         yield 1, f"seed {measurement.seed}: {shown}"
     yield from _job("evaluation", measurement.evaluate, root, 2)
     if result is not None:
-        yield 3, f"{result.count:,} samples against {result.facts['reference_count']:,} images"
-        yield 3, extractor_line(table.protocol, result.facts)
+        yield from ((3, text) for text in _measured_on(measurement, table, result))
     extractor = measurement.evaluate.inputs.get("extractor")
     if extractor is not None:
         yield from _job("extractor", extractor, root, 3)
@@ -163,6 +162,15 @@ def _seed(measurement: Measurement, column: Column, table: PlannedTable, root: P
     yield 3, wording.sampling(task.sampler)
     weights = "ema.safetensors" if task.sampler.ema else "weights.safetensors"
     yield from _training(measurement.sample.inputs["weights"], root, 2, weights)
+
+
+def _measured_on(measurement: Measurement, table: PlannedTable, result: Result) -> Iterator[str]:
+    subject = table.subjects[measurement.sampler]
+    if subject == "representation":
+        yield f"trained on {result.facts['train_count']:,} images, measured on {result.count:,}"
+        return
+    yield f"{result.count:,} {subject} against {result.facts['reference_count']:,} images"
+    yield extractor_line(table.protocol, result.facts)
 
 
 def _training(job: Job, root: Path, depth: int, weights: str | None = None) -> Iterator[Line]:
@@ -181,6 +189,8 @@ def _training(job: Job, root: Path, depth: int, weights: str | None = None) -> I
     for role, upstream in job.inputs.items():
         if role == "data":
             yield from _data(upstream, root, depth + 1)
+        elif upstream.stage == "features":
+            yield from _job("features", upstream, root, depth + 1)
         else:
             yield from _training(upstream, root, depth + 1)
 

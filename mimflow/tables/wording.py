@@ -6,26 +6,39 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from mimflow.samplers.spec import SamplerSpec
+from mimflow.samplers.spec import SamplerSpec, Subject
 from mimflow.spec.base import Spec
 
 NOTHING = "—"
 WITHOUT_GUIDANCE = "Without guidance"
 WITH_GUIDANCE = "With guidance"
 
-_METRICS = {"fid": "FID", "is": "IS", "kid": "KID"}
+_METRICS = {
+    "fid": "FID",
+    "is": "IS",
+    "kid": "KID",
+    "psnr": "PSNR",
+    "psnr_pooled": "PSNR, pooled",
+    "ssim": "SSIM",
+    "probe_last": "Probe, last epoch",
+    "probe_best": "Probe, best epoch",
+}
+_OF_RECONSTRUCTIONS = {"fid": "rFID", "is": "rIS", "kid": "rKID"}
+_HEADINGS: dict[Subject, str] = {"reconstructions": "Reconstruction", "representation": "Representation"}
 _NAMED_WITH_COUNT = frozenset({"fid"})
 """Metrics that the literature names with the number of samples they are computed from."""
 
 
-def metric_label(metric: str) -> str:
-    """`FID`, `Class accuracy`."""
+def metric_label(metric: str, subject: Subject = "samples") -> str:
+    """`FID`, `Class accuracy`; of reconstructions `rFID`."""
+    if subject == "reconstructions" and metric in _OF_RECONSTRUCTIONS:
+        return _OF_RECONSTRUCTIONS[metric]
     return _METRICS.get(metric, metric.replace("_", " ").capitalize())
 
 
-def with_count(label: str, metric: str, count: int) -> str:
-    """`FID-2k` of 2,000 samples; metrics that are not named so stay as they are."""
-    return f"{label}-{short_count(count)}" if metric in _NAMED_WITH_COUNT else label
+def with_count(label: str, metric: str, count: int | None) -> str:
+    """`FID-2k` of 2,000 samples; metrics that are not named so, or a number not known, stay as they are."""
+    return f"{label}-{short_count(count)}" if metric in _NAMED_WITH_COUNT and count is not None else label
 
 
 def short_count(count: int) -> str:
@@ -94,8 +107,12 @@ def guidance(sampler: SamplerSpec) -> Spec | None:
 def sampler_heading(name: str, samplers: Iterable[SamplerSpec]) -> str:
     """`Without guidance`, `With guidance (linear, weight 3)`; the sampler's name if some rows are and some not.
 
-    Rows that are guided differently leave the settings to the lines under the table.
+    Rows that are guided differently leave the settings to the lines under the table. What needs no prior is called
+    `Reconstruction` or `Representation`.
     """
+    samplers = list(samplers)
+    if samplers and samplers[0].subject in _HEADINGS:
+        return _HEADINGS[samplers[0].subject]
     found = [guidance(sampler) for sampler in samplers]
     if all(spec is None for spec in found):
         return WITHOUT_GUIDANCE

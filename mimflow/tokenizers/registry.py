@@ -1,9 +1,11 @@
 """The tokenizers there are: one line each."""
 
 from mimflow.registry import Registry
+from mimflow.tokenizers.masked_ae.spec import MaskedAeSpec
 from mimflow.tokenizers.pixel.spec import PixelTokenizerSpec
 
 TOKENIZERS = Registry(
     "tokenizer",
     (PixelTokenizerSpec, "mimflow.tokenizers.pixel.model:PixelTokenizer"),
+    (MaskedAeSpec, "mimflow.tokenizers.masked_ae.model:MaskedAutoencoder"),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import ClassVar
 
 from mimflow.spec.base import Problem, Spec
 from mimflow.spec.shapes import ImageShape, LatentShape
@@ -13,6 +14,14 @@ class TokenizerSpec(Spec):
 
     kind: str
 
+    representations: ClassVar[tuple[str, ...]] = ("latents",)
+    """Where `Tokenizer.representation` can take features for a probe."""
+
+    @property
+    def masks(self) -> bool:
+        """Whether it hides parts of an image where training asks for it."""
+        return False
+
     def image_problems(self, image: ImageShape) -> Iterator[Problem]:
         """Why this tokenizer can't take such images; `latent_shape` is asked only when there is no reason."""
         return iter(())
@@ -20,3 +29,19 @@ class TokenizerSpec(Spec):
     def latent_shape(self, image: ImageShape) -> LatentShape:
         """The latents that it makes of such images."""
         raise NotImplementedError
+
+    def patch_grid(self, image: ImageShape) -> int | None:
+        """Patches that a side of the image is cut into; None where it is not cut."""
+        return None
+
+
+def patch_problems(patch_size: int, image: ImageShape) -> Iterator[Problem]:
+    """Why squares of `patch_size` pixels do not tile an image."""
+    if image.size % patch_size:
+        divisors = [n for n in range(1, image.size + 1) if image.size % n == 0]
+        nearest = min(divisors, key=lambda n: abs(n - patch_size))
+        yield Problem(
+            ("patch_size",),
+            f"{patch_size} does not divide the image's {image.size} pixels",
+            f"nearest that does: {nearest}",
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -60,7 +61,7 @@ class Shuffled:
         epoch, place = divmod(step, self.steps_per_epoch)
         begin = place * self.batch_size + part * self.part_size
         batch = take(self.split, self._indices(epoch)[begin : begin + self.part_size], self.device)
-        return Batch(augment(batch.images, self.changes), batch.labels, batch.indices)
+        return replace(batch, images=augment(batch.images, self.changes))
 
     def _indices(self, epoch: int) -> np.ndarray:
         if epoch != self._epoch:
@@ -71,9 +72,10 @@ class Shuffled:
 
 
 def take(split: Split, indices: np.ndarray, device: torch.device) -> Batch:
-    """The images and labels at these places of a split."""
+    """The images, labels and stored features at these places of a split."""
     return Batch(
         to_unit(split.images[indices]).to(device),
         torch.from_numpy(split.labels[indices]).to(device),
         torch.from_numpy(indices).to(device),
+        {name: torch.from_numpy(rows[indices]).to(device).float() for name, rows in split.features.items()},
     )

@@ -24,12 +24,16 @@ class TrainingLog:
         self.rows: list[dict[str, float]] = []
         self._sums: dict[str, tuple[float, int]] = {}
 
+    def ends_row(self, step: int) -> bool:
+        """Whether a row is made when so many steps are done."""
+        return step % self.interval == 0 or step == self.total
+
     def add(self, step: int, epoch: float, lr: float, figures: dict[str, float]) -> None:
         """Take in the figures of a step; `step` counts those done, `lr` is the rate that it was taken with."""
         for name, value in figures.items():
             total, count = self._sums.get(name, (0.0, 0))
             self._sums[name] = (total + value, count + 1)
-        if step % self.interval == 0 or step == self.total:
+        if self.ends_row(step):
             means = {name: total / count for name, (total, count) in self._sums.items()}
             self.rows.append({"step": step, "epoch": epoch, "lr": lr, **means})
             self._sums = {}

@@ -77,6 +77,7 @@ class Trainer:
         self.total = phase.steps or max(1, round((phase.epochs or 0) * per_epoch))
         self.warmup = warmup_steps(phase.schedule, per_epoch)
 
+        objective.begin(self.total)
         self.players = objective.players(trains)
         if not self.parameters:
             raise SpecError(f"phase '{phase.name}': trains: {', '.join(trains)}: there is no parameter to train")
@@ -149,6 +150,7 @@ class Trainer:
 
     def _step(self) -> dict[str, float]:
         """All players' turns in this step; the figures of each, those of the second and later under their names."""
+        self.objective.begin_step(self.step, self.log.ends_row(self.step + 1))
         parts = []
         for part in range(self.phase.accumulate):
             self._seed_draws(part, "data")
@@ -258,6 +260,7 @@ class Trainer:
                 self.snapshot_figures[name] = self._validate()
 
     def _validate(self) -> dict[str, float | None]:
+        self.objective.begin_step(self.step, logged=False)
         return validate(
             self.objective, self.val, self.players[0].name, self.seed, self.phase.precision, self._stop_if_asked
         )

@@ -53,7 +53,7 @@ class Source(ABC):
 
     @abstractmethod
     def fetch(self, item: Item) -> bytes | np.ndarray:
-        """An image as the bytes of its file, or as uint8 (H, W). BadImageError if it can't be had."""
+        """An image as the bytes of its file, or as uint8 (H, W) or (H, W, 3). BadImageError if it can't be had."""
 
     @abstractmethod
     def where(self, item: Item) -> str:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from mimflow.spec.base import Spec
+from mimflow.spec.base import Count, Fraction, Problem, Spec
 
 
 @dataclass(frozen=True)
 class Known:
     """What a source always holds."""
 
-    images: int
     size: int
+    """Pixels a side."""
     classes: int
+    images: int | None = None
+    """How many; None where that takes counting."""
 
 
 class SourceSpec(Spec):
@@ -24,8 +27,13 @@ class SourceSpec(Spec):
 
     kind: str
 
-    known: ClassVar[Known | None] = None
-    """What is known before anything is read; None for the user's own images."""
+    splits: ClassVar[tuple[str, ...]] = ("stratified",)
+    """The kinds of split that it can have."""
+
+    @property
+    def known(self) -> Known | None:
+        """What it holds before anything is read; None for the user's own images."""
+        return None
 
 
 class DigitsSpec(SourceSpec):
@@ -33,7 +41,9 @@ class DigitsSpec(SourceSpec):
 
     kind: Literal["digits"] = "digits"
 
-    known = Known(images=1797, size=8, classes=10)
+    @property
+    def known(self) -> Known:
+        return Known(size=8, classes=10, images=1797)
 
 
 class Mnist5kSpec(SourceSpec):
@@ -41,7 +51,53 @@ class Mnist5kSpec(SourceSpec):
 
     kind: Literal["mnist5k"] = "mnist5k"
 
-    known = Known(images=5000, size=28, classes=10)
+    @property
+    def known(self) -> Known:
+        return Known(size=28, classes=10, images=5000)
+
+
+PHOTO_AREA = (300, 384)
+"""Rows and columns that are used of each photograph, around its middle: what the smallest of them have."""
+
+
+class PhotosSpec(SourceSpec):
+    """Crops of 17 photographs that scikit-image and scikit-learn carry, one class a photograph.
+
+    The middle 300 × 384 pixels of each are used. Crops overlap, so they are split by region, never at random: train
+    and val share no pixel.
+    """
+
+    kind: Literal["photos"] = "photos"
+    crop: Count
+    """Side of a crop in pixels: the transform's size."""
+    stride: Count
+    """Pixels from one crop to the next, across and down."""
+    val: Fraction = 0.25
+    """Share of the columns, on the right, that is for validation."""
+
+    splits = ("regions",)
+
+    @property
+    def known(self) -> Known:
+        return Known(size=self.crop, classes=17)
+
+    @property
+    def border(self) -> int:
+        """The first column, of those used, that is for validation."""
+        return round(PHOTO_AREA[1] * (1 - self.val))
+
+    def problems(self) -> Iterator[Problem]:
+        rows, columns = PHOTO_AREA
+        if self.crop > rows:
+            yield Problem(("crop",), f"{self.crop} pixels, more than the {rows} rows of a photograph", "smaller crops")
+            return
+        for part, width in (("training", self.border), ("validation", columns - self.border)):
+            if width < self.crop:
+                yield Problem(
+                    ("val",),
+                    f"{self.val} leaves {width} columns for {part}, less than a crop of {self.crop}",
+                    f"between {self.crop / columns:.2f} and {1 - self.crop / columns:.2f}",
+                )
 
 
 class ImageFolderSpec(SourceSpec):
@@ -52,3 +108,5 @@ class ImageFolderSpec(SourceSpec):
     """The folder; relative to the project, `~` is the home."""
     on_bad: Literal["fail", "skip"] = "fail"
     """What to do with an image that can't be read: stop, or leave it out and report how many."""
+
+    splits = ("stratified", "folders")

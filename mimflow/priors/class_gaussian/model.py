@@ -7,9 +7,10 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from mimflow.errors import DataError
+from mimflow.errors import DataError, SpecError
 from mimflow.priors.base import FlowOutput, FlowPrior
 from mimflow.priors.class_gaussian.spec import ClassGaussianSpec
+from mimflow.priors.spec import Tap
 from mimflow.spec.shapes import LatentShape
 
 
@@ -60,8 +61,10 @@ class ClassGaussian(FlowPrior):
         self.mean.copy_(mean)
         self.cholesky.copy_(torch.linalg.cholesky(covariance))
 
-    def forward(self, latents: Tensor, labels: Tensor) -> FlowOutput:
+    def forward(self, latents: Tensor, labels: Tensor, tap: Tap | None = None) -> FlowOutput:
         """Latents (B, T, C), labels (B,) → z = L⁻¹ (x − μ) and log-determinant −Σ log diag L."""
+        if tap is not None:
+            raise SpecError("tap: a class_gaussian prior has no layers (tap a transformer flow)")
         centred = latents.flatten(1) - self.mean[labels]
         z = torch.zeros_like(centred)
         # A class at a time: a factor for each sample would be B · D² numbers.

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from mimflow.priors.spec import PriorSpec
+from mimflow.priors.spec import PriorSpec, Tap
 from mimflow.spec.base import Count, Problem
 
 
@@ -34,6 +34,13 @@ class TarflowSpec(PriorSpec):
     @property
     def takes_classes(self) -> bool:
         return self.class_conditional
+
+    @property
+    def depths(self) -> list[int]:
+        return self.blocks
+
+    def width_of(self, tap: Tap) -> int:
+        return self.width
 
     def problems(self) -> Iterator[Problem]:
         if self.width % self.head_width:

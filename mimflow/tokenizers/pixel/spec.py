@@ -7,7 +7,7 @@ from typing import Literal
 
 from mimflow.spec.base import Count, Problem
 from mimflow.spec.shapes import ImageShape, LatentShape
-from mimflow.tokenizers.spec import TokenizerSpec
+from mimflow.tokenizers.spec import TokenizerSpec, patch_problems
 
 
 class PixelTokenizerSpec(TokenizerSpec):
@@ -18,15 +18,11 @@ class PixelTokenizerSpec(TokenizerSpec):
     """Side of a patch in pixels."""
 
     def image_problems(self, image: ImageShape) -> Iterator[Problem]:
-        if image.size % self.patch_size:
-            divisors = [n for n in range(1, image.size + 1) if image.size % n == 0]
-            nearest = min(divisors, key=lambda n: abs(n - self.patch_size))
-            yield Problem(
-                ("patch_size",),
-                f"{self.patch_size} does not divide the image's {image.size} pixels",
-                f"nearest that does: {nearest}",
-            )
+        return patch_problems(self.patch_size, image)
 
     def latent_shape(self, image: ImageShape) -> LatentShape:
-        side = image.size // self.patch_size
+        side = self.patch_grid(image)
         return LatentShape(side * side, image.channels * self.patch_size**2, (side, side))
+
+    def patch_grid(self, image: ImageShape) -> int:
+        return image.size // self.patch_size

@@ -1,0 +1,31 @@
+"""Noise on latents."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from mimflow.spec.noise import AdditiveNoise, LatentNoise, LawOfT, LinearNoise, NoNoise, UniformLaw
+
+
+def add_noise(latents: Tensor, spec: LatentNoise) -> Tensor:
+    """Latents (B, …) → the same shape with noise as `spec` says, drawn from torch's default generator.
+
+    Additive noise has a given standard deviation; the other kinds mix each sample with unit noise by a t of its own.
+    """
+    if isinstance(spec, NoNoise):
+        return latents
+    noise = torch.randn_like(latents)
+    if isinstance(spec, AdditiveNoise):
+        return latents + spec.std * noise
+    t = _draw(spec.t, latents)
+    share = 1 - t if isinstance(spec, LinearNoise) else torch.sqrt(1 - t.square())
+    return t * latents + share * noise
+
+
+def _draw(law: LawOfT, latents: Tensor) -> Tensor:
+    """One t a sample, (B, 1, …), in the latents' precision and on their device."""
+    shape = (len(latents),) + (1,) * (latents.dim() - 1)
+    if isinstance(law, UniformLaw):
+        return law.low + (law.high - law.low) * torch.rand(shape, dtype=latents.dtype, device=latents.device)
+    return torch.sigmoid(law.mean + law.std * torch.randn(shape, dtype=latents.dtype, device=latents.device))

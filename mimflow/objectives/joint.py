@@ -1,0 +1,111 @@
+"""Tokenizer and prior trained together (MIMFlow, arXiv 2606.26016; SimFlow, arXiv 2512.04084)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mimflow.nn.modes import evaluating
+from mimflow.nn.noise import add_noise
+from mimflow.objectives.base import Batch, Objective
+from mimflow.objectives.health import Spread, noise_std, spread_facts, spread_figures
+from mimflow.objectives.nll import drop_labels, nll_per_dimension
+from mimflow.objectives.spec import JointSpec
+from mimflow.objectives.targets import Targets
+from mimflow.objectives.terms.alignment import Aligner
+from mimflow.objectives.terms.auxiliary import AuxiliaryDecoder
+from mimflow.objectives.terms.names import named
+from mimflow.objectives.terms.perceptual import PerceptualDistance
+from mimflow.objectives.terms.pixels import pixel_distance
+from mimflow.objectives.terms.spec import Alignment, AlignPrior
+from mimflow.plan.tasks import Shapes
+from mimflow.priors.base import FlowOutput
+from mimflow.system import SystemModules
+
+
+class Joint(Objective):
+    """Likelihood of noisy latents, reconstruction from them, alignment and auxiliary decoders, in one sum.
+
+    One draw of noise is shared by all that reads the latents. Logs every term before its weight; in steps that end a
+    row of the log also the latents' spread and the norms of the gradients at the encoder's output.
+    """
+
+    def __init__(self, spec: JointSpec, modules: SystemModules, shapes: Shapes):
+        super().__init__(spec, modules, shapes)
+        tokenizer, prior = modules.spec.tokenizer, modules.spec.prior
+        assert tokenizer is not None and prior is not None
+        latent, grid = tokenizer.latent_shape(shapes.image), tokenizer.patch_grid(shapes.image)
+        self.spec = spec
+        self.noise_std = noise_std(spec.noise)
+        self.targets = Targets()
+        self.perceptual = [PerceptualDistance(term, self.targets) for term in spec.perceptual]
+        self.aligners = nn.ModuleList(
+            Aligner(term, prior.width_of(term.where) if isinstance(term.where, AlignPrior) else latent.channels)
+            for term in spec.alignment
+        )
+        self.auxiliary = nn.ModuleList(AuxiliaryDecoder(term, latent, grid) for term in spec.auxiliary)
+
+    def loss(self, player: str, batch: Batch, carry: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
+        """The weighted sum of all terms."""
+        spec = self.spec
+        latents, mask = self.tokenizer.encode_for_training(batch.images, spec.masked)
+        noisy = add_noise(latents, spec.noise)
+        output = self._prior_output(noisy, batch.labels)
+        nll, figures = nll_per_dimension(output)
+        prior_term = spec.nll_weight * nll
+        decoder_term = self._decoder_term(noisy, batch, figures)
+        loss = prior_term + decoder_term
+        for name, aligner in named("alignment", self.aligners):
+            tokens = _aligned_tokens(aligner.spec, latents, noisy, output)
+            figures[name] = aligner(tokens, self.targets.of_batch(aligner.spec.network, batch))
+            loss = loss + aligner.spec.weight * figures[name]
+        for name, decoder in named("auxiliary", self.auxiliary):
+            figures[name] = decoder(noisy, self.targets.of_batch(decoder.spec.network, batch), mask)
+            loss = loss + decoder.spec.weight * figures[name]
+        if self.training and self.logged:
+            figures |= spread_figures(latents, self.noise_std)
+            figures |= _gradient_norms(latents, {"prior": prior_term, "reconstruction": decoder_term})
+        return loss, figures
+
+    def health(self, batches: Iterable[Batch]) -> dict[str, Any]:
+        """The spread of whole images' latents over the split, with the weights of the last step."""
+        with evaluating(self.tokenizer), torch.no_grad():
+            spread = Spread.of(self.tokenizer.encode(batch.images) for batch in batches)
+        return spread_facts(spread, self.noise_std)
+
+    def _prior_output(self, noisy: Tensor, labels: Tensor) -> FlowOutput:
+        if self.training and self.spec.label_drop:
+            labels = drop_labels(labels, self.spec.label_drop)
+        if self.training and self.step < self.spec.prior_gradient_from * self.total:
+            noisy = noisy.detach()
+        return self.prior(noisy, labels, self.spec.tap)
+
+    def _decoder_term(self, noisy: Tensor, batch: Batch, figures: dict[str, Tensor]) -> Tensor:
+        """Pixels and perceptual distances, weighted; each is put among the figures."""
+        reconstructions = self.tokenizer.decode(noisy)
+        figures["reconstruction"] = pixel_distance(reconstructions, batch.images, self.spec.reconstruction)
+        total = self.spec.reconstruction.weight * figures["reconstruction"]
+        for name, term in named("perceptual", self.perceptual):
+            figures[name] = term(reconstructions, batch)
+            total = total + term.spec.weight * figures[name]
+        return total
+
+
+def _aligned_tokens(spec: Alignment, latents: Tensor, noisy: Tensor, output: FlowOutput) -> Tensor:
+    if isinstance(spec.where, AlignPrior):
+        assert output.hidden is not None
+        return output.hidden
+    return noisy if spec.where.noisy else latents
+
+
+def _gradient_norms(latents: Tensor, terms: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Norms of the gradients that weighted terms send into the encoder, over the whole batch of latents."""
+    if not latents.requires_grad:
+        return {}
+    return {
+        f"latent_grad_{name}": torch.autograd.grad(term, latents, retain_graph=True, materialize_grads=True)[0].norm()
+        for name, term in terms.items()
+    }

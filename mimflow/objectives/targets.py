@@ -1,0 +1,37 @@
+"""Features that frozen networks make of images, stored with a batch or computed."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from mimflow.networks.base import FrozenNetwork, build_network
+from mimflow.networks.spec import NetworkSpec
+from mimflow.objectives.base import Batch
+
+
+class Targets:
+    """Features of images in frozen networks. A network is built when it is first needed: stored features need none.
+
+    Not a module: what is frozen takes no part in an objective's state, mode or parameters.
+    """
+
+    def __init__(self) -> None:
+        self._networks: dict[str, FrozenNetwork] = {}
+
+    def network(self, spec: NetworkSpec, device: torch.device) -> FrozenNetwork:
+        """The network of a spec, on a device."""
+        if spec.name not in self._networks:
+            self._networks[spec.name] = build_network(spec).to(device)
+        return self._networks[spec.name]
+
+    @torch.no_grad()
+    def of_batch(self, spec: NetworkSpec, batch: Batch) -> Tensor:
+        """(B, side², channels) of a batch's own images: as stored with it, or computed and kept with it."""
+        if spec.name not in batch.features:
+            batch.features[spec.name] = self.of_images(spec, batch.images)
+        return batch.features[spec.name]
+
+    def of_images(self, spec: NetworkSpec, images: Tensor) -> Tensor:
+        """(B, side², channels) of any images, differentiable."""
+        return self.network(spec, images.device).features(images)

@@ -1,0 +1,15 @@
+"""Names of the figures of terms that come in lists."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def named(name: str, terms: Iterable[T]) -> Iterator[tuple[str, T]]:
+    """Terms with the names of their figures: `alignment` of one, `alignment_0`, `alignment_1`, … of several."""
+    several = list(terms)
+    for index, term in enumerate(several):
+        yield (name if len(several) == 1 else f"{name}_{index}"), term

@@ -1,0 +1,254 @@
+"""The block that transformer flows are stacks of."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mimflow.errors import SpecError
+from mimflow.nn.affine import Affine, wide
+from mimflow.nn.modulation import Modulation, modulate
+from mimflow.nn.norm import make_norm
+from mimflow.nn.rotary import grid_rotation
+from mimflow.nn.transformer import Transformer, Vectors
+from mimflow.priors.base import FlowOutput
+from mimflow.samplers.guidance import Guidance
+from mimflow.spec.shapes import LatentShape
+
+INVERSE_SOFTPLUS_OF_1 = math.log(math.e - 1)
+"""What is added before the softplus, so that an output of 0 is a scale of 1 (STARFlow)."""
+EMBEDDING_STD = 0.01
+"""Of TARFlow's positions and classes."""
+CLASS_TABLE_STD = 0.02
+"""Of class tables with a null row (DiT)."""
+
+
+@dataclass(frozen=True)
+class BlockOptions:
+    """How a block is built; the priors' specs say what each field does."""
+
+    width: int
+    head_width: int
+    expansion: int
+    conditioning: Literal["none", "embedding", "ada_ln_zero", "prefix"]
+    position: Literal["learned", "rotary_2d"] = "learned"
+    start: Literal["shift", "sos"] = "shift"
+    scale: Literal["exp", "softplus", "none"] = "exp"
+    soft_clip: float | None = None
+    norm: Literal["layer", "rms"] = "layer"
+    final_norm: bool = False
+    gated_attention: bool = False
+
+
+class Context(NamedTuple):
+    """What a block makes of classes of shape (…,), each where the block's conditioning uses it."""
+
+    added: Tensor | None = None
+    """(…, width), added to every token."""
+    prefix: Tensor | None = None
+    """(…, width), a token before all others."""
+    modulations: list[Vectors | None] | None = None
+    """Six vectors (…, width) a layer."""
+    final: Vectors | None = None
+    """Shift and scale (…, width) after the last layer."""
+
+
+class AutoregressiveBlock(nn.Module):
+    """One affine map over the tokens whose shift and log-scale at a token come from the tokens before it.
+
+    Positions, tables and hidden states are in raster order outside; a `reverse` block turns the sequence around for
+    itself. With a learned start token, T tokens make T predictions; without, the first token passes unchanged.
+    """
+
+    def __init__(
+        self,
+        options: BlockOptions,
+        layers: int,
+        latent: LatentShape,
+        num_classes: int,
+        *,
+        index: int,
+        reverse: bool,
+    ):
+        super().__init__()
+        self.index = index
+        self.reverse = reverse
+        self.conditioning = options.conditioning
+        self.scale = options.scale
+        self.soft_clip = options.soft_clip
+        width, modulated = options.width, options.conditioning == "ada_ln_zero"
+        learned = options.position == "learned"
+
+        self.proj_in = nn.Linear(latent.channels, width)
+        self.pos_embed = nn.Parameter(EMBEDDING_STD * torch.randn(latent.tokens, width)) if learned else None
+        self.class_embed = self._class_table(num_classes, width)
+        self.start = nn.Parameter(torch.randn(latent.channels)) if options.start == "sos" else None
+        self.transformer = Transformer(
+            width,
+            layers,
+            options.head_width,
+            options.expansion,
+            norm=options.norm,
+            gated=options.gated_attention,
+            modulated=modulated,
+        )
+        self.final_norm: nn.Module = nn.Identity()
+        if modulated:
+            self.final_norm = make_norm(options.norm, width, affine=False)
+        elif options.final_norm:
+            self.final_norm = make_norm("rms", width)
+        self.final_modulation = Modulation(width, 2) if modulated else None
+        self.proj_out = nn.Linear(width, latent.channels * (1 if options.scale == "none" else 2))
+        # The released codes leave the bias at its default; with both at zero the flow starts as the identity.
+        nn.init.zeros_(self.proj_out.weight)
+        nn.init.zeros_(self.proj_out.bias)
+        self.rotation: Tensor | None
+        self.register_buffer("rotation", None if learned else self._rotation(latent, options), persistent=False)
+
+    def _class_table(self, num_classes: int, width: int) -> nn.Parameter | None:
+        if self.conditioning == "none":
+            return None
+        if self.conditioning == "embedding":
+            return nn.Parameter(EMBEDDING_STD * torch.randn(num_classes, width))
+        return nn.Parameter(CLASS_TABLE_STD * torch.randn(num_classes + 1, width))
+
+    def _rotation(self, latent: LatentShape, options: BlockOptions) -> Tensor:
+        """Of the whole sequence in this block's order, the prefix first: it stands at the origin."""
+        if latent.grid is None:
+            raise SpecError("prior.position: rotary_2d needs latents on a grid (position: learned)")
+        prefix = self.conditioning == "prefix"
+        rotation = self._reorder(grid_rotation(latent.grid, options.head_width, spare_axis=prefix), dim=0)
+        if not prefix:
+            return rotation
+        origin = torch.zeros_like(rotation[:1])
+        origin[..., 0] = 1.0  # the cosine of no turn
+        return torch.cat([origin, rotation])
+
+    def forward(self, u: Tensor, labels: Tensor, layer: int | None = None) -> FlowOutput:
+        """Density direction: u (B, T, C), in raster order → z in the same order, and log-determinant (B,).
+
+        With `layer`, that layer's output tokens (B, T, width) too, at the places of the tokens that they predict
+        where the block has a start token, and otherwise of those that they read.
+        """
+        u = self._reorder(u, dim=1)
+        affine, hidden = self._predict(u, labels, layer=layer)
+        z = self._reorder(affine.normalise(u), dim=1)
+        return FlowOutput(z, affine.logdet(), None if hidden is None else self._reorder(hidden, dim=1))
+
+    def predict(self, u: Tensor, labels: Tensor, temperature: float = 1.0) -> Affine:
+        """The map of every token, (B, T, C), in one parallel pass; u and the result in the block's order."""
+        return self._predict(u, labels, temperature)[0]
+
+    def _predict(
+        self, u: Tensor, labels: Tensor, temperature: float = 1.0, layer: int | None = None
+    ) -> tuple[Affine, Tensor | None]:
+        read = u if self.start is None else torch.cat([self.start.expand(len(u), 1, -1), u[:, :-1]], dim=1)
+        context = self._context(labels[:, None])
+        h = self._embed(read, slice(None))
+        if context.added is not None:
+            h = h + context.added
+        if context.prefix is not None:
+            h = torch.cat([context.prefix, h], dim=1)
+        hidden = None
+        outputs = self.transformer.layer_outputs(h, temperature, context.modulations, self.rotation)
+        for number, h in enumerate(outputs):
+            if number == layer:
+                hidden = h
+        if context.prefix is not None:
+            h = h[:, 1:]
+            hidden = None if hidden is None else hidden[:, 1:]
+        output = self._project(h, context)
+        if self.start is None:
+            # The output at token t is the map of token t + 1; the first token has none: shift and log-scale 0.
+            output = F.pad(output[:, :-1], (0, 0, 1, 0))
+        return self._affine(output), hidden
+
+    def inverse(self, z: Tensor, labels: Tensor, guidance: Guidance | None) -> Tensor:
+        """Sampling direction: z (B, T, C) → u (B, T, C), a step for each predicted token, with a key/value cache.
+
+        With guidance, the conditional and the null branch are the two halves of one batch of 2B.
+        """
+        batch, tokens, _ = z.shape
+        first = 1 if self.start is None else 0
+        steps = tokens - first
+        z = self._reorder(z, dim=1)
+        u = torch.empty_like(z)
+        u[:, :first] = z[:, :first]
+
+        branches = labels if guidance is None else torch.cat([labels, guidance.null_labels(labels)])
+        temperature: Tensor | float = 1.0
+        if guidance is not None and guidance.temperature != 1.0:
+            temperature = torch.tensor([1.0, guidance.temperature], dtype=z.dtype, device=z.device)
+            temperature = temperature.repeat_interleave(batch)[:, None, None]
+        context = self._context(branches)
+        modulations = context.modulations
+        cache = self.transformer.new_cache(len(branches), steps + (context.prefix is not None))
+        if context.prefix is not None:
+            self.transformer.step(context.prefix, cache, temperature, modulations, self.rotation)
+
+        for step in range(steps):
+            token = step + first
+            read = u[:, token - 1] if token else self.start.expand(batch, -1)
+            h = self._embed(read, step)
+            if guidance is not None:
+                h = h.repeat(2, 1)
+            if context.added is not None:
+                h = h + context.added
+            h = self.transformer.step(h, cache, temperature, modulations, self.rotation)
+            output = self._project(h, context)
+            if guidance is None:
+                affine = self._affine(output)
+            else:
+                conditional, null = (self._affine(half) for half in output.chunk(2))
+                affine = guidance.combine(conditional, null, step, steps)
+            u[:, token] = affine.denormalise(z[:, token])
+        return self._reorder(u, dim=1)
+
+    def _reorder(self, tokens: Tensor, dim: int) -> Tensor:
+        """Raster order ↔ this block's order; its own inverse."""
+        return tokens.flip(dim) if self.reverse else tokens
+
+    def _embed(self, read: Tensor, place: int | slice) -> Tensor:
+        """Tokens (…, C) at `place` of the sequence → (…, width), in the weights' precision even under autocast."""
+        h = self.proj_in(read)
+        if self.pos_embed is None:
+            return h.to(self.proj_in.weight.dtype)
+        return h + self._reorder(self.pos_embed, dim=0)[place]
+
+    def _context(self, labels: Tensor) -> Context:
+        if self.class_embed is None:
+            return Context()
+        classes = self._classes(labels)
+        if self.conditioning == "embedding":
+            return Context(added=classes)
+        if self.conditioning == "prefix":
+            return Context(prefix=classes)
+        return Context(modulations=self.transformer.modulations(classes), final=self.final_modulation(classes))
+
+    def _classes(self, labels: Tensor) -> Tensor:
+        """Labels (…,) → embeddings (…, width). The null class, −1, is the last row: learned, or the table's mean."""
+        table = self.class_embed
+        if self.conditioning == "embedding":
+            table = torch.cat([table, table.mean(0, keepdim=True)])
+        return table[labels]
+
+    def _project(self, h: Tensor, context: Context) -> Tensor:
+        """What the last layer returns, (…, width) → (…, 2C), or (…, C) without a scale."""
+        h = self.final_norm(h)
+        return self.proj_out(h if context.final is None else modulate(h, *context.final))
+
+    def _affine(self, output: Tensor) -> Affine:
+        """What `_project` returns as shift and log-scale (…, C)."""
+        if self.soft_clip is not None:
+            output = self.soft_clip * torch.tanh(output / self.soft_clip)
+        if self.scale == "none":
+            return Affine(output, torch.zeros_like(output))
+        log_scale, shift = output.chunk(2, dim=-1)
+        if self.scale == "softplus":
+            log_scale = F.softplus(wide(log_scale) + INVERSE_SOFTPLUS_OF_1).log()
+        return Affine(shift, log_scale)

@@ -1,0 +1,36 @@
+"""The STARFlow family: STARFlow (Gu et al., arXiv 2506.06276), and the flows of SimFlow and MIMFlow."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from mimflow.errors import SpecError
+from mimflow.priors.autoregressive import AutoregressivePrior, alternating
+from mimflow.priors.block import BlockOptions
+from mimflow.priors.starflow.spec import StarflowSpec
+from mimflow.spec.shapes import LatentShape
+
+
+class Starflow(AutoregressivePrior):
+    """Shallow blocks next to the data and a deep one next to the noise (STARFlow, section 3.2)."""
+
+    def __init__(self, spec: StarflowSpec, latent: LatentShape, num_classes: int):
+        if spec.takes_classes and num_classes < 1:
+            raise SpecError("prior.conditioning: the data has no classes (conditioning: none)")
+        deep = BlockOptions(
+            width=spec.width,
+            head_width=spec.head_width,
+            expansion=spec.expansion,
+            conditioning=spec.conditioning,
+            position=spec.position,
+            start=spec.start,
+            scale=spec.scale,
+            soft_clip=spec.soft_clip,
+            norm=spec.norm,
+            final_norm=spec.final_norm,
+            gated_attention=spec.gated_attention,
+        )
+        shallow = replace(deep, conditioning="none") if spec.conditioning == "prefix" else deep
+        options = [shallow] * (len(spec.blocks) - 1) + [deep]
+        blocks = alternating(options, spec.blocks, latent, num_classes, first_reversed=spec.order == "reverse")
+        super().__init__(blocks, latent)

@@ -1,0 +1,92 @@
+"""The spec of the STARFlow family: STARFlow itself, and the flows of SimFlow and MIMFlow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from mimflow.priors.spec import PriorSpec, Tap
+from mimflow.spec.base import Count, Positive, Problem
+from mimflow.spec.shapes import LatentShape
+
+
+class StarflowSpec(PriorSpec):
+    """Autoregressive affine blocks on alternating token orders, the last of them deep.
+
+    STARFlow (arXiv 2506.06276), SimFlow (2512.04084) and MIMFlow (2606.26016). The defaults are TARFlow's block, which
+    MIMFlow's count comes nearest to: its own block is not public (its 482 M are not reached by any known variant).
+    """
+
+    kind: Literal["starflow"] = "starflow"
+    width: Count
+    """Width of the transformers."""
+    blocks: list[Annotated[int, Field(ge=0)]] = Field(min_length=1)
+    """Layers of each block, in the order from data to noise: the deep one last. A block of 0 layers is left out."""
+    head_width: Count = 64
+    """Width of an attention head; `width / head_width` heads. SimFlow-XL: 72."""
+    expansion: Count = 4
+    """Hidden width of the MLPs over `width`."""
+    order: Literal["forward", "reverse"] = "forward"
+    """Direction of the first block along the raster; the others alternate. STARFlow's six blocks start in reverse, so
+    that the deep one runs forward (its `L2R`). SimFlow's and MIMFlow's are unknown: TARFlow starts forward."""
+    position: Literal["learned", "rotary_2d"] = "learned"
+    """A learned vector for each place in each block, or rotary embeddings of row and column in every layer (STARFlow),
+    for latents on a grid. In the block of a prefix a quarter of each head's pairs is left unturned, as in STARFlow."""
+    start: Literal["shift", "sos"] = "shift"
+    """Whether the first token passes unchanged (TARFlow), or is predicted from a learned start token (STARFlow).
+    SimFlow's is unknown; TARFlow, which it builds on, shifts."""
+    scale: Literal["exp", "softplus"] = "exp"
+    """The scale of output a: exp(a), or softplus(a + ln(e − 1)), which is 1 at 0 too (STARFlow)."""
+    soft_clip: Positive | None = None
+    """c tanh(o / c) on the outputs that give shift and scale; STARFlow: 4."""
+    norm: Literal["layer", "rms"] = "layer"
+    """Normalisation before attention and MLP."""
+    final_norm: bool = False
+    """An RMS norm before the outputs (STARFlow). `ada_ln_zero` has a modulated norm there already."""
+    conditioning: Literal["none", "embedding", "ada_ln_zero", "prefix"] = "embedding"
+    """How a block sees the class: not at all; by a vector added to every token, whose null class is the table's mean
+    (TARFlow); by modulated norms and gates that start at zero, with a null row and a table in each block (SimFlow,
+    after DiT); or as a learned token before the others, with a null row, in the deep block only (STARFlow)."""
+    gated_attention: bool = False
+    """A sigmoid gate of width × width on each attention's result (arXiv 2505.06708): a candidate for MIMFlow's
+    unpublished block. It takes MIMFlow-L from 439.1 M to 474.8 M of the 482 M that are claimed."""
+
+    @property
+    def takes_classes(self) -> bool:
+        return self.conditioning != "none"
+
+    @property
+    def depths(self) -> list[int]:
+        return self.blocks
+
+    def width_of(self, tap: Tap) -> int:
+        return self.width
+
+    def problems(self) -> Iterator[Problem]:
+        if self.width % self.head_width:
+            yield Problem(
+                ("head_width",),
+                f"heads of {self.head_width} do not divide the width {self.width}",
+                f"choose a divisor of {self.width}",
+            )
+        if self.blocks[-1] == 0:
+            yield Problem(
+                ("blocks", len(self.blocks) - 1), "the last block is the deep one, and has no layers", "give it some"
+            )
+        turned = 16 if self.conditioning == "prefix" else 4
+        if self.position == "rotary_2d" and self.head_width % turned:
+            yield Problem(
+                ("head_width",),
+                f"heads of {self.head_width} do not split into pairs for rows and columns",
+                f"a multiple of {turned}",
+            )
+        if self.conditioning == "ada_ln_zero" and self.final_norm:
+            yield Problem(("final_norm",), "ada_ln_zero has a final norm of its own", "final_norm: false")
+
+    def latent_problems(self, latent: LatentShape) -> Iterator[Problem]:
+        if self.position == "rotary_2d" and latent.grid is None:
+            yield Problem(
+                ("position",), f"rotary_2d needs a grid, and {latent.tokens} tokens have none", "position: learned"
+            )

@@ -1,0 +1,1 @@
+"""Reconstructions: the images of a split, encoded and decoded again."""

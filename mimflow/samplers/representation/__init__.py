@@ -1,0 +1,1 @@
+"""Representations: features of a data set's images, for a linear probe."""

@@ -1,0 +1,29 @@
+"""Files of tensors that others made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from mimflow.errors import ArtifactError
+
+
+def read_tensors(file: Path) -> Mapping[str, Tensor]:
+    """A state dict from safetensors or a pickle of tensors; other pickles are refused unexecuted."""
+    if not file.is_file():
+        raise ArtifactError(f"{file}: no such file")
+    try:
+        state = load_file(file) if file.suffix == ".safetensors" else torch.load(file, "cpu", weights_only=True)
+    except MemoryError:
+        raise
+    # On corrupt data the parsers raise whatever they stumble over: UnpicklingError, IndexError, KeyError …
+    except Exception as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise ArtifactError(f"{file}: not a checkpoint of tensors: {reason}") from error
+    if not isinstance(state, Mapping) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
+        raise ArtifactError(f"{file}: not a state dict: a mapping of names to tensors")
+    return state

@@ -1,0 +1,160 @@
+"""The masked autoencoder's spec."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from mimflow.spec.base import Count, Fraction, Positive, Problem, Spec
+from mimflow.spec.shapes import ImageShape, LatentShape
+from mimflow.spec.weights import FileWeights
+from mimflow.tokenizers.spec import TokenizerSpec, patch_problems
+
+
+class VitSpec(Spec):
+    """A pre-norm vision transformer with MLPs of four times its width. ViT-B: 768 wide, 12 layers, 12 heads."""
+
+    width: Count
+    layers: Count
+    heads: Count
+    layer_scale: Positive | None = None
+    """Start of a learned scale on every residual branch, none if not given. DINOv2's ViT, which the paper names, has
+    1e-5; a small one that is trained for minutes hardly moves away from it."""
+    drop_path: float = Field(default=0.0, ge=0, lt=1)
+    """Probability that the last layer's branches are skipped for a sample in training, rising to it from 0."""
+
+    def problems(self) -> Iterator[Problem]:
+        if self.width % self.heads:
+            yield Problem(
+                ("heads",), f"{self.heads} heads do not divide the width {self.width}", f"a divisor of {self.width}"
+            )
+
+    @property
+    def head_width(self) -> int:
+        return self.width // self.heads
+
+
+class EncoderSpec(VitSpec):
+    """The encoder: learned absolute positions, and rotary ones where the tokenizer has them."""
+
+    weights: FileWeights | None = None
+    """Weights to start from, in timm's naming for DINOv2, with patch embedding and positions resampled; from scratch
+    if not given. The release does not say which: the code that it descends from takes DINOv2's, and then the linear
+    probe starts from a network that is itself good at it."""
+
+    def problems(self) -> Iterator[Problem]:
+        yield from super().problems()
+        if self.weights is not None and self.weights.modules is not None:
+            yield Problem(("weights", "modules"), "these weights are the encoder's alone", "remove it")
+
+
+class DecoderSpec(VitSpec):
+    """The decoder."""
+
+    absolute_positions: bool = False
+    """Learned absolute positions of the image's tokens, besides rotary ones (released: none)."""
+
+
+class MaskSpec(Spec):
+    """Which patches are hidden: ⌈patches · ratio⌉ of them, in an order of each sample's own."""
+
+    per: Literal["sample", "batch"] = "batch"
+    """What a ratio is drawn for. The release does not say; the code that it descends from draws one a batch."""
+    style: Literal["replace", "drop"] = "replace"
+    """`replace`: a learned token stands for a hidden patch (released). `drop`: it is left out of the sequence (MAE)."""
+
+
+class TruncatedNormalMask(MaskSpec):
+    """The ratio is normal, cut off at `low` and `high` (released: mean = high = 0.6, low 0.4, std 0.25)."""
+
+    kind: Literal["truncated_normal"] = "truncated_normal"
+    low: Fraction
+    high: Fraction
+    mean: Fraction | None = None
+    """Of the normal before it is cut; `high` if not given."""
+    std: Positive = 0.25
+    """Of the normal before it is cut."""
+
+    def problems(self) -> Iterator[Problem]:
+        if self.low >= self.high:
+            yield Problem(("low",), f"{self.low} is not below high, {self.high}", "low < high")
+
+
+class UniformMask(MaskSpec):
+    """The ratio is uniform in [low, high]; equal ends fix it."""
+
+    kind: Literal["uniform"] = "uniform"
+    low: Fraction
+    high: Fraction
+
+    def problems(self) -> Iterator[Problem]:
+        if self.low > self.high:
+            yield Problem(("low",), f"{self.low} is above high, {self.high}", "low ≤ high")
+
+
+class NoMask(Spec):
+    """Nothing is hidden."""
+
+    kind: Literal["none"] = "none"
+
+
+Mask = Annotated[TruncatedNormalMask | UniformMask | NoMask, Field(discriminator="kind")]
+
+
+class MaskedAeSpec(TokenizerSpec):
+    """MIMFlow's tokenizer (arXiv 2606.26016): a ViT reads patches, some of them hidden, into learned latent queries,
+    and another reconstructs the whole image from the latents."""
+
+    kind: Literal["masked_ae"] = "masked_ae"
+    patch_size: Count
+    """Side of a patch in pixels."""
+    latents: Count
+    """Latent tokens."""
+    channels: Count
+    """Dimensions of a latent token."""
+    encoder: EncoderSpec
+    decoder: DecoderSpec
+    mask: Mask
+    """What is hidden from the encoder in training."""
+    rotary: bool = True
+    """Rotary positions with learned frequencies (RoPE-mixed, θ = 10) on the image's tokens, in both halves."""
+    latent_norm: Literal["none", "layer", "batch"] = "none"
+    """`layer`: each token to mean 0 and variance 1. `batch`: each dimension of each token over the batch, running
+    statistics in evaluation. None of them has learned parameters. The release names no norm."""
+    linear_shortcut: bool = False
+    """Linear maps from the visible pixels to the latents, and from the latents to the pixels, added to what encoder and
+    decoder give. Not the paper's: they keep a small twin from collapsing to the mean image. They grow with pixels ×
+    latents."""
+
+    representations = ("before_projection", "latents")
+
+    def problems(self) -> Iterator[Problem]:
+        for name in ("encoder", "decoder"):
+            half: VitSpec = getattr(self, name)
+            if self.rotary and half.width % half.heads == 0 and half.head_width % 4:
+                yield Problem(
+                    (name, "heads"),
+                    f"rotary positions need heads of a multiple of 4, these are {half.head_width} wide",
+                    "fewer heads, or rotary: false",
+                )
+        if not self.rotary and not self.decoder.absolute_positions:
+            yield Problem(
+                ("decoder", "absolute_positions"),
+                "without any positions the decoder can't tell one patch from another",
+                "true, or rotary: true",
+            )
+
+    @property
+    def masks(self) -> bool:
+        return not isinstance(self.mask, NoMask)
+
+    def image_problems(self, image: ImageShape) -> Iterator[Problem]:
+        return patch_problems(self.patch_size, image)
+
+    def latent_shape(self, image: ImageShape) -> LatentShape:
+        return LatentShape(self.latents, self.channels)
+
+    def patch_grid(self, image: ImageShape) -> int:
+        return image.size // self.patch_size
