@@ -1,4 +1,4 @@
-"""Stepwise sampling of TARFlow against the plain way of writing it: `python -m benchmarks.sampling --runs 5`.
+"""Stepwise sampling of TARFlow against the plain way of writing it: `python benchmarks/sampling.py --runs 5`.
 
 The plain way is the usual one in public code: `torch.cat` of keys and values at each token, the conditional
 and the null branch one after the other, embeddings looked up at each token.
@@ -10,13 +10,14 @@ import argparse
 from typing import NamedTuple
 
 import torch
+from interleave import interleave
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks.interleave import interleave
 from mimflow.nn.transformer import TransformerLayer
 from mimflow.priors.base import NULL_CLASS
-from mimflow.priors.tarflow.model import Tarflow, TarflowBlock
+from mimflow.priors.block import AutoregressiveBlock
+from mimflow.priors.tarflow.model import Tarflow
 from mimflow.priors.tarflow.spec import TarflowSpec
 from mimflow.samplers.guidance import LinearRule
 from mimflow.samplers.spec import LinearGuidance
@@ -53,7 +54,7 @@ def plain_layer(layer: TransformerLayer, index: int, h: Tensor, cache: PlainCach
 
 
 def plain_branch(
-    block: TarflowBlock, u: Tensor, position: Tensor, labels: Tensor, cache: PlainCache
+    block: AutoregressiveBlock, u: Tensor, position: Tensor, labels: Tensor, cache: PlainCache
 ) -> tuple[Tensor, Tensor]:
     """Log-scale and shift of the next token, given one token u (B, 1, C)."""
     classes = torch.where(labels[:, None] >= 0, block.class_embed[labels], block.class_embed.mean(0))

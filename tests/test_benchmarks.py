@@ -1,0 +1,42 @@
+"""The benchmarks compare two ways of computing the same thing: that they run, and agree."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+from projects import REPOSITORY
+
+
+@pytest.fixture
+def benchmark(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """A file of `benchmarks`, imported as it is run: with its folder on the path."""
+    folder = REPOSITORY / "benchmarks"
+    monkeypatch.syspath_prepend(str(folder))
+    spec = importlib.util.spec_from_file_location(f"benchmark_{request.param}", folder / f"{request.param}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, spec.name, module)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("benchmark", ["sampling"], indirect=True)
+@pytest.mark.parametrize("weight", [0.0, 1.5])
+def test_plain_sampling_agrees_with_ours(benchmark: ModuleType, weight: float) -> None:
+    torch.manual_seed(0)
+    line = benchmark.measure(benchmark.Case(tokens=9, width=64, blocks=2, batch=3), weight, runs=1)
+    assert float(line.rsplit(" ", 1)[1]) < 1e-5, line
+
+
+@pytest.mark.parametrize("benchmark", ["startup"], indirect=True)
+def test_the_large_project_has_a_thousand_jobs(benchmark: ModuleType, tmp_path: Path) -> None:
+    from mimflow.plan.build import Plan
+    from mimflow.spec.workspace import Workspace
+
+    plan = Plan(Workspace(benchmark.large_project(tmp_path, runs=198)))
+    assert len(plan.jobs) == 1000
