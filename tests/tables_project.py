@@ -130,10 +130,10 @@ METRICS = {
 }
 """Hand-made: a number, or the reason why there is none."""
 FACTS = {
-    "classifier.main.s0": {"parameters": {"classifier": 900, "total": 900}, "steps": 10, "epochs": 0.0533},
-    "gaussian.main.s0": {"parameters": {"total": 0}, "steps": 0, "epochs": 1.0},
+    "classifier.main.s0": {"system_parameters": 900, "steps": 10, "epochs": 0.0533},
+    "gaussian.main.s0": {"system_parameters": 0, "steps": 0, "epochs": 1.0},
 } | {
-    f"tarflow.{phase}.s{seed}": {"parameters": {"prior": 12345, "total": 12345}, "steps": steps, "epochs": epochs}
+    f"tarflow.{phase}.s{seed}": {"system_parameters": 12345, "steps": steps, "epochs": epochs}
     for phase, steps, epochs in (("main", 10, 0.0533), ("tune", 375, 2.0))
     for seed in range(3)
 }

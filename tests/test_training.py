@@ -112,7 +112,7 @@ def test_facts_say_what_was_trained(data: Artifact, tmp_path: Path) -> None:
     facts = train_tiny(tiny_task(), data, tmp_path)
     weights = load_file(tmp_path / "out" / "weights.safetensors")
     count = sum(tensor.numel() for tensor in weights.values())
-    assert facts["parameters"] == {"prior": count, "total": count}
+    assert facts["parameters"] == {"prior": count, "total": count} and facts["system_parameters"] == count
     assert facts["steps"] == 16
     assert facts["epochs"] == 16 / (TRAIN // 8)
     assert facts["device"] == "cpu"

@@ -20,7 +20,7 @@ from mimflow.plan.tasks import FEATURES, TrainTask
 from mimflow.progress import Progress
 from mimflow.seeds import derive
 from mimflow.spec.weights import FileWeights, RunWeights
-from mimflow.system import SystemModules, load_weights, save_state
+from mimflow.system import SystemModules, load_weights, parameter_count, save_state
 from mimflow.training.batches import InOrder
 from mimflow.training.devices import memory_errors, peak_memory_mb, resolve
 from mimflow.training.loop import Splits, Trainer
@@ -47,6 +47,8 @@ def run(task: TrainTask, inputs: dict[str, Artifact], work: Path, progress: Prog
     else:
         facts = _train(objective, task, splits, device, work, progress)
     save_state(objective.state(), out / "weights.safetensors")
+    # A later phase may train a part of the system; tables show the whole.
+    facts["system_parameters"] = parameter_count(objective.system)
     return facts | {"peak_memory_mb": round(peak_memory_mb(device), 1), "device": device.type}
 
 

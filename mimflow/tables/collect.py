@@ -201,7 +201,7 @@ def _fact(name: str, row: PlannedRow, root: Path, notes: Footnotes) -> Cell:
         return _epochs(row, seed, root, notes)
     artifact = open_done(row.trained[seed], root)
     assert artifact is not None
-    return Cell(wording.parameter_count(artifact.manifest.facts["parameters"]["total"]))
+    return Cell(wording.parameter_count(artifact.manifest.facts["system_parameters"]))
 
 
 def _epochs(row: PlannedRow, seed: int, root: Path, notes: Footnotes) -> Cell:
