@@ -1,6 +1,7 @@
 """Tiny examples of every registered part, for the contract tests to iterate over.
 
-A new member of a registry needs a line here: `test_every_kind_has_an_example` of its contract test says so.
+A new member of a registry is tested as its defaults make it. One with fields that have no default needs a line here
+(`test_every_kind_has_an_example` of its contract test says so), and one with options deserves it.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from mimflow.tokenizers.masked_ae.spec import (
     UniformMask,
 )
 from mimflow.tokenizers.pixel.spec import PixelTokenizerSpec
+from mimflow.tokenizers.registry import TOKENIZERS
 from mimflow.tokenizers.spec import TokenizerSpec
 
 CLASSES = 3
@@ -93,6 +95,17 @@ TOKENIZER_EXAMPLES: dict[str, list[TokenizerSpec]] = {
         ),
     ],
 }
+
+
+def add_defaults(registry: Registry, table: dict[str, list]) -> None:
+    """Where `table` has nothing for a kind whose fields all have a default, its example is what the defaults make."""
+    for kind in registry:
+        if kind not in table and not any(f.is_required() for f in registry.spec(kind).model_fields.values()):
+            table[kind] = [registry.spec(kind)()]
+
+
+add_defaults(PRIORS, PRIOR_EXAMPLES)
+add_defaults(TOKENIZERS, TOKENIZER_EXAMPLES)
 
 
 def missing_examples(registry: Registry, table: dict[str, list]) -> list[str]:
