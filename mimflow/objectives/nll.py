@@ -73,6 +73,6 @@ class NegativeLogLikelihood(Objective):
 
     def _noisy_latents(self, images: Tensor) -> Tensor:
         if isinstance(self.noise, GaussianNoise):
-            latents = self.tokenizer.encode(images)
+            latents, _ = self.tokenizer.encode_for_training(images, masked=False)
             return latents + self.noise.std * torch.randn_like(latents)
         return self.tokenizer.encode(dequantise(images))

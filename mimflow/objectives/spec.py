@@ -19,7 +19,7 @@ from mimflow.objectives.terms.spec import (
     Reconstruction,
 )
 from mimflow.spec.base import Fraction, NonNegative, Positive, Problem, Spec
-from mimflow.spec.noise import LatentNoise
+from mimflow.spec.noise import LatentNoise, NoNoise
 from mimflow.spec.shapes import ImageShape
 
 if TYPE_CHECKING:
@@ -100,6 +100,32 @@ class StoredFeatures(ObjectiveSpec):
     computes them at every step."""
 
 
+class ReconstructingSpec(StoredFeatures):
+    """An objective with reconstructions, and with a discriminator that judges them if it is given one."""
+
+    reconstruction: Reconstruction = Reconstruction()
+    perceptual: list[Perceptual] = []
+    adversarial: Adversarial | None = None
+    """The discriminator; null: none."""
+
+    needs = ("tokenizer",)
+
+    @property
+    def networks(self) -> list[NetworkSpec]:
+        return _distinct(self, self.perceptual)
+
+    def system_problems(self, system: System, image: ImageShape) -> Iterator[Problem]:
+        assert system.tokenizer is not None
+        if not system.tokenizer.trainable:
+            yield Problem(
+                ("kind",), f"the tokenizer '{system.tokenizer.kind}' has no decoder to train", "another tokenizer"
+            )
+        if self.adversarial is not None and self.adversarial.logits_side(image.size) < 1:
+            yield Problem(
+                ("adversarial", "layers"), f"images of {image.size} pixels are too small for so many", "fewer layers"
+            )
+
+
 class JointSpec(StoredFeatures):
     """Tokenizer and prior trained together (MIMFlow, arXiv 2606.26016): likelihood of noisy latents, reconstruction,
     alignment and auxiliary decoders, one draw of noise for all of them and no stop-gradient."""
@@ -162,7 +188,29 @@ class JointSpec(StoredFeatures):
                 )
 
 
-class DecoderTrainingSpec(StoredFeatures):
+class AutoencoderSpec(ReconstructingSpec):
+    """A tokenizer trained alone: reconstruction, and the divergence of a learned posterior from the standard normal.
+
+    Terms are means over pixels. LDM's (arXiv 2112.10752) reconstruction and perceptual terms are sums over them, which
+    their weights say: 196608 at 256 × 256 in RGB.
+    """
+
+    kind: Literal["autoencoder"] = "autoencoder"
+    noise: LatentNoise = NoNoise()
+    """Between the encoder and the decoder: the standard deviation of a posterior of fixed variance."""
+    masked: bool = True
+    """The tokenizer hides from the encoder what its spec says."""
+    kl_weight: NonNegative = 0.0
+    """Of KL(posterior ‖ N(0, I)), a sum over the latents' dimensions in nats (LDM: 1e-6 beside sums over pixels;
+    REPA-E: 1e-6 beside means)."""
+
+    def system_problems(self, system: System, image: ImageShape) -> Iterator[Problem]:
+        yield from super().system_problems(system, image)
+        if self.kl_weight and not (system.tokenizer is not None and system.tokenizer.learns_variance):
+            yield Problem(("kl_weight",), "the tokenizer learns no variance, so there is no divergence", "0")
+
+
+class DecoderTrainingSpec(ReconstructingSpec):
     """The tokenizer's decoder trained alone, on latents that stay as they are (MIMFlow's phase 2)."""
 
     kind: Literal["decoder"] = "decoder"
@@ -171,22 +219,8 @@ class DecoderTrainingSpec(StoredFeatures):
     masked: bool
     """Whether the tokenizer hides from the encoder what its spec says. In MIMFlow's release it most likely does not,
     because the encoder is in evaluation mode: no default here."""
-    reconstruction: Reconstruction = Reconstruction()
-    perceptual: list[Perceptual] = []
     adversarial: Adversarial | None = Adversarial()
     """The discriminator; null: none."""
-
-    needs = ("tokenizer",)
-
-    @property
-    def networks(self) -> list[NetworkSpec]:
-        return _distinct(self, self.perceptual)
-
-    def system_problems(self, system: System, image: ImageShape) -> Iterator[Problem]:
-        if self.adversarial is not None and self.adversarial.logits_side(image.size) < 1:
-            yield Problem(
-                ("adversarial", "layers"), f"images of {image.size} pixels are too small for so many", "fewer layers"
-            )
 
 
 def _distinct(spec: StoredFeatures, terms: list[Any]) -> list[NetworkSpec]:
