@@ -32,6 +32,7 @@ from mimflow.objectives.base import SYSTEM, Batch, ClosedForm, Objective, checkp
 from mimflow.objectives.nll import bits_per_dimension, dequantise, drop_labels
 from mimflow.objectives.registry import OBJECTIVES
 from mimflow.priors.base import NULL_CLASS, FlowOutput, FlowPrior
+from mimflow.priors.spec import Tap
 from mimflow.progress import Progress
 from mimflow.spec.run import System
 from mimflow.system import SystemModules
@@ -86,7 +87,7 @@ def batch_of(images: torch.Tensor, labels: torch.Tensor | None = None) -> Batch:
 class Recorder(FlowPrior):
     """The identity, which remembers what it was shown."""
 
-    def forward(self, latents: torch.Tensor, labels: torch.Tensor) -> FlowOutput:
+    def forward(self, latents: torch.Tensor, labels: torch.Tensor, tap: Tap | None = None) -> FlowOutput:
         self.latents, self.labels = latents, labels
         return FlowOutput(latents, latents.new_zeros(len(latents)))
 

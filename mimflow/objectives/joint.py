@@ -12,7 +12,7 @@ from mimflow.nn.modes import evaluating
 from mimflow.nn.noise import add_noise
 from mimflow.objectives.base import Batch, Objective
 from mimflow.objectives.health import Spread, noise_std, spread_facts, spread_figures
-from mimflow.objectives.nll import drop_labels, nll_per_dimension
+from mimflow.objectives.nll import drop_labels
 from mimflow.objectives.spec import JointSpec
 from mimflow.objectives.targets import Targets
 from mimflow.objectives.terms.alignment import Aligner
@@ -22,12 +22,12 @@ from mimflow.objectives.terms.perceptual import PerceptualDistance
 from mimflow.objectives.terms.pixels import pixel_distance
 from mimflow.objectives.terms.spec import Alignment, AlignPrior
 from mimflow.plan.tasks import Shapes
-from mimflow.priors.base import FlowOutput
+from mimflow.priors.base import PriorLoss
 from mimflow.system import SystemModules
 
 
 class Joint(Objective):
-    """Likelihood of noisy latents, reconstruction from them, alignment and auxiliary decoders, in one sum.
+    """The prior's loss on noisy latents, reconstruction from them, alignment and auxiliary decoders, in one sum.
 
     One draw of noise is shared by all that reads the latents. Logs every term before its weight; in steps that end a
     row of the log also the latents' spread and the norms of the gradients at the encoder's output.
@@ -53,13 +53,12 @@ class Joint(Objective):
         spec = self.spec
         latents, mask = self.tokenizer.encode_for_training(batch.images, spec.masked)
         noisy = add_noise(latents, spec.noise)
-        output = self._prior_output(noisy, batch.labels)
-        nll, figures = nll_per_dimension(output)
-        prior_term = spec.nll_weight * nll
+        prior_loss, figures, hidden = self._prior_loss(noisy, batch.labels)
+        prior_term = spec.prior_weight * prior_loss
         decoder_term = self._decoder_term(noisy, batch, figures)
         loss = prior_term + decoder_term
         for name, aligner in named("alignment", self.aligners):
-            tokens = _aligned_tokens(aligner.spec, latents, noisy, output)
+            tokens = _aligned_tokens(aligner.spec, latents, noisy, hidden)
             figures[name] = aligner(tokens, self.targets.of_batch(aligner.spec.network, batch))
             loss = loss + aligner.spec.weight * figures[name]
         for name, decoder in named("auxiliary", self.auxiliary):
@@ -76,12 +75,12 @@ class Joint(Objective):
             spread = Spread.of(self.tokenizer.encode(batch.images) for batch in batches)
         return spread_facts(spread, self.noise_std)
 
-    def _prior_output(self, noisy: Tensor, labels: Tensor) -> FlowOutput:
+    def _prior_loss(self, noisy: Tensor, labels: Tensor) -> PriorLoss:
         if self.training and self.spec.label_drop:
             labels = drop_labels(labels, self.spec.label_drop)
         if self.training and self.step < self.spec.prior_gradient_from * self.total:
             noisy = noisy.detach()
-        return self.prior(noisy, labels, self.spec.tap)
+        return self.prior.training_loss(noisy, labels, self.spec.tap)
 
     def _decoder_term(self, noisy: Tensor, batch: Batch, figures: dict[str, Tensor]) -> Tensor:
         """Pixels and perceptual distances, weighted; each is put among the figures."""
@@ -94,10 +93,10 @@ class Joint(Objective):
         return total
 
 
-def _aligned_tokens(spec: Alignment, latents: Tensor, noisy: Tensor, output: FlowOutput) -> Tensor:
+def _aligned_tokens(spec: Alignment, latents: Tensor, noisy: Tensor, hidden: Tensor | None) -> Tensor:
     if isinstance(spec.where, AlignPrior):
-        assert output.hidden is not None
-        return output.hidden
+        assert hidden is not None
+        return hidden
     return noisy if spec.where.noisy else latents
 
 

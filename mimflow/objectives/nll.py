@@ -12,21 +12,9 @@ from mimflow.errors import SpecError
 from mimflow.objectives.base import Batch, Objective
 from mimflow.objectives.spec import GaussianNoise, NllSpec
 from mimflow.plan.tasks import Shapes
-from mimflow.priors.base import NULL_CLASS, FlowOutput
+from mimflow.priors.base import NULL_CLASS
 from mimflow.system import SystemModules
 from mimflow.tokenizers.pixel.model import PixelTokenizer
-
-
-def nll_per_dimension(output: FlowOutput) -> tuple[Tensor, dict[str, Tensor]]:
-    """Mean negative log-likelihood in nats per dimension, without the constant ½ log 2π (TARFlow Eq. 6).
-
-    With it for the log: `nll` itself, the mean log-determinant per dimension and the mean of z².
-    """
-    z, logdet, _ = output
-    squares = z.float().square().mean()
-    stretch = logdet.float().mean() / z[0].numel()
-    nll = 0.5 * squares - stretch
-    return nll, {"nll": nll, "logdet": stretch, "z2": squares}
 
 
 def dequantise(images: Tensor) -> Tensor:
@@ -66,7 +54,7 @@ class NegativeLogLikelihood(Objective):
     def loss(self, player: str, batch: Batch, carry: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
         """Nats per dimension, ½ log 2π dropped."""
         labels = drop_labels(batch.labels, self.label_drop) if self.training and self.label_drop else batch.labels
-        nll, figures = nll_per_dimension(self.prior(self._noisy_latents(batch.images), labels))
+        nll, figures, _ = self.prior.training_loss(self._noisy_latents(batch.images), labels)
         if self.noise.kind == "uniform":
             figures["bpd"] = bits_per_dimension(nll)
         return nll, figures

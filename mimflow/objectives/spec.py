@@ -72,6 +72,11 @@ class NllSpec(ObjectiveSpec):
 
     needs = ("tokenizer", "prior")
 
+    def system_problems(self, system: System, image: ImageShape) -> Iterator[Problem]:
+        assert system.prior is not None
+        if not system.prior.flow:
+            yield Problem(("kind",), f"prior '{system.prior.kind}' is no flow and has no likelihood", "velocity")
+
 
 class MomentsSpec(ObjectiveSpec):
     """Fit a prior by the moments of the latents: one pass over the data, no gradient."""
@@ -101,8 +106,8 @@ class StoredFeatures(ObjectiveSpec):
 
 
 class JointSpec(StoredFeatures):
-    """Tokenizer and prior trained together (MIMFlow, arXiv 2606.26016): likelihood of noisy latents, reconstruction,
-    alignment and auxiliary decoders, one draw of noise for all of them and no stop-gradient."""
+    """Tokenizer and prior trained together (MIMFlow, arXiv 2606.26016): the prior's loss on noisy latents,
+    reconstruction, alignment and auxiliary decoders, one draw of noise for all of them and no stop-gradient."""
 
     kind: Literal["joint"] = "joint"
     noise: LatentNoise
@@ -111,8 +116,8 @@ class JointSpec(StoredFeatures):
     """The tokenizer hides from the encoder what its spec says."""
     label_drop: Fraction = 0.0
     """Probability that a label is replaced by the null class."""
-    nll_weight: NonNegative = 1.0
-    """Of the negative log-likelihood, in nats per dimension."""
+    prior_weight: NonNegative = 1.0
+    """Of the prior's own training loss: a flow's negative log-likelihood in nats per dimension."""
     reconstruction: Reconstruction = Reconstruction()
     perceptual: list[Perceptual] = []
     alignment: list[Alignment] = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
@@ -25,6 +25,9 @@ class PriorSpec(Spec):
     """Base of the prior axis."""
 
     kind: str
+
+    flow: ClassVar[bool] = True
+    """Whether it is an invertible map with a density; otherwise it is a velocity that is integrated."""
 
     @property
     def takes_classes(self) -> bool:
