@@ -1,11 +1,19 @@
 """The objectives there are: one line each."""
 
-from mimflow.objectives.spec import CrossEntropySpec, DecoderTrainingSpec, JointSpec, MomentsSpec, NllSpec
+from mimflow.objectives.spec import (
+    CrossEntropySpec,
+    DecoderTrainingSpec,
+    JointSpec,
+    MomentsSpec,
+    NllSpec,
+    VelocitySpec,
+)
 from mimflow.registry import Registry
 
 OBJECTIVES = Registry(
     "objective",
     (NllSpec, "mimflow.objectives.nll:NegativeLogLikelihood"),
+    (VelocitySpec, "mimflow.objectives.velocity:VelocityRegression"),
     (MomentsSpec, "mimflow.objectives.moments:Moments"),
     (CrossEntropySpec, "mimflow.objectives.cross_entropy:CrossEntropy"),
     (JointSpec, "mimflow.objectives.joint:Joint"),

@@ -19,7 +19,7 @@ from mimflow.objectives.terms.spec import (
     Reconstruction,
 )
 from mimflow.spec.base import Fraction, NonNegative, Positive, Problem, Spec
-from mimflow.spec.noise import LatentNoise
+from mimflow.spec.noise import LatentNoise, NoNoise
 from mimflow.spec.shapes import ImageShape
 
 if TYPE_CHECKING:
@@ -76,6 +76,23 @@ class NllSpec(ObjectiveSpec):
         assert system.prior is not None
         if not system.prior.flow:
             yield Problem(("kind",), f"prior '{system.prior.kind}' is no flow and has no likelihood", "velocity")
+
+
+class VelocitySpec(ObjectiveSpec):
+    """Regression of the velocity from noise to the latents of a tokenizer (SiT, arXiv 2401.08740)."""
+
+    kind: Literal["velocity"] = "velocity"
+    noise: LatentNoise = NoNoise()
+    """On the latents before they are modelled: that of a fixed variance, where the tokenizer was trained with one."""
+    label_drop: Fraction = 0.0
+    """Probability that a label is replaced by the null class."""
+
+    needs = ("tokenizer", "prior")
+
+    def system_problems(self, system: System, image: ImageShape) -> Iterator[Problem]:
+        assert system.prior is not None
+        if system.prior.flow:
+            yield Problem(("kind",), f"prior '{system.prior.kind}' is a flow and has no velocity to learn", "nll")
 
 
 class MomentsSpec(ObjectiveSpec):
