@@ -19,7 +19,9 @@ from training_parts import (
     MASKED_AE,
     NLL,
     SHAPES,
+    SIT,
     TARFLOW,
+    VELOCITY,
     perturbed_modules,
     phase,
     tiny_data,
@@ -56,6 +58,7 @@ class Example:
 
 EXAMPLES = {
     "nll": Example(NLL, TARFLOW | CONVNET, ("prior.",)),
+    "velocity": Example(VELOCITY, SIT | CONVNET, ("prior.",)),
     "moments": Example({"kind": "moments"}, GAUSSIAN | CONVNET, ("prior.",)),
     "cross_entropy": Example({"kind": "cross_entropy"}, TARFLOW | CONVNET, ("classifier.",)),
     "joint": Example(JOINT, MASKED_AE | CONVNET, ("tokenizer.", "prior.", "objective.")),

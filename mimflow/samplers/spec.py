@@ -125,3 +125,7 @@ class InverseSpec(SamplerSpec):
             yield Problem(
                 ("kind",), f"'{self.kind}' draws from a prior, and the system has none", "add a prior, or remove it"
             )
+        elif not system.prior.flow:
+            yield Problem(
+                ("kind",), f"'{self.kind}' runs a flow backwards, and prior '{system.prior.kind}' is none", "ode or sde"
+            )
