@@ -14,7 +14,7 @@ from mimflow.nn.modes import evaluating
 from mimflow.priors.autoregressive import AutoregressivePrior
 from mimflow.priors.base import NULL_CLASS, FlowPrior
 from mimflow.samplers.base import ImageSampler, Setting
-from mimflow.samplers.denoise import score_denoise
+from mimflow.samplers.denoise import denoise
 from mimflow.samplers.grid import cells, choose, write_grid
 from mimflow.samplers.guidance import guidance_rule
 from mimflow.samplers.spec import InverseSpec
@@ -24,7 +24,7 @@ from mimflow.tokenizers.base import Tokenizer
 
 
 class InverseSampler(ImageSampler):
-    """Noise → inverse flow, guided if asked → one denoising step if asked → decoder → clamp."""
+    """Noise → inverse flow, guided if asked → one step along the score if asked → decoder → clamp."""
 
     def __init__(self, spec: InverseSpec):
         self.spec = spec
@@ -65,7 +65,7 @@ class InverseSampler(ImageSampler):
             noise = self.spec.noise_temperature * prior.noise(len(labels), generator)
             latents = self._inverse(prior, noise.to(labels.device), labels)
             if self.spec.denoise is not None:
-                latents = score_denoise(prior, latents, labels, self.spec.denoise.std)
+                latents = denoise(prior, latents, labels, self.spec.denoise)
             images = tokenizer.decode(latents)
         finite = images.isfinite().flatten(1).all(1)
         if not finite.all():
