@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -187,6 +188,41 @@ def test_nll_is_the_log_density_per_dimension_without_its_constant() -> None:
     loss, _ = objective("system", batch_of(images, labels), {})
     log_density = modules.module("prior").log_prob(modules.module("tokenizer").encode(images), labels)
     torch.testing.assert_close(loss, -log_density.mean() / 64 - 0.5 * math.log(2 * math.pi))
+
+
+def test_latent_norm_is_of_all_that_blocks_read() -> None:
+    """Blocks that do nothing but multiply by 2 and by 3 read latents of mean square 1 and 4: the 36 is not counted."""
+    objective, _ = recording(NLL | {"noise": {"kind": "none"}, "latent_norm_weight": 0.5})
+
+    class Scales(FlowPrior):
+        def by_block(self, latents: torch.Tensor, labels: torch.Tensor) -> Iterator[FlowOutput]:
+            yield FlowOutput(2 * latents, latents.new_full((len(latents),), 64 * math.log(2)))
+            yield FlowOutput(6 * latents, latents.new_full((len(latents),), 64 * math.log(6)))
+
+    objective.system.prior = Scales()
+    loss, figures = objective("system", batch_of(torch.ones(3, 1, 8, 8)), {})
+    assert figures["latent_norm"].item() == 5
+    assert figures["nll"].item() == pytest.approx(0.5 * 36 - math.log(6))
+    assert loss.item() == pytest.approx(figures["nll"].item() + 0.5 * 5)
+
+
+def test_latent_norm_of_a_flow_is_summed_over_its_shallow_blocks() -> None:
+    modules = perturbed_modules(TARFLOW)
+    objective = build(NLL | {"noise": {"kind": "none"}, "latent_norm_weight": 1e-4}, modules).eval()
+    batch = batch_of(torch.rand(4, 1, 8, 8))
+    loss, figures = objective("system", batch, {})
+    latents = modules.module("tokenizer").encode(batch.images)
+    first, _ = modules.module("prior").blocks
+    expected = latents.square().mean() + first(latents, batch.labels).z.square().mean()
+    torch.testing.assert_close(figures["latent_norm"], expected)
+    torch.testing.assert_close(loss, figures["nll"] + 1e-4 * expected)
+
+
+def test_without_noise_the_prior_sees_the_latents() -> None:
+    objective, recorder = recording(NLL | {"noise": {"kind": "none"}})
+    batch = batch_of(torch.rand(4, 1, 8, 8))
+    objective("system", batch, {})
+    assert recorder.latents.equal(objective.tokenizer.encode(batch.images))
 
 
 def test_gaussian_noise_has_the_standard_deviation_of_the_spec() -> None:

@@ -47,6 +47,12 @@ def drop_labels(labels: Tensor, probability: float) -> Tensor:
     return labels.masked_fill(dropped, NULL_CLASS)
 
 
+def latent_norm(latents: Tensor, outputs: list[FlowOutput]) -> Tensor:
+    """Mean squares of latents (B, T, C) and of what each block but the last makes of them, summed (STARFlow's code)."""
+    read = [latents, *(output.z for output in outputs[:-1])]
+    return torch.stack([tokens.float().square().mean() for tokens in read]).sum()
+
+
 class NegativeLogLikelihood(Objective):
     """−log p of noisy latents, a mean over dimensions; logs `nll`, `logdet`, `z2`, and `bpd` where it means something.
 
@@ -62,17 +68,25 @@ class NegativeLogLikelihood(Objective):
             )
         self.noise = spec.noise
         self.label_drop = spec.label_drop
+        self.latent_norm_weight = spec.latent_norm_weight
 
     def loss(self, player: str, batch: Batch, carry: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Nats per dimension, ½ log 2π dropped."""
+        """Nats per dimension, ½ log 2π dropped; with the regulariser before its weight if there is one."""
         labels = drop_labels(batch.labels, self.label_drop) if self.training and self.label_drop else batch.labels
-        nll, figures = nll_per_dimension(self.prior(self._noisy_latents(batch.images), labels))
+        noisy = self._noisy_latents(batch.images)
+        outputs = list(self.prior.by_block(noisy, labels))
+        loss, figures = nll_per_dimension(outputs[-1])
         if self.noise.kind == "uniform":
-            figures["bpd"] = bits_per_dimension(nll)
-        return nll, figures
+            figures["bpd"] = bits_per_dimension(loss)
+        if self.latent_norm_weight:
+            figures["latent_norm"] = latent_norm(noisy, outputs)
+            loss = loss + self.latent_norm_weight * figures["latent_norm"]
+        return loss, figures
 
     def _noisy_latents(self, images: Tensor) -> Tensor:
+        if self.noise.kind == "uniform":
+            return self.tokenizer.encode(dequantise(images))
+        latents = self.tokenizer.encode(images)
         if isinstance(self.noise, GaussianNoise):
-            latents = self.tokenizer.encode(images)
-            return latents + self.noise.std * torch.randn_like(latents)
-        return self.tokenizer.encode(dequantise(images))
+            latents = latents + self.noise.std * torch.randn_like(latents)
+        return latents

@@ -19,7 +19,7 @@ from mimflow.objectives.terms.spec import (
     Reconstruction,
 )
 from mimflow.spec.base import Fraction, NonNegative, Positive, Problem, Spec
-from mimflow.spec.noise import LatentNoise
+from mimflow.spec.noise import LatentNoise, NoNoise
 from mimflow.spec.shapes import ImageShape
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class ObjectiveSpec(Spec):
 
 
 class GaussianNoise(Spec):
-    """x + σ ε on images in [−1, 1] (TARFlow, section 2.3)."""
+    """x + σ ε on the latents: those of the `pixel` tokenizer are in [−1, 1] (TARFlow, section 2.3; STARFlow: 0.3)."""
 
     kind: Literal["gaussian"] = "gaussian"
     std: Positive
@@ -59,7 +59,7 @@ class UniformDequantisation(Spec):
     kind: Literal["uniform"] = "uniform"
 
 
-InputNoise = Annotated[GaussianNoise | UniformDequantisation, Field(discriminator="kind")]
+InputNoise = Annotated[GaussianNoise | UniformDequantisation | NoNoise, Field(discriminator="kind")]
 
 
 class NllSpec(ObjectiveSpec):
@@ -69,6 +69,10 @@ class NllSpec(ObjectiveSpec):
     noise: InputNoise
     label_drop: Fraction = 0.0
     """Probability that a label is replaced by the null class."""
+    latent_norm_weight: NonNegative = 0.0
+    """Of the mean squares of all that blocks read, added up: the noisy latents and what every block but the last makes
+    of them (STARFlow: 1e-4). The first is constant where the tokenizer is frozen; what the last makes is noise, whose
+    square is in the likelihood."""
 
     needs = ("tokenizer", "prior")
 
