@@ -104,6 +104,32 @@ class StoredFeatures(ObjectiveSpec):
     computes them at every step."""
 
 
+class ReconstructingSpec(StoredFeatures):
+    """An objective with reconstructions, and with a discriminator that judges them if it is given one."""
+
+    reconstruction: Reconstruction = Reconstruction()
+    perceptual: list[Perceptual] = []
+    adversarial: Adversarial | None = None
+    """The discriminator; null: none."""
+
+    needs = ("tokenizer",)
+
+    @property
+    def networks(self) -> list[NetworkSpec]:
+        return _distinct(self, self.perceptual)
+
+    def system_problems(self, system: System, image: ImageShape) -> Iterator[Problem]:
+        assert system.tokenizer is not None
+        if not system.tokenizer.trainable:
+            yield Problem(
+                ("kind",), f"the tokenizer '{system.tokenizer.kind}' has no decoder to train", "another tokenizer"
+            )
+        if self.adversarial is not None and self.adversarial.logits_side(image.size) < 1:
+            yield Problem(
+                ("adversarial", "layers"), f"images of {image.size} pixels are too small for so many", "fewer layers"
+            )
+
+
 class JointSpec(StoredFeatures):
     """Tokenizer and prior trained together (MIMFlow, arXiv 2606.26016): likelihood of noisy latents, reconstruction,
     alignment and auxiliary decoders, one draw of noise for all of them and no stop-gradient."""
@@ -166,7 +192,7 @@ class JointSpec(StoredFeatures):
                 )
 
 
-class DecoderTrainingSpec(StoredFeatures):
+class DecoderTrainingSpec(ReconstructingSpec):
     """The tokenizer's decoder trained alone, on latents that stay as they are (MIMFlow's phase 2)."""
 
     kind: Literal["decoder"] = "decoder"
@@ -175,22 +201,8 @@ class DecoderTrainingSpec(StoredFeatures):
     masked: bool
     """Whether the tokenizer hides from the encoder what its spec says. In MIMFlow's release it most likely does not,
     because the encoder is in evaluation mode: no default here."""
-    reconstruction: Reconstruction = Reconstruction()
-    perceptual: list[Perceptual] = []
     adversarial: Adversarial | None = Adversarial()
     """The discriminator; null: none."""
-
-    needs = ("tokenizer",)
-
-    @property
-    def networks(self) -> list[NetworkSpec]:
-        return _distinct(self, self.perceptual)
-
-    def system_problems(self, system: System, image: ImageShape) -> Iterator[Problem]:
-        if self.adversarial is not None and self.adversarial.logits_side(image.size) < 1:
-            yield Problem(
-                ("adversarial", "layers"), f"images of {image.size} pixels are too small for so many", "fewer layers"
-            )
 
 
 def _distinct(spec: StoredFeatures, terms: list[Any]) -> list[NetworkSpec]:

@@ -55,6 +55,13 @@ class Tokenizer(nn.Module):
         """Names, below the tokenizer, of the sub-modules that `decode` uses and `encode` does not."""
         return []
 
+    def last_layer(self) -> nn.Parameter:
+        """The weights of the decoder's last layer, for losses that compare gradients there.
+
+        For tokenizers whose spec is `trainable` alone.
+        """
+        raise NotImplementedError
+
     def load_given_weights(self) -> None:
         """Load the files of weights that the spec names to start from.
 

@@ -16,6 +16,8 @@ class TokenizerSpec(Spec):
 
     representations: ClassVar[tuple[str, ...]] = ("latents",)
     """Where `Tokenizer.representation` can take features for a probe."""
+    trainable: ClassVar[bool] = True
+    """Whether it has networks: an encoder and a decoder to train."""
 
     @property
     def masks(self) -> bool:
