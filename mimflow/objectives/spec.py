@@ -130,9 +130,10 @@ class ReconstructingSpec(StoredFeatures):
             )
 
 
-class JointSpec(StoredFeatures):
-    """Tokenizer and prior trained together (MIMFlow, arXiv 2606.26016): likelihood of noisy latents, reconstruction,
-    alignment and auxiliary decoders, one draw of noise for all of them and no stop-gradient."""
+class JointSpec(ReconstructingSpec):
+    """Tokenizer and prior trained together (SimFlow, arXiv 2512.04084; MIMFlow, 2606.26016): likelihood of noisy
+    latents, reconstruction, alignment and auxiliary decoders, one draw of noise for all of them and no stop-gradient.
+    """
 
     kind: Literal["joint"] = "joint"
     noise: LatentNoise
@@ -143,8 +144,9 @@ class JointSpec(StoredFeatures):
     """Probability that a label is replaced by the null class."""
     nll_weight: NonNegative = 1.0
     """Of the negative log-likelihood, in nats per dimension."""
-    reconstruction: Reconstruction = Reconstruction()
-    perceptual: list[Perceptual] = []
+    encoder: Literal["trained", "frozen"] = "trained"
+    """`frozen`: the encoder stays as it is, in evaluation mode; decoder and prior are trained on its noisy latents
+    (SimFlow, Table 10)."""
     alignment: list[Alignment] = []
     auxiliary: list[Auxiliary] = []
     prior_gradient_from: Fraction = 0.0
@@ -171,8 +173,25 @@ class JointSpec(StoredFeatures):
         for index, term in enumerate(self.alignment):
             if isinstance(term.where, AlignPrior) and term.where != self.tap:
                 yield Problem(("alignment", index, "where"), "another layer of the prior than that above", "one layer")
+        if self.encoder == "frozen":
+            yield from self._frozen_problems()
+
+    def _frozen_problems(self) -> Iterator[Problem]:
+        """What would train a frozen encoder, or nothing."""
+        if self.prior_gradient_from:
+            yield Problem(("prior_gradient_from",), "no gradient reaches a frozen encoder", "leave it out")
+        for index, term in enumerate(self.alignment):
+            if not isinstance(term.where, AlignPrior):
+                yield Problem(
+                    ("alignment", index, "where"),
+                    "aligns the latents of a frozen encoder",
+                    "where: {kind: prior, …}, or encoder: trained",
+                )
+        for index in range(len(self.auxiliary)):
+            yield Problem(("auxiliary", index), "predicts from the latents of a frozen encoder", "encoder: trained")
 
     def system_problems(self, system: System, image: ImageShape) -> Iterator[Problem]:
+        yield from super().system_problems(system, image)
         assert system.tokenizer is not None and system.prior is not None
         tokens = system.tokenizer.latent_shape(image).tokens
         for index, term in enumerate(self.alignment):
