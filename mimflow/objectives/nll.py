@@ -56,7 +56,8 @@ def latent_norm(latents: Tensor, outputs: list[FlowOutput]) -> Tensor:
 class NegativeLogLikelihood(Objective):
     """−log p of noisy latents, a mean over dimensions; logs `nll`, `logdet`, `z2`, and `bpd` where it means something.
 
-    Gaussian noise is added to the latents, uniform noise to the images. Labels are dropped in training mode only.
+    Gaussian noise is added to the latents, which are drawn from the posterior where the tokenizer learns one; uniform
+    noise is added to the images. Labels are dropped in training mode only.
     """
 
     def __init__(self, spec: NllSpec, modules: SystemModules, shapes: Shapes):
@@ -86,7 +87,7 @@ class NegativeLogLikelihood(Objective):
     def _noisy_latents(self, images: Tensor) -> Tensor:
         if self.noise.kind == "uniform":
             return self.tokenizer.encode(dequantise(images))
-        latents = self.tokenizer.encode(images)
+        latents, _ = self.tokenizer.encode_for_training(images, masked=False)
         if isinstance(self.noise, GaussianNoise):
             latents = latents + self.noise.std * torch.randn_like(latents)
         return latents

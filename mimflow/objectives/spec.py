@@ -45,6 +45,10 @@ class ObjectiveSpec(Spec):
         """Why it can't train such a system, which has all modules that it needs, on such images."""
         return iter(())
 
+    def training_problems(self, system: System, trains: list[str]) -> Iterator[Problem]:
+        """Why it should not train these modules of such a system. Paths are relative to the phase."""
+        return iter(())
+
 
 class GaussianNoise(Spec):
     """x + σ ε on the latents: those of the `pixel` tokenizer are in [−1, 1] (TARFlow, section 2.3; STARFlow: 0.3)."""
@@ -75,6 +79,14 @@ class NllSpec(ObjectiveSpec):
     square is in the likelihood."""
 
     needs = ("tokenizer", "prior")
+
+    def training_problems(self, system: System, trains: list[str]) -> Iterator[Problem]:
+        if "tokenizer" in trains and system.tokenizer is not None and system.tokenizer.trainable:
+            yield Problem(
+                ("trains",),
+                "the likelihood alone would collapse a tokenizer that is trained with it",
+                "trains: [prior]",
+            )
 
 
 class MomentsSpec(ObjectiveSpec):
