@@ -218,6 +218,48 @@ def test_latent_norm_of_a_flow_is_summed_over_its_shallow_blocks() -> None:
     torch.testing.assert_close(loss, figures["nll"] + 1e-4 * expected)
 
 
+VAE = {
+    "tokenizer": {
+        "kind": "kl_vae",
+        "channels": 3,
+        "width": 4,
+        "multipliers": [1, 2],
+        "blocks": 1,
+        "groups": 2,
+        "variance": {"kind": "learnable"},
+    },
+    "prior": TARFLOW["prior"],
+}
+
+
+def test_a_prior_on_a_frozen_vae_sees_draws_from_the_posterior_with_noise_added() -> None:
+    modules = perturbed_modules(VAE)
+    modules.prior = recorder = Recorder()
+    objective = build(NLL | {"noise": {"kind": "gaussian", "std": 0.5}}, modules)
+    objective.training_mode(["prior"])
+    images = torch.rand(1, 1, 8, 8, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    batch = batch_of(images.expand(2000, -1, -1, -1))
+    objective("system", batch, {})
+    posterior = modules.tokenizer.posterior(images)
+    seen = recorder.latents.double()
+    wanted = (posterior.log_variance.exp() + 0.25)[0].double()
+    assert wanted.max() / wanted.min() > 1.1, "the posterior's variance is that of no constant"
+    torch.testing.assert_close(seen.mean(0), posterior.mean[0].double(), atol=0.15, rtol=0)
+    torch.testing.assert_close(seen.var(0), wanted, rtol=0.15, atol=0)
+
+
+def test_the_likelihood_trains_no_frozen_vae(data: Artifact, tmp_path: Path) -> None:
+    objective = build(NLL, perturbed_modules(VAE))
+    before = {name: tensor.clone() for name, tensor in objective.state().items()}
+    spec = Phase.model_validate(phase(objective=NLL, trains=["prior"], steps=1, snapshots=[]))
+    prepared = Prepared.open(data)
+    splits = Splits(prepared.split("train"), prepared.split("val"))
+    progress = Progress("tiny", stream=io.StringIO())
+    Trainer(objective, spec, spec.trained, splits, 0, CPU, tmp_path, tmp_path / "out", progress).run()
+    changed = {name for name, tensor in objective.state().items() if not tensor.equal(before[name])}
+    assert changed and all(name.startswith("prior.") for name in changed)
+
+
 def test_without_noise_the_prior_sees_the_latents() -> None:
     objective, recorder = recording(NLL | {"noise": {"kind": "none"}})
     batch = batch_of(torch.rand(4, 1, 8, 8))

@@ -24,6 +24,11 @@ class TokenizerSpec(Spec):
         """Whether it hides parts of an image where training asks for it."""
         return False
 
+    @property
+    def samples(self) -> bool:
+        """Whether what training sees of an image is a random draw, where `encode` gives its mean."""
+        return False
+
     def image_problems(self, image: ImageShape) -> Iterator[Problem]:
         """Why this tokenizer can't take such images; `latent_shape` is asked only when there is no reason."""
         return iter(())
