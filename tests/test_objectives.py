@@ -13,10 +13,12 @@ import numpy as np
 import pytest
 import torch
 from training_parts import (
+    AUTOENCODER,
     CONVNET,
     DECODER,
     GAUSSIAN,
     JOINT,
+    KL_VAE,
     MASKED_AE,
     NLL,
     SHAPES,
@@ -59,6 +61,7 @@ EXAMPLES = {
     "moments": Example({"kind": "moments"}, GAUSSIAN | CONVNET, ("prior.",)),
     "cross_entropy": Example({"kind": "cross_entropy"}, TARFLOW | CONVNET, ("classifier.",)),
     "joint": Example(JOINT, MASKED_AE | CONVNET, ("tokenizer.", "prior.", "objective.")),
+    "autoencoder": Example(AUTOENCODER, KL_VAE | CONVNET, ("tokenizer.", "objective.discriminator.")),
     "decoder": Example(DECODER, MASKED_AE | CONVNET, ("tokenizer.decoder.", "objective.discriminator.")),
 }
 

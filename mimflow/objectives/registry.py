@@ -1,6 +1,13 @@
 """The objectives there are: one line each."""
 
-from mimflow.objectives.spec import CrossEntropySpec, DecoderTrainingSpec, JointSpec, MomentsSpec, NllSpec
+from mimflow.objectives.spec import (
+    AutoencoderSpec,
+    CrossEntropySpec,
+    DecoderTrainingSpec,
+    JointSpec,
+    MomentsSpec,
+    NllSpec,
+)
 from mimflow.registry import Registry
 
 OBJECTIVES = Registry(
@@ -9,5 +16,6 @@ OBJECTIVES = Registry(
     (MomentsSpec, "mimflow.objectives.moments:Moments"),
     (CrossEntropySpec, "mimflow.objectives.cross_entropy:CrossEntropy"),
     (JointSpec, "mimflow.objectives.joint:Joint"),
+    (AutoencoderSpec, "mimflow.objectives.autoencoder:Autoencoder"),
     (DecoderTrainingSpec, "mimflow.objectives.decoder:DecoderTraining"),
 )

@@ -223,6 +223,28 @@ class JointSpec(ReconstructingSpec):
                 )
 
 
+class AutoencoderSpec(ReconstructingSpec):
+    """A tokenizer trained alone: reconstruction, and the divergence of a learned posterior from the standard normal.
+
+    Terms are means over pixels. LDM's (arXiv 2112.10752) reconstruction and perceptual terms are sums over them, which
+    their weights say: 196608 at 256 × 256 in RGB.
+    """
+
+    kind: Literal["autoencoder"] = "autoencoder"
+    noise: LatentNoise = NoNoise()
+    """Between the encoder and the decoder: the standard deviation of a posterior of fixed variance."""
+    masked: bool = True
+    """The tokenizer hides from the encoder what its spec says."""
+    kl_weight: NonNegative = 0.0
+    """Of KL(posterior ‖ N(0, I)), a sum over the latents' dimensions in nats (LDM: 1e-6 beside sums over pixels;
+    REPA-E: 1e-6 beside means)."""
+
+    def system_problems(self, system: System, image: ImageShape) -> Iterator[Problem]:
+        yield from super().system_problems(system, image)
+        if self.kl_weight and not (system.tokenizer is not None and system.tokenizer.learns_variance):
+            yield Problem(("kl_weight",), "the tokenizer learns no variance, so there is no divergence", "0")
+
+
 class DecoderTrainingSpec(ReconstructingSpec):
     """The tokenizer's decoder trained alone, on latents that stay as they are (MIMFlow's phase 2)."""
 

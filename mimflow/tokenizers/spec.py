@@ -25,6 +25,11 @@ class TokenizerSpec(Spec):
         return False
 
     @property
+    def learns_variance(self) -> bool:
+        """Whether its encoder gives a posterior with a variance of its own."""
+        return False
+
+    @property
     def samples(self) -> bool:
         """Whether what training sees of an image is a random draw, where `encode` gives its mean."""
         return False

@@ -81,6 +81,10 @@ class KlVaeSpec(TokenizerSpec):
         return [self.width * multiplier for multiplier in self.multipliers]
 
     @property
+    def learns_variance(self) -> bool:
+        return isinstance(self.variance, LearnableVariance)
+
+    @property
     def samples(self) -> bool:
         return isinstance(self.variance, LearnableVariance) and self.variance.sample_posterior
 
