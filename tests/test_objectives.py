@@ -221,22 +221,8 @@ def test_latent_norm_of_a_flow_is_summed_over_its_shallow_blocks() -> None:
     torch.testing.assert_close(loss, figures["nll"] + 1e-4 * expected)
 
 
-VAE = {
-    "tokenizer": {
-        "kind": "kl_vae",
-        "channels": 3,
-        "width": 4,
-        "multipliers": [1, 2],
-        "blocks": 1,
-        "groups": 2,
-        "variance": {"kind": "learnable"},
-    },
-    "prior": TARFLOW["prior"],
-}
-
-
 def test_a_prior_on_a_frozen_vae_sees_draws_from_the_posterior_with_noise_added() -> None:
-    modules = perturbed_modules(VAE)
+    modules = perturbed_modules(KL_VAE)
     modules.prior = recorder = Recorder()
     objective = build(NLL | {"noise": {"kind": "gaussian", "std": 0.5}}, modules)
     objective.training_mode(["prior"])
@@ -252,7 +238,7 @@ def test_a_prior_on_a_frozen_vae_sees_draws_from_the_posterior_with_noise_added(
 
 
 def test_the_likelihood_trains_no_frozen_vae(data: Artifact, tmp_path: Path) -> None:
-    objective = build(NLL, perturbed_modules(VAE))
+    objective = build(NLL, perturbed_modules(KL_VAE))
     before = {name: tensor.clone() for name, tensor in objective.state().items()}
     spec = Phase.model_validate(phase(objective=NLL, trains=["prior"], steps=1, snapshots=[]))
     prepared = Prepared.open(data)
