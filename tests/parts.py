@@ -19,6 +19,7 @@ from mimflow.registry import Registry
 from mimflow.spec.base import Spec
 from mimflow.spec.noise import LogitNormalLaw
 from mimflow.spec.shapes import ImageShape, LatentShape
+from mimflow.tokenizers.kl_vae.spec import FixedVariance, KlVaeSpec, LearnableVariance
 from mimflow.tokenizers.masked_ae.spec import (
     DecoderSpec,
     EncoderSpec,
@@ -44,6 +45,9 @@ MASKED_AE = MaskedAeSpec(
     encoder=EncoderSpec(width=16, layers=2, heads=2),
     decoder=DecoderSpec(width=16, layers=1, heads=4),
     mask=TruncatedNormalMask(low=0.4, high=0.6),
+)
+KL_VAE = KlVaeSpec(
+    channels=3, width=4, multipliers=[1, 2, 2], blocks=1, groups=2, variance=LearnableVariance(), scale=0.5
 )
 
 PRIOR_EXAMPLES: dict[str, list[PriorSpec]] = {
@@ -98,6 +102,12 @@ TOKENIZER_EXAMPLES: dict[str, list[TokenizerSpec]] = {
                 "rotary": False,
             }
         ),
+    ],
+    "kl_vae": [
+        KL_VAE,
+        KL_VAE.model_copy(update={"variance": LearnableVariance(sample_posterior=False), "attention": "none"}),
+        KL_VAE.model_copy(update={"variance": FixedVariance(), "latent_norm": "layer", "attention": "both"}),
+        KL_VAE.model_copy(update={"variance": FixedVariance(outputs="both"), "multipliers": [1, 1], "blocks": 2}),
     ],
 }
 

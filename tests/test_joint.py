@@ -265,6 +265,79 @@ def test_frozen_networks_are_no_part_of_the_state() -> None:
     assert {name.split(".")[1] for name in before if name.startswith("objective.")} == {"aligners", "auxiliary"}
 
 
+# -- the discriminator, and a frozen encoder --------------------------------------------------------------------------
+
+
+ADVERSARIAL = {"layers": 1, "width": 4, "weight": 0.3, "start": 0.5}
+
+
+def test_a_discriminator_is_the_second_player_and_nobody_is_by_default(data: Artifact, tmp_path: Path) -> None:
+    assert [player.name for player in build(JOINT).players(["tokenizer", "prior"])] == ["system"]
+    spec = JOINT | {"adversarial": ADVERSARIAL | {"start": 0.0}}
+    trainer = trainer_of(build(spec), spec, data, tmp_path)
+    system, judge = trainer.players
+    assert (system.name, judge.name) == ("system", "discriminator")
+    assert all(name.startswith("objective.discriminator.") for name in judge.parameters)
+    assert {name.split(".")[0] for name in system.parameters} == {"tokenizer", "prior", "objective"}
+    assert not system.parameters.keys() & judge.parameters.keys()
+    assert {"adversarial", "discriminator_loss", "logits_real", "logits_fake"} <= trainer._step().keys()
+
+
+def test_the_adversarial_term_is_part_of_the_sum_from_its_start_on() -> None:
+    objective = build(PLAIN | {"adversarial": ADVERSARIAL})
+    objective.begin(4)
+    found = []
+    for step in range(4):
+        objective.begin_step(step, logged=False)
+        loss, figures = loss_of(objective)
+        expected = figures["nll"] + figures["reconstruction"]
+        if "adversarial" in figures:
+            expected = expected + 0.3 * figures["adversarial"]
+        torch.testing.assert_close(loss, expected)
+        found.append("adversarial" in figures)
+    assert found == [False, False, True, True]
+
+
+def test_the_discriminators_gradient_reaches_the_encoder() -> None:
+    objective = build(PLAIN | {"prior_weight": 0.0, "reconstruction": {"weight": 0.0}, "adversarial": ADVERSARIAL})
+    objective.begin(2)
+    found = []
+    for step in range(2):
+        objective.begin_step(step, logged=False)
+        found.append(encoder_gradient(objective) > 0)
+    assert found == [False, True]
+
+
+def test_a_frozen_encoder_is_neither_trained_nor_changed(data: Artifact, tmp_path: Path) -> None:
+    tokenizer = MASKED_AE["tokenizer"] | {"latent_norm": "batch"}  # type: ignore[operator]
+    where = {"kind": "prior", "block": 0, "layer": 0}
+    spec = PLAIN | {
+        "encoder": "frozen",
+        "alignment": [{"network": NETWORK, "projector": [8], "where": where}],
+        "adversarial": ADVERSARIAL | {"start": 0.0},
+    }
+    objective = build(spec, perturbed_modules(MASKED_AE | {"tokenizer": tokenizer}))
+    trainer = trainer_of(objective, spec, data, tmp_path)
+    before = {name: tensor.clone() for name, tensor in objective.state().items()}
+    trainer._step()
+    changed = {name for name, tensor in objective.state().items() if not tensor.equal(before[name])}
+    assert {name.split(".")[0] for name in changed} == {"tokenizer", "prior", "objective"}
+    decoder = {name for name in before if name.startswith("tokenizer.decoder.")}
+    # The running statistics of normalised latents are the encoder's, and stay as well.
+    assert {name for name in changed if name.startswith("tokenizer.")} == decoder
+    assert {name.split(".")[1] for name in changed if name.startswith("objective.")} == {"aligners", "discriminator"}
+    training = {name for name, module in objective.tokenizer.named_modules() if module.training}
+    assert {name.split(".")[0] for name in training} == {"decoder"}
+
+
+def test_a_frozen_encoder_gets_no_gradient_and_no_figures_of_one() -> None:
+    objective = build(PLAIN | {"encoder": "frozen"})
+    objective.begin_step(0, logged=True)
+    assert encoder_gradient(objective) == 0
+    figures = loss_of(objective)[1]
+    assert "latent_std" in figures and not [name for name in figures if name.startswith("latent_grad")]
+
+
 # -- collapse --------------------------------------------------------------------------------------------------------
 
 
@@ -482,7 +555,7 @@ UNMASKED = MASKED_AE | {"tokenizer": MASKED_AE["tokenizer"] | {"mask": {"kind": 
         ),
         (
             PLAIN | {"alignment": [{"network": NETWORK, "where": {"kind": "prior", "block": 0, "layer": 0}}]},
-            GAUSSIAN,
+            MASKED_AE | {"prior": {"kind": "class_gaussian"}},
             [("alignment", 0, "where", "the prior 'class_gaussian' has no layers")],
         ),
         (
@@ -494,6 +567,36 @@ UNMASKED = MASKED_AE | {"tokenizer": MASKED_AE["tokenizer"] | {"mask": {"kind": 
             },
             MASKED_AE,
             [("alignment", 1, "where", "another layer of the prior than that above")],
+        ),
+        (PLAIN, GAUSSIAN, [("kind", "the tokenizer 'pixel' has no decoder to train")]),
+        (
+            PLAIN | {"adversarial": {"layers": 3}},
+            MASKED_AE,
+            [("adversarial", "layers", "images of 8 pixels are too small for so many")],
+        ),
+        (
+            PLAIN
+            | {
+                "encoder": "frozen",
+                "prior_gradient_from": 0.5,
+                "alignment": [{"network": NETWORK}],
+                "auxiliary": [AUXILIARY],
+            },
+            MASKED_AE,
+            [
+                ("prior_gradient_from", "no gradient reaches a frozen encoder"),
+                ("alignment", 0, "where", "aligns the latents of a frozen encoder"),
+                ("auxiliary", 0, "predicts from the latents of a frozen encoder"),
+            ],
+        ),
+        (
+            PLAIN
+            | {
+                "encoder": "frozen",
+                "alignment": [{"network": NETWORK, "where": {"kind": "prior", "block": 0, "layer": 0}}],
+            },
+            MASKED_AE,
+            [],
         ),
         (
             DECODER | {"adversarial": {"layers": 3}},

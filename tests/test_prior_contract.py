@@ -152,6 +152,19 @@ def test_noise_is_reproducible_and_standard_at_the_start(spec: PriorSpec) -> Non
     assert abs(noise.std() - 1) < 0.05
 
 
+@every_flow
+def test_blocks_follow_each_other_to_what_the_whole_flow_gives(spec: PriorSpec) -> None:
+    prior, latents = tiny_prior(spec), tiny_latents(len(LABELS))
+    outputs = list(prior.by_block(latents, LABELS))
+    whole = prior(latents, LABELS)
+    assert torch.equal(outputs[-1].z, whole.z) and torch.equal(outputs[-1].logdet, whole.logdet)
+    if isinstance(prior, AutoregressivePrior):
+        assert len(outputs) == len(prior.blocks)
+        entering = torch.stack([latents, *(output.z for output in outputs[:-1])])
+        for block, before, after in zip(prior.blocks, entering, outputs, strict=True):
+            assert torch.equal(block(before, LABELS).z, after.z)
+
+
 @every_prior
 def test_taps_give_hidden_states_in_raster_order(spec: PriorSpec) -> None:
     prior = tiny_prior(spec)

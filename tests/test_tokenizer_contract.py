@@ -57,7 +57,18 @@ def test_unmasked_training_is_what_evaluation_sees(spec: TokenizerSpec) -> None:
     tokenizer = TOKENIZERS.build(spec, IMAGE).eval()
     latents, mask = tokenizer.encode_for_training(images(2), masked=False)
     assert mask is None
-    assert torch.equal(latents, tokenizer.encode(images(2)))
+    assert torch.equal(latents, tokenizer.encode(images(2))) != spec.samples
+
+
+@every_tokenizer
+def test_divergences_come_with_what_training_sees(spec: TokenizerSpec) -> None:
+    tokenizer = TOKENIZERS.build(spec, IMAGE).eval()
+    torch.manual_seed(0)
+    latents, _ = tokenizer.encode_for_training(images(2), masked=False)
+    torch.manual_seed(0)
+    encoded, divergence = tokenizer.encode_with_divergence(images(2), masked=False)
+    assert torch.equal(encoded.latents, latents)
+    assert divergence is None or divergence.shape == (2,)
 
 
 @every_tokenizer
@@ -84,6 +95,15 @@ def test_decoder_modules_are_what_only_decoding_uses(spec: TokenizerSpec) -> Non
     encoded = tokenizer.encode(images(2).requires_grad_())
     encoded.square().sum().backward()
     assert not {name for name, p in tokenizer.named_parameters() if p.grad is not None} & of_decoder
+
+
+@every_tokenizer
+def test_the_last_layer_is_the_decoders(spec: TokenizerSpec) -> None:
+    tokenizer = TOKENIZERS.build(spec, IMAGE)
+    assert spec.trainable == bool(tokenizer.decoder_modules()) == bool(list(tokenizer.parameters()))
+    if spec.trainable:
+        decoding = [p for name in tokenizer.decoder_modules() for p in tokenizer.get_submodule(name).parameters()]
+        assert any(p is tokenizer.last_layer() for p in decoding)
 
 
 @every_tokenizer

@@ -49,6 +49,20 @@ MASKED_AE = {
 }
 """Sixteen patches, four latent tokens."""
 
+KL_VAE = {
+    "tokenizer": {
+        "kind": "kl_vae",
+        "channels": 2,
+        "width": 4,
+        "multipliers": [1, 2],
+        "blocks": 1,
+        "groups": 2,
+        "variance": {"kind": "learnable"},
+    },
+    "prior": {"kind": "tarflow", "width": 8, "blocks": [1, 1], "head_width": 4, "expansion": 2},
+}
+"""Sixteen latents of two channels."""
+
 NETWORK = {"kind": "efficientnet_lite0", "stage": 2, "input_size": 16}
 """A map of 4 × 4 places with 24 features."""
 ADDITIVE = {"kind": "additive", "std": 0.3}
@@ -64,6 +78,12 @@ JOINT = {
     "auxiliary": [{"network": NETWORK, "width": 8, "layers": 1, "heads": 2}],
 }
 DECODER = {"kind": "decoder", "noise": ADDITIVE, "masked": False, "adversarial": {"layers": 1, "width": 4}}
+AUTOENCODER = {
+    "kind": "autoencoder",
+    "kl_weight": 1e-3,
+    "perceptual": [{"kind": "features", "network": NETWORK}],
+    "adversarial": {"layers": 1, "width": 4, "adaptive": True},
+}
 
 VELOCITY = {"kind": "velocity", "noise": ADDITIVE, "label_drop": 0.1}
 NLL = {"kind": "nll", "noise": {"kind": "gaussian", "std": 0.3}, "label_drop": 0.1}

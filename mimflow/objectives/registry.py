@@ -1,6 +1,7 @@
 """The objectives there are: one line each."""
 
 from mimflow.objectives.spec import (
+    AutoencoderSpec,
     CrossEntropySpec,
     DecoderTrainingSpec,
     JointSpec,
@@ -17,5 +18,6 @@ OBJECTIVES = Registry(
     (MomentsSpec, "mimflow.objectives.moments:Moments"),
     (CrossEntropySpec, "mimflow.objectives.cross_entropy:CrossEntropy"),
     (JointSpec, "mimflow.objectives.joint:Joint"),
+    (AutoencoderSpec, "mimflow.objectives.autoencoder:Autoencoder"),
     (DecoderTrainingSpec, "mimflow.objectives.decoder:DecoderTraining"),
 )

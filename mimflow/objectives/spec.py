@@ -45,9 +45,13 @@ class ObjectiveSpec(Spec):
         """Why it can't train such a system, which has all modules that it needs, on such images."""
         return iter(())
 
+    def training_problems(self, system: System, trains: list[str]) -> Iterator[Problem]:
+        """Why it should not train these modules of such a system. Paths are relative to the phase."""
+        return iter(())
+
 
 class GaussianNoise(Spec):
-    """x + σ ε on images in [−1, 1] (TARFlow, section 2.3)."""
+    """x + σ ε on the latents: those of the `pixel` tokenizer are in [−1, 1] (TARFlow, section 2.3; STARFlow: 0.3)."""
 
     kind: Literal["gaussian"] = "gaussian"
     std: Positive
@@ -59,7 +63,7 @@ class UniformDequantisation(Spec):
     kind: Literal["uniform"] = "uniform"
 
 
-InputNoise = Annotated[GaussianNoise | UniformDequantisation, Field(discriminator="kind")]
+InputNoise = Annotated[GaussianNoise | UniformDequantisation | NoNoise, Field(discriminator="kind")]
 
 
 class NllSpec(ObjectiveSpec):
@@ -69,6 +73,10 @@ class NllSpec(ObjectiveSpec):
     noise: InputNoise
     label_drop: Fraction = 0.0
     """Probability that a label is replaced by the null class."""
+    latent_norm_weight: NonNegative = 0.0
+    """Of the mean squares of all that blocks read, added up: the noisy latents and what every block but the last makes
+    of them (STARFlow: 1e-4). The first is constant where the tokenizer is frozen; what the last makes is noise, whose
+    square is in the likelihood."""
 
     needs = ("tokenizer", "prior")
 
@@ -76,6 +84,9 @@ class NllSpec(ObjectiveSpec):
         assert system.prior is not None
         if not system.prior.flow:
             yield Problem(("kind",), f"prior '{system.prior.kind}' is no flow and has no likelihood", "velocity")
+
+    def training_problems(self, system: System, trains: list[str]) -> Iterator[Problem]:
+        yield from _collapse_problems("likelihood", system, trains)
 
 
 class VelocitySpec(ObjectiveSpec):
@@ -93,6 +104,9 @@ class VelocitySpec(ObjectiveSpec):
         assert system.prior is not None
         if system.prior.flow:
             yield Problem(("kind",), f"prior '{system.prior.kind}' is a flow and has no velocity to learn", "nll")
+
+    def training_problems(self, system: System, trains: list[str]) -> Iterator[Problem]:
+        yield from _collapse_problems("velocity", system, trains)
 
 
 class MomentsSpec(ObjectiveSpec):
@@ -122,9 +136,36 @@ class StoredFeatures(ObjectiveSpec):
     computes them at every step."""
 
 
-class JointSpec(StoredFeatures):
-    """Tokenizer and prior trained together (MIMFlow, arXiv 2606.26016): the prior's loss on noisy latents,
-    reconstruction, alignment and auxiliary decoders, one draw of noise for all of them and no stop-gradient."""
+class ReconstructingSpec(StoredFeatures):
+    """An objective with reconstructions, and with a discriminator that judges them if it is given one."""
+
+    reconstruction: Reconstruction = Reconstruction()
+    perceptual: list[Perceptual] = []
+    adversarial: Adversarial | None = None
+    """The discriminator; null: none."""
+
+    needs = ("tokenizer",)
+
+    @property
+    def networks(self) -> list[NetworkSpec]:
+        return _distinct(self, self.perceptual)
+
+    def system_problems(self, system: System, image: ImageShape) -> Iterator[Problem]:
+        assert system.tokenizer is not None
+        if not system.tokenizer.trainable:
+            yield Problem(
+                ("kind",), f"the tokenizer '{system.tokenizer.kind}' has no decoder to train", "another tokenizer"
+            )
+        if self.adversarial is not None and self.adversarial.logits_side(image.size) < 1:
+            yield Problem(
+                ("adversarial", "layers"), f"images of {image.size} pixels are too small for so many", "fewer layers"
+            )
+
+
+class JointSpec(ReconstructingSpec):
+    """Tokenizer and prior trained together (SimFlow, arXiv 2512.04084; MIMFlow, 2606.26016): the prior's loss on noisy
+    latents, reconstruction, alignment and auxiliary decoders, one draw of noise for all of them and no stop-gradient.
+    """
 
     kind: Literal["joint"] = "joint"
     noise: LatentNoise
@@ -135,8 +176,9 @@ class JointSpec(StoredFeatures):
     """Probability that a label is replaced by the null class."""
     prior_weight: NonNegative = 1.0
     """Of the prior's own training loss: a flow's negative log-likelihood in nats per dimension."""
-    reconstruction: Reconstruction = Reconstruction()
-    perceptual: list[Perceptual] = []
+    encoder: Literal["trained", "frozen"] = "trained"
+    """`frozen`: the encoder stays as it is, in evaluation mode; decoder and prior are trained on its noisy latents
+    (SimFlow, Table 10)."""
     alignment: list[Alignment] = []
     auxiliary: list[Auxiliary] = []
     prior_gradient_from: Fraction = 0.0
@@ -163,11 +205,30 @@ class JointSpec(StoredFeatures):
         for index, term in enumerate(self.alignment):
             if isinstance(term.where, AlignPrior) and term.where != self.tap:
                 yield Problem(("alignment", index, "where"), "another layer of the prior than that above", "one layer")
+        if self.encoder == "frozen":
+            yield from self._frozen_problems()
+
+    def _frozen_problems(self) -> Iterator[Problem]:
+        """What would train a frozen encoder, or nothing."""
+        if self.prior_gradient_from:
+            yield Problem(("prior_gradient_from",), "no gradient reaches a frozen encoder", "leave it out")
+        for index, term in enumerate(self.alignment):
+            if not isinstance(term.where, AlignPrior):
+                yield Problem(
+                    ("alignment", index, "where"),
+                    "aligns the latents of a frozen encoder",
+                    "where: {kind: prior, …}, or encoder: trained",
+                )
+        for index in range(len(self.auxiliary)):
+            yield Problem(("auxiliary", index), "predicts from the latents of a frozen encoder", "encoder: trained")
 
     def system_problems(self, system: System, image: ImageShape) -> Iterator[Problem]:
+        yield from super().system_problems(system, image)
         assert system.tokenizer is not None and system.prior is not None
-        tokens = system.tokenizer.latent_shape(image).tokens
+        latent = system.tokenizer.latent_shape(image)
         for index, term in enumerate(self.alignment):
+            inside = isinstance(term.where, AlignPrior)
+            tokens = system.prior.hidden_tokens(latent) if inside else latent.tokens
             for problem in term.sequence_problems(tokens):
                 yield problem.within("alignment", index)
             if isinstance(term.where, AlignPrior):
@@ -184,7 +245,29 @@ class JointSpec(StoredFeatures):
                 )
 
 
-class DecoderTrainingSpec(StoredFeatures):
+class AutoencoderSpec(ReconstructingSpec):
+    """A tokenizer trained alone: reconstruction, and the divergence of a learned posterior from the standard normal.
+
+    Terms are means over pixels. LDM's (arXiv 2112.10752) reconstruction and perceptual terms are sums over them, which
+    their weights say: 196608 at 256 × 256 in RGB.
+    """
+
+    kind: Literal["autoencoder"] = "autoencoder"
+    noise: LatentNoise = NoNoise()
+    """Between the encoder and the decoder: the standard deviation of a posterior of fixed variance."""
+    masked: bool = True
+    """The tokenizer hides from the encoder what its spec says."""
+    kl_weight: NonNegative = 0.0
+    """Of KL(posterior ‖ N(0, I)), a sum over the latents' dimensions in nats (LDM: 1e-6 beside sums over pixels;
+    REPA-E: 1e-6 beside means)."""
+
+    def system_problems(self, system: System, image: ImageShape) -> Iterator[Problem]:
+        yield from super().system_problems(system, image)
+        if self.kl_weight and not (system.tokenizer is not None and system.tokenizer.learns_variance):
+            yield Problem(("kl_weight",), "the tokenizer learns no variance, so there is no divergence", "0")
+
+
+class DecoderTrainingSpec(ReconstructingSpec):
     """The tokenizer's decoder trained alone, on latents that stay as they are (MIMFlow's phase 2)."""
 
     kind: Literal["decoder"] = "decoder"
@@ -193,25 +276,19 @@ class DecoderTrainingSpec(StoredFeatures):
     masked: bool
     """Whether the tokenizer hides from the encoder what its spec says. In MIMFlow's release it most likely does not,
     because the encoder is in evaluation mode: no default here."""
-    reconstruction: Reconstruction = Reconstruction()
-    perceptual: list[Perceptual] = []
     adversarial: Adversarial | None = Adversarial()
     """The discriminator; null: none."""
-
-    needs = ("tokenizer",)
-
-    @property
-    def networks(self) -> list[NetworkSpec]:
-        return _distinct(self, self.perceptual)
-
-    def system_problems(self, system: System, image: ImageShape) -> Iterator[Problem]:
-        if self.adversarial is not None and self.adversarial.logits_side(image.size) < 1:
-            yield Problem(
-                ("adversarial", "layers"), f"images of {image.size} pixels are too small for so many", "fewer layers"
-            )
 
 
 def _distinct(spec: StoredFeatures, terms: list[Any]) -> list[NetworkSpec]:
     """The networks of these terms, each once, where their features are to be stored."""
     networks = [term.network for term in terms if not isinstance(term, (LpipsPerceptual, ConvnextPerceptual))]
     return list({network.name: network for network in networks}.values()) if spec.stored_features else []
+
+
+def _collapse_problems(what: str, system: System, trains: list[str]) -> Iterator[Problem]:
+    """Why a prior's loss must not be all that trains a tokenizer."""
+    if "tokenizer" in trains and system.tokenizer is not None and system.tokenizer.trainable:
+        yield Problem(
+            ("trains",), f"the {what} alone would collapse a tokenizer that is trained with it", "trains: [prior]"
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -69,6 +70,13 @@ class FlowPrior(Prior):
         """The negative log-likelihood of `nll_per_dimension`."""
         output: FlowOutput = self(latents, labels, tap)
         return PriorLoss(*nll_per_dimension(output), output.hidden)
+
+    def by_block(self, latents: Tensor, labels: Tensor) -> Iterator[FlowOutput]:
+        """What `forward` gives, block by block from the data: z and log-determinant up to the end of each.
+
+        The last is that of the whole flow; a flow without blocks is one. (B, tokens, channels) all of them.
+        """
+        yield self(latents, labels)
 
     def inverse(self, z: Tensor, labels: Tensor) -> Tensor:
         """Sampling direction, without guidance: noise (B, tokens, channels) → latents."""

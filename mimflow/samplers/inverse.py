@@ -8,14 +8,14 @@ from torch import Tensor
 from mimflow.errors import SpecError
 from mimflow.priors.autoregressive import AutoregressivePrior
 from mimflow.priors.base import FlowPrior
-from mimflow.samplers.denoise import score_denoise
+from mimflow.samplers.denoise import denoise
 from mimflow.samplers.guidance import guidance_rule
 from mimflow.samplers.prior import PriorSampler
 from mimflow.samplers.spec import InverseSpec
 
 
 class InverseSampler(PriorSampler):
-    """Noise → inverse flow, guided if asked → one denoising step if asked → decoder → clamp."""
+    """Noise → inverse flow, guided if asked → one step along the score if asked → decoder → clamp."""
 
     remedy = "a smaller guidance weight or noise_temperature is less likely to overflow"
 
@@ -28,7 +28,7 @@ class InverseSampler(PriorSampler):
         noise = self.spec.noise_temperature * prior.noise(len(labels), generator)
         latents = self._inverse(prior, noise.to(labels.device), labels)
         if self.spec.denoise is not None:
-            latents = score_denoise(prior, latents, labels, self.spec.denoise.std)
+            latents = denoise(prior, latents, labels, self.spec.denoise)
         return latents
 
     def _inverse(self, prior: FlowPrior, noise: Tensor, labels: Tensor) -> Tensor:

@@ -28,12 +28,20 @@ class Tokenizer(nn.Module):
         raise NotImplementedError
 
     def encode_for_training(self, images: Tensor, masked: bool) -> Encoded:
-        """Images (B, C, H, W) in [−1, 1] → latents and mask.
+        """Images (B, C, H, W) in [−1, 1] → latents and mask: what any objective trains on.
 
         `masked` asks for the masking that the spec describes, in training and evaluation mode alike: whether images
-        are masked is its caller's to say. A tokenizer that does not mask ignores it.
+        are masked is its caller's to say. A tokenizer that does not mask ignores it. One whose spec `samples` draws
+        from its posterior, frozen or not.
         """
         return Encoded(self.encode(images), None)
+
+    def encode_with_divergence(self, images: Tensor, masked: bool) -> tuple[Encoded, Tensor | None]:
+        """`encode_for_training`, and what a learned posterior's divergence from N(0, I) is, (B,) nats an image.
+
+        None where the tokenizer learns no variance.
+        """
+        return self.encode_for_training(images, masked), None
 
     def encode_hiding(self, images: Tensor, ratio: float) -> Tensor:
         """Images (B, C, H, W) → latents (B, tokens, channels) with this share of their patches hidden, at random.
@@ -54,6 +62,13 @@ class Tokenizer(nn.Module):
     def decoder_modules(self) -> list[str]:
         """Names, below the tokenizer, of the sub-modules that `decode` uses and `encode` does not."""
         return []
+
+    def last_layer(self) -> nn.Parameter:
+        """The weights of the decoder's last layer, for losses that compare gradients there.
+
+        For tokenizers whose spec is `trainable` alone.
+        """
+        raise NotImplementedError
 
     def load_given_weights(self) -> None:
         """Load the files of weights that the spec names to start from.

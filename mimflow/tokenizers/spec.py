@@ -16,10 +16,22 @@ class TokenizerSpec(Spec):
 
     representations: ClassVar[tuple[str, ...]] = ("latents",)
     """Where `Tokenizer.representation` can take features for a probe."""
+    trainable: ClassVar[bool] = True
+    """Whether it has networks: an encoder and a decoder to train."""
 
     @property
     def masks(self) -> bool:
         """Whether it hides parts of an image where training asks for it."""
+        return False
+
+    @property
+    def learns_variance(self) -> bool:
+        """Whether its encoder gives a posterior with a variance of its own."""
+        return False
+
+    @property
+    def samples(self) -> bool:
+        """Whether what training sees of an image is a random draw, where `encode` gives its mean."""
         return False
 
     def image_problems(self, image: ImageShape) -> Iterator[Problem]:

@@ -136,6 +136,13 @@ class Adversarial(Spec):
     kernel: Annotated[int, Field(ge=3)] = 4
     initialisation: Literal["torch", "normal"] = "torch"
     """PyTorch's, as MIMFlow's copy has it, or N(0, 0.02) for convolutions and N(1, 0.02) for norms (LDM, REPA-E)."""
+    adaptive: bool = False
+    """`weight` is multiplied, at each step, by the ratio of the gradients of reconstruction and adversarial terms at
+    the decoder's last layer (VQGAN, LDM)."""
+    lecam: NonNegative = 0.0
+    """Weight of LeCAM's regulariser in the discriminator's loss (STARFlow's decoder: 0.001); 0: none."""
+    r1: NonNegative = 0.0
+    """Weight of ½ mean ‖∂D/∂x‖² at real images in the discriminator's loss; 0: none. Used by none of the papers."""
 
     def logits_side(self, image_side: int) -> int:
         """Width of the map of logits; below 1 the image is too small."""

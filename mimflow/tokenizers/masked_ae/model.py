@@ -193,6 +193,10 @@ class MaskedAutoencoder(Tokenizer):
     def decoder_modules(self) -> list[str]:
         return ["decoder"]
 
+    def last_layer(self) -> nn.Parameter:
+        """The linear map to pixels."""
+        return self.decoder.to_pixels.weight
+
     def load_given_weights(self) -> None:
         """The encoder's transformer from a file in timm's naming; latent queries and projection stay fresh."""
         weights = self.spec.encoder.weights

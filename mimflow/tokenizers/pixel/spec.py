@@ -17,6 +17,8 @@ class PixelTokenizerSpec(TokenizerSpec):
     patch_size: Count
     """Side of a patch in pixels."""
 
+    trainable = False
+
     def image_problems(self, image: ImageShape) -> Iterator[Problem]:
         return patch_problems(self.patch_size, image)
 

@@ -1,0 +1,104 @@
+"""What objectives with reconstructions share: the terms of the decoder, and a second player that judges its images."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from mimflow.errors import SpecError
+from mimflow.objectives.base import Batch, Objective, Player, checkpoint_name
+from mimflow.objectives.spec import ReconstructingSpec
+from mimflow.objectives.targets import Targets
+from mimflow.objectives.terms.adversarial import Discriminator
+from mimflow.objectives.terms.names import named
+from mimflow.objectives.terms.perceptual import PerceptualDistance
+from mimflow.objectives.terms.pixels import pixel_distance
+from mimflow.plan.tasks import Shapes
+from mimflow.system import SystemModules
+
+JUDGE = "discriminator"
+"""The second player's name."""
+
+
+class Reconstructing(Objective):
+    """Pixels, perceptual distances and, if the spec has one, a discriminator, the player after the first.
+
+    A subclass gives the first player's loss in `own_loss`, and gets its reconstructions' part of it from
+    `reconstruction_term`.
+    """
+
+    def __init__(self, spec: ReconstructingSpec, modules: SystemModules, shapes: Shapes):
+        super().__init__(spec, modules, shapes)
+        if not self.tokenizer.decoder_modules():
+            raise SpecError(f"objective.kind: {spec.kind} trains the tokenizer's decoder, and this tokenizer has none")
+        self.reconstructing = spec
+        self.targets = Targets()
+        self.perceptual = [PerceptualDistance(term, self.targets) for term in spec.perceptual]
+        self.discriminator = Discriminator(spec.adversarial, shapes.channels) if spec.adversarial is not None else None
+
+    @property
+    def adversarial_from(self) -> int:
+        """The first step that the discriminator takes part in."""
+        adversarial = self.reconstructing.adversarial
+        return round(adversarial.start * self.total) if adversarial is not None else self.total
+
+    def players(self, trains: list[str]) -> list[Player]:
+        """One with all that is trained but the discriminator, then that if there is one."""
+        (all_of_it,) = super().players(trains)
+        judging = self.parameters_below(f"objective.{JUDGE}.")
+        own = {name: p for name, p in all_of_it.parameters.items() if name not in judging}
+        return [Player(all_of_it.name, own), *self.judges()]
+
+    def judges(self) -> list[Player]:
+        """The discriminator as a player, or nobody."""
+        if self.discriminator is None:
+            return []
+        return [Player(JUDGE, self.parameters_below(f"objective.{JUDGE}."), start=self.adversarial_from)]
+
+    @property
+    def decoding(self) -> tuple[str, ...]:
+        """What the names of the decoder's parameters begin with."""
+        return tuple(f"tokenizer.{name}." for name in self.tokenizer.decoder_modules())
+
+    def freeze_encoder(self) -> None:
+        """Evaluation mode for the tokenizer, training mode for what only decoding uses of it."""
+        self.tokenizer.eval()
+        for name in self.tokenizer.decoder_modules():
+            self.tokenizer.get_submodule(name).train()
+
+    def parameters_below(self, *prefixes: str) -> dict[str, nn.Parameter]:
+        """The parameters whose names in checkpoints begin so, by these names."""
+        named_parameters = ((checkpoint_name(name), parameter) for name, parameter in self.named_parameters())
+        return {name: parameter for name, parameter in named_parameters if name.startswith(prefixes)}
+
+    def loss(self, player: str, batch: Batch, carry: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
+        """`own_loss`; the discriminator's on the reconstructions that it left."""
+        if player == JUDGE:
+            assert self.discriminator is not None
+            return self.discriminator.loss(batch.images, carry["reconstructions"])
+        return self.own_loss(batch, carry)
+
+    def own_loss(self, batch: Batch, carry: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
+        """What the first player minimises, and the figures to log."""
+        raise NotImplementedError
+
+    def reconstruction_term(
+        self, reconstructions: Tensor, batch: Batch, carry: dict[str, Any]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The weighted sum of the terms of reconstructions (B, C, H, W), and each before its weight.
+
+        Leaves them to the discriminator in `carry`.
+        """
+        spec = self.reconstructing
+        carry["reconstructions"] = reconstructions.detach()
+        figures = {"reconstruction": pixel_distance(reconstructions, batch.images, spec.reconstruction)}
+        total = spec.reconstruction.weight * figures["reconstruction"]
+        for name, term in named("perceptual", self.perceptual):
+            figures[name] = term(reconstructions, batch)
+            total = total + term.spec.weight * figures[name]
+        if self.discriminator is None or self.step < self.adversarial_from:
+            return total, figures
+        last_layer = self.tokenizer.last_layer() if self.discriminator.spec.adaptive else None
+        adversarial, found = self.discriminator.generator_term(reconstructions, total, last_layer)
+        return total + adversarial, figures | found

@@ -1,0 +1,113 @@
+"""The KL-VAE's spec."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from mimflow.spec.base import Count, Positive, Problem, Spec
+from mimflow.spec.shapes import ImageShape, LatentShape
+from mimflow.spec.weights import FileWeights
+from mimflow.tokenizers.spec import TokenizerSpec
+
+
+class LearnableVariance(Spec):
+    """The encoder gives mean and log-variance of each dimension of the posterior (LDM)."""
+
+    kind: Literal["learnable"] = "learnable"
+    sample_posterior: bool = True
+    """Whether training sees draws from the posterior, that of a prior on a frozen tokenizer too (STARFlow); or its
+    mean. `encode` gives the mean in any case."""
+
+
+class FixedVariance(Spec):
+    """The encoder gives the mean alone (SimFlow): the posterior's variance is the noise that an objective adds."""
+
+    kind: Literal["fixed"] = "fixed"
+    outputs: Literal["mean", "both"] = "mean"
+    """Whether the encoder has outputs for the mean alone, or LDM's for mean and log-variance, the second half unused.
+    SimFlow does not say: `mean` spares 0.3 M parameters at 64 channels."""
+
+
+Variance = Annotated[LearnableVariance | FixedVariance, Field(discriminator="kind")]
+
+
+class KlVaeSpec(TokenizerSpec):
+    """The autoencoder of LDM (arXiv 2112.10752) and MAR (arXiv 2406.11838), of residual convolutions.
+
+    As it stands it is MAR's, which takes images of 256 pixels to 16 × 16 latents: 67.14 M parameters with 64 channels.
+    """
+
+    kind: Literal["kl_vae"] = "kl_vae"
+    channels: Count
+    """Dimensions of a latent token."""
+    width: Count = 128
+    multipliers: list[Count] = Field(default=[1, 1, 2, 2, 4], min_length=1)
+    """Widths of the levels, in units of `width`; each level but the last halves the image. Stable Diffusion's VAE has
+    four levels, [1, 2, 4, 4]."""
+    blocks: Count = 2
+    """Residual blocks of a level of the encoder; the decoder's have one more."""
+    groups: Count = 32
+    """Of the group norms."""
+    attention: Literal["none", "encoder", "both"] = "encoder"
+    """Where attention follows each residual block of the last level: in the encoder (MAR), in both halves (LDM), or
+    nowhere (Stable Diffusion). Between the two blocks in the middle of each half it always stands."""
+    variance: Variance
+    latent_norm: Literal["none", "layer"] = "none"
+    """`layer`: each token's mean to mean 0 and variance 1 over its channels, before any noise, with no parameters.
+    SimFlow does not say whether its norm has any."""
+    scale: Positive = 1.0
+    """Latents are multiplied by it on their way out, and divided on their way back: one over the standard deviation
+    of a trained tokenizer's (MAR 0.2325, Stable Diffusion 0.18215). Leave it at 1 while the tokenizer is trained."""
+    weights: FileWeights | None = None
+    """Weights to start from, in LDM's naming; from scratch if not given."""
+
+    def problems(self) -> Iterator[Problem]:
+        for index, width in enumerate(self.widths):
+            if width % self.groups:
+                yield Problem(
+                    ("multipliers", index),
+                    f"{self.groups} groups do not divide a level's {width} channels",
+                    f"groups: a divisor of {width}",
+                )
+        if self.weights is not None and self.weights.modules is not None:
+            yield Problem(("weights", "modules"), "these weights are the tokenizer's alone", "remove it")
+
+    @property
+    def widths(self) -> list[int]:
+        """Channels of each level."""
+        return [self.width * multiplier for multiplier in self.multipliers]
+
+    @property
+    def learns_variance(self) -> bool:
+        return isinstance(self.variance, LearnableVariance)
+
+    @property
+    def samples(self) -> bool:
+        return isinstance(self.variance, LearnableVariance) and self.variance.sample_posterior
+
+    @property
+    def outputs(self) -> int:
+        """Channels that the encoder ends in."""
+        only_mean = isinstance(self.variance, FixedVariance) and self.variance.outputs == "mean"
+        return self.channels if only_mean else 2 * self.channels
+
+    @property
+    def reduction(self) -> int:
+        """Pixels that a side of a latent stands for."""
+        return int(2 ** (len(self.multipliers) - 1))
+
+    def image_problems(self, image: ImageShape) -> Iterator[Problem]:
+        if image.size % self.reduction:
+            yield Problem(
+                ("multipliers",),
+                f"{len(self.multipliers)} levels halve {len(self.multipliers) - 1} times, and {self.reduction} does "
+                f"not divide the image's {image.size} pixels",
+                "fewer levels",
+            )
+
+    def latent_shape(self, image: ImageShape) -> LatentShape:
+        side = image.size // self.reduction
+        return LatentShape(side * side, self.channels, (side, side))
