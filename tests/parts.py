@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import torch
 
-from mimflow.priors.base import FlowPrior
+from mimflow.priors.base import Prior
 from mimflow.priors.class_gaussian.model import ClassGaussian
 from mimflow.priors.class_gaussian.spec import ClassGaussianSpec
 from mimflow.priors.registry import PRIORS
+from mimflow.priors.sit.spec import SitSpec
 from mimflow.priors.spec import PriorSpec
 from mimflow.priors.starflow.spec import StarflowSpec
 from mimflow.priors.tarflow.spec import TarflowSpec
 from mimflow.registry import Registry
 from mimflow.spec.base import Spec
+from mimflow.spec.noise import LogitNormalLaw
 from mimflow.spec.shapes import ImageShape, LatentShape
 from mimflow.tokenizers.kl_vae.spec import FixedVariance, KlVaeSpec, LearnableVariance
 from mimflow.tokenizers.masked_ae.spec import (
@@ -37,6 +39,7 @@ IMAGE = ImageShape(channels=2, size=12)
 
 TARFLOW = TarflowSpec(width=8, blocks=[1, 2, 1], head_width=4, expansion=2)
 STARFLOW = StarflowSpec(width=16, blocks=[1, 1, 2], head_width=16, expansion=2)
+SIT = SitSpec(width=16, layers=2, head_width=8, expansion=2)
 MASKED_AE = MaskedAeSpec(
     patch_size=3,
     latents=5,
@@ -72,6 +75,10 @@ PRIOR_EXAMPLES: dict[str, list[PriorSpec]] = {
         ),
         STARFLOW.model_copy(update={"conditioning": "prefix", "norm": "rms"}),
         STARFLOW.model_copy(update={"conditioning": "none", "start": "sos"}),
+    ],
+    "sit": [
+        SIT,
+        SIT.model_copy(update={"path": "gvp", "t": LogitNormalLaw(), "position": "learned", "time_scale": 1000.0}),
     ],
     "class_gaussian": [ClassGaussianSpec(ridge=0.1)],
 }
@@ -137,7 +144,7 @@ def label_of(spec: Spec) -> str:
     return "-".join([spec.kind, *changed])  # type: ignore[attr-defined]
 
 
-def tiny_prior(spec: PriorSpec, latent: LatentShape = LATENT, seed: int = 0) -> FlowPrior:
+def tiny_prior(spec: PriorSpec, latent: LatentShape = LATENT, seed: int = 0) -> Prior:
     """A prior in float64 and evaluation mode away from its start, the identity, which would prove nothing."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)

@@ -1,4 +1,4 @@
-"""Score denoising has a closed form on Gaussian data, and leaves the prior as it was."""
+"""Steps along the score have a closed form on Gaussian data, and leave the prior as it was."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from parts import CLASSES, LATENT, TARFLOW, tiny_latents, tiny_prior
 from mimflow.priors.class_gaussian.model import ClassGaussian
 from mimflow.priors.class_gaussian.spec import ClassGaussianSpec
 from mimflow.priors.tarflow.model import Tarflow
-from mimflow.samplers.denoise import score_denoise
+from mimflow.samplers.denoise import denoise, score_denoise, score_guide
+from mimflow.samplers.spec import ScoreDenoising, ScoreGuidance
 
 LABELS = torch.tensor([0, 1, 2, -1, 0])
 
@@ -40,6 +41,33 @@ def test_score_is_the_gradient_of_the_log_density() -> None:
     torch.testing.assert_close((score * direction).flatten(1).sum(1), expected, rtol=1e-6, atol=1e-6)
 
 
+def test_score_guidance_of_gaussian_classes_has_a_closed_form() -> None:
+    """x + γ (Σ⁻¹ (x − μ) − Σ_c⁻¹ (x − μ_c)), the null class being the pooled data."""
+    prior, x = tiny_prior(ClassGaussianSpec(ridge=0.1)), tiny_latents(5)
+    inverse = torch.cholesky_inverse(prior.cholesky)
+    own, pooled = (
+        torch.einsum("bij,bj->bi", inverse[labels], x.flatten(1) - prior.mean[labels])
+        for labels in (LABELS, torch.full_like(LABELS, -1))
+    )
+    expected = x + 0.4 * (pooled - own).view_as(x)
+    guided = score_guide(prior, x, LABELS, 0.4)
+    torch.testing.assert_close(guided, expected)
+    torch.testing.assert_close(guided[3], x[3])  # the null class
+
+
+def test_score_guidance_of_equally_wide_classes_moves_along_the_difference_of_their_means() -> None:
+    prior = ClassGaussian(ClassGaussianSpec(), LATENT, CLASSES).double()
+    prior.mean[1] += 3.0
+    x, labels = tiny_latents(2), torch.tensor([1, 1])
+    torch.testing.assert_close(score_guide(prior, x, labels, 0.25), x + 0.75)
+
+
+def test_a_spec_says_which_step_is_taken() -> None:
+    prior, x = tiny_prior(TARFLOW), tiny_latents(5)
+    assert denoise(prior, x, LABELS, ScoreDenoising(std=0.3)).equal(score_denoise(prior, x, LABELS, 0.3))
+    assert denoise(prior, x, LABELS, ScoreGuidance()).equal(score_guide(prior, x, LABELS, 0.25))
+
+
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_sub_batches_cover_every_sample(count: int) -> None:
     prior, x = tiny_prior(TARFLOW), tiny_latents(5)
@@ -48,7 +76,8 @@ def test_sub_batches_cover_every_sample(count: int) -> None:
     torch.testing.assert_close(some, together[:count])
 
 
-def test_the_prior_is_left_as_it_was() -> None:
+@pytest.mark.parametrize("spec", [ScoreDenoising(std=0.3), ScoreGuidance()], ids=lambda spec: spec.kind)
+def test_the_prior_is_left_as_it_was(spec: ScoreDenoising | ScoreGuidance) -> None:
     prior = tiny_prior(TARFLOW.model_copy(update={"volume_preserving": True})).train()
     prior.blocks[1].eval()
     prior.blocks[0].proj_in.weight.requires_grad_(False)
@@ -57,7 +86,7 @@ def test_the_prior_is_left_as_it_was() -> None:
     modes = [module.training for module in prior.modules()]
     needs = [parameter.requires_grad for parameter in prior.parameters()]
 
-    denoised = score_denoise(prior, tiny_latents(5), LABELS, 0.3)
+    denoised = denoise(prior, tiny_latents(5), LABELS, spec)
 
     assert not denoised.requires_grad
     assert all(torch.equal(tensor, before[name]) for name, tensor in prior.state_dict().items())

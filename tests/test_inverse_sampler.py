@@ -14,7 +14,8 @@ from mimflow.priors.class_gaussian.spec import ClassGaussianSpec
 from mimflow.priors.tarflow.model import Tarflow
 from mimflow.priors.tarflow.spec import TarflowSpec
 from mimflow.samplers.inverse import InverseSampler
-from mimflow.samplers.spec import InverseSpec, LinearGuidance, ScoreDenoising
+from mimflow.samplers.spec import InverseSpec, LinearGuidance, ScoreDenoising, ScoreGuidance
+from mimflow.spec.run import System
 from mimflow.spec.shapes import ImageShape
 from mimflow.tokenizers.pixel.model import PixelTokenizer
 from mimflow.tokenizers.pixel.spec import PixelTokenizerSpec
@@ -76,6 +77,26 @@ def test_steps_follow_each_other() -> None:
     images = sample(gaussian(0.2), labels, noise_temperature=0.5, denoise=ScoreDenoising(std=0.1))
     noise = gaussian(1.0).noise(400, torch.Generator().manual_seed(0))
     torch.testing.assert_close(images, TOKENIZER.decode(noise * 0.5 * 0.2 * 0.75))
+
+
+def test_a_step_to_the_class_comes_after_sampling() -> None:
+    prior = gaussian(0.2)
+    prior.mean[1] += 0.1
+    labels = torch.ones(3, dtype=torch.long)
+    noise = prior.noise(3, torch.Generator().manual_seed(0))
+    images = sample(prior, labels, denoise=ScoreGuidance(step=0.01))
+    # Classes that differ in their mean alone: γ (μ_c − μ) / σ².
+    torch.testing.assert_close(images, TOKENIZER.decode(noise * 0.2 + 0.1 + 0.01 * 0.1 / 0.04).clamp(-1, 1))
+
+
+def test_a_step_to_the_class_needs_classes() -> None:
+    system = System.model_validate(
+        {"tokenizer": PIXEL, "prior": TarflowSpec(width=8, blocks=[1], head_width=4, class_conditional=False)}
+    )
+    (problem,) = InverseSpec(denoise=ScoreGuidance()).system_problems(system)
+    assert problem.path == ("denoise", "kind")
+    assert problem.message == "the prior knows no classes to step towards"
+    assert not list(InverseSpec(denoise=ScoreDenoising(std=0.1)).system_problems(system))
 
 
 def test_the_modules_keep_their_mode() -> None:

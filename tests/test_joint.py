@@ -35,7 +35,6 @@ from mimflow.networks.base import FrozenNetwork
 from mimflow.nn.noise import add_noise
 from mimflow.objectives.base import Batch, Objective
 from mimflow.objectives.health import Spread
-from mimflow.objectives.nll import nll_per_dimension
 from mimflow.objectives.registry import OBJECTIVES
 from mimflow.objectives.terms.pixels import pixel_distance
 from mimflow.objectives.terms.spec import Reconstruction
@@ -102,7 +101,7 @@ def test_the_loss_is_the_weighted_sum_of_what_is_logged() -> None:
         {
             "kind": "joint",
             "noise": ADDITIVE,
-            "nll_weight": weights["nll"],
+            "prior_weight": weights["nll"],
             "reconstruction": {"weight": weights["reconstruction"], "loss": "l1"},
             "perceptual": [{"kind": "features", "network": NETWORK, "weight": weights["perceptual"]}],
             "alignment": [{"network": NETWORK, "weight": weights["alignment"], "projector": [8]}],
@@ -122,7 +121,7 @@ def test_prior_and_decoder_share_one_draw_of_noise() -> None:
     _, figures = loss_of(objective)
     torch.manual_seed(7)
     noisy = add_noise(objective.tokenizer.encode(batch().images), AdditiveNoise(std=0.3))
-    nll, _ = nll_per_dimension(objective.prior(noisy, batch().labels))
+    nll = objective.prior.training_loss(noisy, batch().labels).loss
     torch.testing.assert_close(figures["nll"], nll)
     wanted = pixel_distance(objective.tokenizer.decode(noisy), batch().images, Reconstruction())
     torch.testing.assert_close(figures["reconstruction"], wanted)
@@ -173,7 +172,7 @@ def test_alignment_sees_latents_with_or_without_noise(noisy: bool) -> None:
 
 def test_alignment_inside_the_prior_trains_its_first_layers_only() -> None:
     term = {"network": NETWORK, "projector": [8], "where": {"kind": "prior", "block": 0, "layer": 0}}
-    objective = build({"kind": "joint", "noise": ADDITIVE, "nll_weight": 0.0, "alignment": [term]})
+    objective = build({"kind": "joint", "noise": ADDITIVE, "prior_weight": 0.0, "alignment": [term]})
     loss, _ = loss_of(objective)
     loss.backward()
     moved = {
@@ -217,7 +216,7 @@ def test_gradient_norms_are_logged_in_steps_that_end_a_row() -> None:
     torch.manual_seed(7)
     latents = objective.tokenizer.encode_for_training(batch().images, True).latents.detach().requires_grad_()
     noisy = add_noise(latents, AdditiveNoise(std=0.3))
-    nll, _ = nll_per_dimension(objective.prior(noisy, batch().labels))
+    nll = objective.prior.training_loss(noisy, batch().labels).loss
     distance = pixel_distance(objective.tokenizer.decode(noisy), batch().images, Reconstruction())
     for name, term in (("prior", nll), ("reconstruction", 3 * distance)):
         (gradient,) = torch.autograd.grad(term, latents, retain_graph=True)
@@ -264,6 +263,79 @@ def test_frozen_networks_are_no_part_of_the_state() -> None:
     loss_of(objective)
     assert objective.state().keys() == before
     assert {name.split(".")[1] for name in before if name.startswith("objective.")} == {"aligners", "auxiliary"}
+
+
+# -- the discriminator, and a frozen encoder --------------------------------------------------------------------------
+
+
+ADVERSARIAL = {"layers": 1, "width": 4, "weight": 0.3, "start": 0.5}
+
+
+def test_a_discriminator_is_the_second_player_and_nobody_is_by_default(data: Artifact, tmp_path: Path) -> None:
+    assert [player.name for player in build(JOINT).players(["tokenizer", "prior"])] == ["system"]
+    spec = JOINT | {"adversarial": ADVERSARIAL | {"start": 0.0}}
+    trainer = trainer_of(build(spec), spec, data, tmp_path)
+    system, judge = trainer.players
+    assert (system.name, judge.name) == ("system", "discriminator")
+    assert all(name.startswith("objective.discriminator.") for name in judge.parameters)
+    assert {name.split(".")[0] for name in system.parameters} == {"tokenizer", "prior", "objective"}
+    assert not system.parameters.keys() & judge.parameters.keys()
+    assert {"adversarial", "discriminator_loss", "logits_real", "logits_fake"} <= trainer._step().keys()
+
+
+def test_the_adversarial_term_is_part_of_the_sum_from_its_start_on() -> None:
+    objective = build(PLAIN | {"adversarial": ADVERSARIAL})
+    objective.begin(4)
+    found = []
+    for step in range(4):
+        objective.begin_step(step, logged=False)
+        loss, figures = loss_of(objective)
+        expected = figures["nll"] + figures["reconstruction"]
+        if "adversarial" in figures:
+            expected = expected + 0.3 * figures["adversarial"]
+        torch.testing.assert_close(loss, expected)
+        found.append("adversarial" in figures)
+    assert found == [False, False, True, True]
+
+
+def test_the_discriminators_gradient_reaches_the_encoder() -> None:
+    objective = build(PLAIN | {"prior_weight": 0.0, "reconstruction": {"weight": 0.0}, "adversarial": ADVERSARIAL})
+    objective.begin(2)
+    found = []
+    for step in range(2):
+        objective.begin_step(step, logged=False)
+        found.append(encoder_gradient(objective) > 0)
+    assert found == [False, True]
+
+
+def test_a_frozen_encoder_is_neither_trained_nor_changed(data: Artifact, tmp_path: Path) -> None:
+    tokenizer = MASKED_AE["tokenizer"] | {"latent_norm": "batch"}  # type: ignore[operator]
+    where = {"kind": "prior", "block": 0, "layer": 0}
+    spec = PLAIN | {
+        "encoder": "frozen",
+        "alignment": [{"network": NETWORK, "projector": [8], "where": where}],
+        "adversarial": ADVERSARIAL | {"start": 0.0},
+    }
+    objective = build(spec, perturbed_modules(MASKED_AE | {"tokenizer": tokenizer}))
+    trainer = trainer_of(objective, spec, data, tmp_path)
+    before = {name: tensor.clone() for name, tensor in objective.state().items()}
+    trainer._step()
+    changed = {name for name, tensor in objective.state().items() if not tensor.equal(before[name])}
+    assert {name.split(".")[0] for name in changed} == {"tokenizer", "prior", "objective"}
+    decoder = {name for name in before if name.startswith("tokenizer.decoder.")}
+    # The running statistics of normalised latents are the encoder's, and stay as well.
+    assert {name for name in changed if name.startswith("tokenizer.")} == decoder
+    assert {name.split(".")[1] for name in changed if name.startswith("objective.")} == {"aligners", "discriminator"}
+    training = {name for name, module in objective.tokenizer.named_modules() if module.training}
+    assert {name.split(".")[0] for name in training} == {"decoder"}
+
+
+def test_a_frozen_encoder_gets_no_gradient_and_no_figures_of_one() -> None:
+    objective = build(PLAIN | {"encoder": "frozen"})
+    objective.begin_step(0, logged=True)
+    assert encoder_gradient(objective) == 0
+    figures = loss_of(objective)[1]
+    assert "latent_std" in figures and not [name for name in figures if name.startswith("latent_grad")]
 
 
 # -- collapse --------------------------------------------------------------------------------------------------------
@@ -483,7 +555,7 @@ UNMASKED = MASKED_AE | {"tokenizer": MASKED_AE["tokenizer"] | {"mask": {"kind": 
         ),
         (
             PLAIN | {"alignment": [{"network": NETWORK, "where": {"kind": "prior", "block": 0, "layer": 0}}]},
-            GAUSSIAN,
+            MASKED_AE | {"prior": {"kind": "class_gaussian"}},
             [("alignment", 0, "where", "the prior 'class_gaussian' has no layers")],
         ),
         (
@@ -495,6 +567,36 @@ UNMASKED = MASKED_AE | {"tokenizer": MASKED_AE["tokenizer"] | {"mask": {"kind": 
             },
             MASKED_AE,
             [("alignment", 1, "where", "another layer of the prior than that above")],
+        ),
+        (PLAIN, GAUSSIAN, [("kind", "the tokenizer 'pixel' has no decoder to train")]),
+        (
+            PLAIN | {"adversarial": {"layers": 3}},
+            MASKED_AE,
+            [("adversarial", "layers", "images of 8 pixels are too small for so many")],
+        ),
+        (
+            PLAIN
+            | {
+                "encoder": "frozen",
+                "prior_gradient_from": 0.5,
+                "alignment": [{"network": NETWORK}],
+                "auxiliary": [AUXILIARY],
+            },
+            MASKED_AE,
+            [
+                ("prior_gradient_from", "no gradient reaches a frozen encoder"),
+                ("alignment", 0, "where", "aligns the latents of a frozen encoder"),
+                ("auxiliary", 0, "predicts from the latents of a frozen encoder"),
+            ],
+        ),
+        (
+            PLAIN
+            | {
+                "encoder": "frozen",
+                "alignment": [{"network": NETWORK, "where": {"kind": "prior", "block": 0, "layer": 0}}],
+            },
+            MASKED_AE,
+            [],
         ),
         (
             DECODER | {"adversarial": {"layers": 3}},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,9 @@ from training_parts import (
     MASKED_AE,
     NLL,
     SHAPES,
+    SIT,
     TARFLOW,
+    VELOCITY,
     perturbed_modules,
     phase,
     tiny_data,
@@ -34,6 +37,7 @@ from mimflow.objectives.base import SYSTEM, Batch, ClosedForm, Objective, checkp
 from mimflow.objectives.nll import bits_per_dimension, dequantise, drop_labels
 from mimflow.objectives.registry import OBJECTIVES
 from mimflow.priors.base import NULL_CLASS, FlowOutput, FlowPrior
+from mimflow.priors.spec import Tap
 from mimflow.progress import Progress
 from mimflow.spec.run import System
 from mimflow.system import SystemModules
@@ -57,6 +61,7 @@ class Example:
 
 EXAMPLES = {
     "nll": Example(NLL, TARFLOW | CONVNET, ("prior.",)),
+    "velocity": Example(VELOCITY, SIT | CONVNET, ("prior.",)),
     "moments": Example({"kind": "moments"}, GAUSSIAN | CONVNET, ("prior.",)),
     "cross_entropy": Example({"kind": "cross_entropy"}, TARFLOW | CONVNET, ("classifier.",)),
     "joint": Example(JOINT, MASKED_AE | CONVNET, ("tokenizer.", "prior.", "objective.")),
@@ -89,7 +94,7 @@ def batch_of(images: torch.Tensor, labels: torch.Tensor | None = None) -> Batch:
 class Recorder(FlowPrior):
     """The identity, which remembers what it was shown."""
 
-    def forward(self, latents: torch.Tensor, labels: torch.Tensor) -> FlowOutput:
+    def forward(self, latents: torch.Tensor, labels: torch.Tensor, tap: Tap | None = None) -> FlowOutput:
         self.latents, self.labels = latents, labels
         return FlowOutput(latents, latents.new_zeros(len(latents)))
 
@@ -190,6 +195,69 @@ def test_nll_is_the_log_density_per_dimension_without_its_constant() -> None:
     loss, _ = objective("system", batch_of(images, labels), {})
     log_density = modules.module("prior").log_prob(modules.module("tokenizer").encode(images), labels)
     torch.testing.assert_close(loss, -log_density.mean() / 64 - 0.5 * math.log(2 * math.pi))
+
+
+def test_latent_norm_is_of_all_that_blocks_read() -> None:
+    """Blocks that do nothing but multiply by 2 and by 3 read latents of mean square 1 and 4: the 36 is not counted."""
+    objective, _ = recording(NLL | {"noise": {"kind": "none"}, "latent_norm_weight": 0.5})
+
+    class Scales(FlowPrior):
+        def by_block(self, latents: torch.Tensor, labels: torch.Tensor) -> Iterator[FlowOutput]:
+            yield FlowOutput(2 * latents, latents.new_full((len(latents),), 64 * math.log(2)))
+            yield FlowOutput(6 * latents, latents.new_full((len(latents),), 64 * math.log(6)))
+
+    objective.system.prior = Scales()
+    loss, figures = objective("system", batch_of(torch.ones(3, 1, 8, 8)), {})
+    assert figures["latent_norm"].item() == 5
+    assert figures["nll"].item() == pytest.approx(0.5 * 36 - math.log(6))
+    assert loss.item() == pytest.approx(figures["nll"].item() + 0.5 * 5)
+
+
+def test_latent_norm_of_a_flow_is_summed_over_its_shallow_blocks() -> None:
+    modules = perturbed_modules(TARFLOW)
+    objective = build(NLL | {"noise": {"kind": "none"}, "latent_norm_weight": 1e-4}, modules).eval()
+    batch = batch_of(torch.rand(4, 1, 8, 8))
+    loss, figures = objective("system", batch, {})
+    latents = modules.module("tokenizer").encode(batch.images)
+    first, _ = modules.module("prior").blocks
+    expected = latents.square().mean() + first(latents, batch.labels).z.square().mean()
+    torch.testing.assert_close(figures["latent_norm"], expected)
+    torch.testing.assert_close(loss, figures["nll"] + 1e-4 * expected)
+
+
+def test_a_prior_on_a_frozen_vae_sees_draws_from_the_posterior_with_noise_added() -> None:
+    modules = perturbed_modules(KL_VAE)
+    modules.prior = recorder = Recorder()
+    objective = build(NLL | {"noise": {"kind": "gaussian", "std": 0.5}}, modules)
+    objective.training_mode(["prior"])
+    images = torch.rand(1, 1, 8, 8, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    batch = batch_of(images.expand(2000, -1, -1, -1))
+    objective("system", batch, {})
+    posterior = modules.tokenizer.posterior(images)
+    seen = recorder.latents.double()
+    wanted = (posterior.log_variance.exp() + 0.25)[0].double()
+    assert wanted.max() / wanted.min() > 1.1, "the posterior's variance is that of no constant"
+    torch.testing.assert_close(seen.mean(0), posterior.mean[0].double(), atol=0.15, rtol=0)
+    torch.testing.assert_close(seen.var(0), wanted, rtol=0.15, atol=0)
+
+
+def test_the_likelihood_trains_no_frozen_vae(data: Artifact, tmp_path: Path) -> None:
+    objective = build(NLL, perturbed_modules(KL_VAE))
+    before = {name: tensor.clone() for name, tensor in objective.state().items()}
+    spec = Phase.model_validate(phase(objective=NLL, trains=["prior"], steps=1, snapshots=[]))
+    prepared = Prepared.open(data)
+    splits = Splits(prepared.split("train"), prepared.split("val"))
+    progress = Progress("tiny", stream=io.StringIO())
+    Trainer(objective, spec, spec.trained, splits, 0, CPU, tmp_path, tmp_path / "out", progress).run()
+    changed = {name for name, tensor in objective.state().items() if not tensor.equal(before[name])}
+    assert changed and all(name.startswith("prior.") for name in changed)
+
+
+def test_without_noise_the_prior_sees_the_latents() -> None:
+    objective, recorder = recording(NLL | {"noise": {"kind": "none"}})
+    batch = batch_of(torch.rand(4, 1, 8, 8))
+    objective("system", batch, {})
+    assert recorder.latents.equal(objective.tokenizer.encode(batch.images))
 
 
 def test_gaussian_noise_has_the_standard_deviation_of_the_spec() -> None:

@@ -29,6 +29,10 @@ phases:
 samplers:
   unguided: {kind: inverse, ema: false}
 """
+MASKED_AE = (
+    "{kind: masked_ae, patch_size: 2, latents: 4, channels: 4, mask: {kind: none}, "
+    "encoder: {width: 8, layers: 1, heads: 2}, decoder: {width: 8, layers: 1, heads: 2}}"
+)
 CLASSIFIER = """\
 dataset: digits
 classifier: {kind: convnet, widths: [8]}
@@ -177,6 +181,11 @@ MISTAKES = {
         RUN.replace("ema: false", "ema: true"),
         "11:34: samplers.unguided.ema: the last phase keeps no averaged weights",
     ),
+    "a tokenizer trained by the likelihood alone": (
+        RUN.replace("{kind: pixel, patch_size: 2}", MASKED_AE),
+        "5:5: phases.main.trains: the likelihood alone would collapse a tokenizer that is trained with it "
+        "(trains: [prior])",
+    ),
     "unknown data set": (
         RUN.replace("dataset: digits", "dataset: digit"),
         "1:10: dataset: there is no dataset 'digit' (did you mean 'digits'?)",
@@ -217,6 +226,12 @@ def test_mistake_in_a_run(project: Path, mistake: str) -> None:
     assert len(found) == 1, found
     assert found[0].startswith("specs/mini/tarflow.yaml:")
     assert expected in found[0]
+
+
+def test_a_frozen_tokenizer_is_trained_by_nobody(project: Path) -> None:
+    text = RUN.replace("{kind: pixel, patch_size: 2}", MASKED_AE)
+    write(project, "mini/tarflow", text.replace("    steps", "    trains: [prior]\n    steps"))
+    assert problems(project) == []
 
 
 def test_a_number_in_exponent_notation_is_a_number(project: Path) -> None:

@@ -33,14 +33,12 @@ class DecoderTraining(Reconstructing):
             raise SpecError(
                 f"trains: {', '.join(trains)}: objective decoder trains the tokenizer's decoder (leave it out)"
             )
-        decoding = (f"tokenizer.{name}." for name in self.tokenizer.decoder_modules())
-        return [Player("generator", self.parameters_below(*decoding)), *self.judges()]
+        return [Player("generator", self.parameters_below(*self.decoding)), *self.judges()]
 
     def training_mode(self, trains: list[str]) -> None:
         """Decoder and discriminator in training mode, all else in evaluation mode."""
         super().training_mode([])
-        for name in self.tokenizer.decoder_modules():
-            self.tokenizer.get_submodule(name).train()
+        self.freeze_encoder()
 
     def own_loss(self, batch: Batch, carry: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted sum of the reconstructions' terms."""

@@ -1,4 +1,4 @@
-"""Tokenizer and prior trained together (MIMFlow, arXiv 2606.26016; SimFlow, arXiv 2512.04084)."""
+"""Tokenizer and prior trained together (SimFlow, arXiv 2512.04084; MIMFlow, arXiv 2606.26016)."""
 
 from __future__ import annotations
 
@@ -10,27 +10,26 @@ from torch import Tensor, nn
 
 from mimflow.nn.modes import evaluating
 from mimflow.nn.noise import add_noise
-from mimflow.objectives.base import Batch, Objective
+from mimflow.objectives.base import Batch, Player
 from mimflow.objectives.health import Spread, noise_std, spread_facts, spread_figures
-from mimflow.objectives.nll import drop_labels, nll_per_dimension
+from mimflow.objectives.nll import drop_labels
+from mimflow.objectives.reconstructing import Reconstructing
 from mimflow.objectives.spec import JointSpec
-from mimflow.objectives.targets import Targets
 from mimflow.objectives.terms.alignment import Aligner
 from mimflow.objectives.terms.auxiliary import AuxiliaryDecoder
 from mimflow.objectives.terms.names import named
-from mimflow.objectives.terms.perceptual import PerceptualDistance
-from mimflow.objectives.terms.pixels import pixel_distance
 from mimflow.objectives.terms.spec import Alignment, AlignPrior
 from mimflow.plan.tasks import Shapes
-from mimflow.priors.base import FlowOutput
+from mimflow.priors.base import PriorLoss
 from mimflow.system import SystemModules
 
 
-class Joint(Objective):
-    """Likelihood of noisy latents, reconstruction from them, alignment and auxiliary decoders, in one sum.
+class Joint(Reconstructing):
+    """The prior's loss on noisy latents, reconstruction from them, alignment and auxiliary decoders, in one sum.
 
-    One draw of noise is shared by all that reads the latents. Logs every term before its weight; in steps that end a
-    row of the log also the latents' spread and the norms of the gradients at the encoder's output.
+    Players: `system` and, if there is one, `discriminator`. One draw of noise is shared by all that reads the latents.
+    Logs every term before its weight; in steps that end a row of the log also the latents' spread and the norms of the
+    gradients at the encoder's output.
     """
 
     def __init__(self, spec: JointSpec, modules: SystemModules, shapes: Shapes):
@@ -40,26 +39,39 @@ class Joint(Objective):
         latent, grid = tokenizer.latent_shape(shapes.image), tokenizer.patch_grid(shapes.image)
         self.spec = spec
         self.noise_std = noise_std(spec.noise)
-        self.targets = Targets()
-        self.perceptual = [PerceptualDistance(term, self.targets) for term in spec.perceptual]
         self.aligners = nn.ModuleList(
             Aligner(term, prior.width_of(term.where) if isinstance(term.where, AlignPrior) else latent.channels)
             for term in spec.alignment
         )
         self.auxiliary = nn.ModuleList(AuxiliaryDecoder(term, latent, grid) for term in spec.auxiliary)
 
-    def loss(self, player: str, batch: Batch, carry: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
-        """The weighted sum of all terms."""
+    def players(self, trains: list[str]) -> list[Player]:
+        """All that is trained, without a frozen encoder; then the discriminator if there is one."""
+        system, *judges = super().players(trains)
+        if self.spec.encoder == "trained":
+            return [system, *judges]
+        prefixes = (*self.decoding, "prior.", "objective.")
+        return [Player(system.name, {k: p for k, p in system.parameters.items() if k.startswith(prefixes)}), *judges]
+
+    def training_mode(self, trains: list[str]) -> None:
+        """As ever, with a frozen encoder in evaluation mode."""
+        super().training_mode(trains)
+        if self.spec.encoder == "frozen" and "tokenizer" in trains:
+            self.freeze_encoder()
+
+    def own_loss(self, batch: Batch, carry: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
+        """The weighted sum of all terms but the discriminator's."""
         spec = self.spec
-        latents, mask = self.tokenizer.encode_for_training(batch.images, spec.masked)
+        with torch.set_grad_enabled(spec.encoder == "trained" and torch.is_grad_enabled()):
+            latents, mask = self.tokenizer.encode_for_training(batch.images, spec.masked)
         noisy = add_noise(latents, spec.noise)
-        output = self._prior_output(noisy, batch.labels)
-        nll, figures = nll_per_dimension(output)
-        prior_term = spec.nll_weight * nll
-        decoder_term = self._decoder_term(noisy, batch, figures)
+        prior_loss, figures, hidden = self._prior_loss(noisy, batch.labels)
+        prior_term = spec.prior_weight * prior_loss
+        decoder_term, of_decoder = self.reconstruction_term(self.tokenizer.decode(noisy), batch, carry)
+        figures |= of_decoder
         loss = prior_term + decoder_term
         for name, aligner in named("alignment", self.aligners):
-            tokens = _aligned_tokens(aligner.spec, latents, noisy, output)
+            tokens = _aligned_tokens(aligner.spec, latents, noisy, hidden)
             figures[name] = aligner(tokens, self.targets.of_batch(aligner.spec.network, batch))
             loss = loss + aligner.spec.weight * figures[name]
         for name, decoder in named("auxiliary", self.auxiliary):
@@ -76,28 +88,18 @@ class Joint(Objective):
             spread = Spread.of(self.tokenizer.encode(batch.images) for batch in batches)
         return spread_facts(spread, self.noise_std)
 
-    def _prior_output(self, noisy: Tensor, labels: Tensor) -> FlowOutput:
+    def _prior_loss(self, noisy: Tensor, labels: Tensor) -> PriorLoss:
         if self.training and self.spec.label_drop:
             labels = drop_labels(labels, self.spec.label_drop)
         if self.training and self.step < self.spec.prior_gradient_from * self.total:
             noisy = noisy.detach()
-        return self.prior(noisy, labels, self.spec.tap)
-
-    def _decoder_term(self, noisy: Tensor, batch: Batch, figures: dict[str, Tensor]) -> Tensor:
-        """Pixels and perceptual distances, weighted; each is put among the figures."""
-        reconstructions = self.tokenizer.decode(noisy)
-        figures["reconstruction"] = pixel_distance(reconstructions, batch.images, self.spec.reconstruction)
-        total = self.spec.reconstruction.weight * figures["reconstruction"]
-        for name, term in named("perceptual", self.perceptual):
-            figures[name] = term(reconstructions, batch)
-            total = total + term.spec.weight * figures[name]
-        return total
+        return self.prior.training_loss(noisy, labels, self.spec.tap)
 
 
-def _aligned_tokens(spec: Alignment, latents: Tensor, noisy: Tensor, output: FlowOutput) -> Tensor:
+def _aligned_tokens(spec: Alignment, latents: Tensor, noisy: Tensor, hidden: Tensor | None) -> Tensor:
     if isinstance(spec.where, AlignPrior):
-        assert output.hidden is not None
-        return output.hidden
+        assert hidden is not None
+        return hidden
     return noisy if spec.where.noisy else latents
 
 

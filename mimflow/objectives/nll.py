@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -12,21 +12,9 @@ from mimflow.errors import SpecError
 from mimflow.objectives.base import Batch, Objective
 from mimflow.objectives.spec import GaussianNoise, NllSpec
 from mimflow.plan.tasks import Shapes
-from mimflow.priors.base import NULL_CLASS, FlowOutput
+from mimflow.priors.base import NULL_CLASS, FlowOutput, FlowPrior, nll_per_dimension
 from mimflow.system import SystemModules
 from mimflow.tokenizers.pixel.model import PixelTokenizer
-
-
-def nll_per_dimension(output: FlowOutput) -> tuple[Tensor, dict[str, Tensor]]:
-    """Mean negative log-likelihood in nats per dimension, without the constant ½ log 2π (TARFlow Eq. 6).
-
-    With it for the log: `nll` itself, the mean log-determinant per dimension and the mean of z².
-    """
-    z, logdet, _ = output
-    squares = z.float().square().mean()
-    stretch = logdet.float().mean() / z[0].numel()
-    nll = 0.5 * squares - stretch
-    return nll, {"nll": nll, "logdet": stretch, "z2": squares}
 
 
 def dequantise(images: Tensor) -> Tensor:
@@ -47,10 +35,17 @@ def drop_labels(labels: Tensor, probability: float) -> Tensor:
     return labels.masked_fill(dropped, NULL_CLASS)
 
 
+def latent_norm(latents: Tensor, outputs: list[FlowOutput]) -> Tensor:
+    """Mean squares of latents (B, T, C) and of what each block but the last makes of them, summed (STARFlow's code)."""
+    read = [latents, *(output.z for output in outputs[:-1])]
+    return torch.stack([tokens.float().square().mean() for tokens in read]).sum()
+
+
 class NegativeLogLikelihood(Objective):
     """−log p of noisy latents, a mean over dimensions; logs `nll`, `logdet`, `z2`, and `bpd` where it means something.
 
-    Gaussian noise is added to the latents, uniform noise to the images. Labels are dropped in training mode only.
+    Gaussian noise is added to the latents, which are drawn from the posterior where the tokenizer learns one; uniform
+    noise is added to the images. Labels are dropped in training mode only.
     """
 
     def __init__(self, spec: NllSpec, modules: SystemModules, shapes: Shapes):
@@ -62,17 +57,25 @@ class NegativeLogLikelihood(Objective):
             )
         self.noise = spec.noise
         self.label_drop = spec.label_drop
+        self.latent_norm_weight = spec.latent_norm_weight
 
     def loss(self, player: str, batch: Batch, carry: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Nats per dimension, ½ log 2π dropped."""
+        """Nats per dimension, ½ log 2π dropped; with the regulariser before its weight if there is one."""
         labels = drop_labels(batch.labels, self.label_drop) if self.training and self.label_drop else batch.labels
-        nll, figures = nll_per_dimension(self.prior(self._noisy_latents(batch.images), labels))
+        noisy = self._noisy_latents(batch.images)
+        outputs = list(cast(FlowPrior, self.prior).by_block(noisy, labels))
+        loss, figures = nll_per_dimension(outputs[-1])
         if self.noise.kind == "uniform":
-            figures["bpd"] = bits_per_dimension(nll)
-        return nll, figures
+            figures["bpd"] = bits_per_dimension(loss)
+        if self.latent_norm_weight:
+            figures["latent_norm"] = latent_norm(noisy, outputs)
+            loss = loss + self.latent_norm_weight * figures["latent_norm"]
+        return loss, figures
 
     def _noisy_latents(self, images: Tensor) -> Tensor:
+        if self.noise.kind == "uniform":
+            return self.tokenizer.encode(dequantise(images))
+        latents, _ = self.tokenizer.encode_for_training(images, masked=False)
         if isinstance(self.noise, GaussianNoise):
-            latents, _ = self.tokenizer.encode_for_training(images, masked=False)
-            return latents + self.noise.std * torch.randn_like(latents)
-        return self.tokenizer.encode(dequantise(images))
+            latents = latents + self.noise.std * torch.randn_like(latents)
+        return latents

@@ -56,6 +56,17 @@ class Reconstructing(Objective):
             return []
         return [Player(JUDGE, self.parameters_below(f"objective.{JUDGE}."), start=self.adversarial_from)]
 
+    @property
+    def decoding(self) -> tuple[str, ...]:
+        """What the names of the decoder's parameters begin with."""
+        return tuple(f"tokenizer.{name}." for name in self.tokenizer.decoder_modules())
+
+    def freeze_encoder(self) -> None:
+        """Evaluation mode for the tokenizer, training mode for what only decoding uses of it."""
+        self.tokenizer.eval()
+        for name in self.tokenizer.decoder_modules():
+            self.tokenizer.get_submodule(name).train()
+
     def parameters_below(self, *prefixes: str) -> dict[str, nn.Parameter]:
         """The parameters whose names in checkpoints begin so, by these names."""
         named_parameters = ((checkpoint_name(name), parameter) for name, parameter in self.named_parameters())

@@ -45,9 +45,13 @@ class ObjectiveSpec(Spec):
         """Why it can't train such a system, which has all modules that it needs, on such images."""
         return iter(())
 
+    def training_problems(self, system: System, trains: list[str]) -> Iterator[Problem]:
+        """Why it should not train these modules of such a system. Paths are relative to the phase."""
+        return iter(())
+
 
 class GaussianNoise(Spec):
-    """x + σ ε on images in [−1, 1] (TARFlow, section 2.3)."""
+    """x + σ ε on the latents: those of the `pixel` tokenizer are in [−1, 1] (TARFlow, section 2.3; STARFlow: 0.3)."""
 
     kind: Literal["gaussian"] = "gaussian"
     std: Positive
@@ -59,7 +63,7 @@ class UniformDequantisation(Spec):
     kind: Literal["uniform"] = "uniform"
 
 
-InputNoise = Annotated[GaussianNoise | UniformDequantisation, Field(discriminator="kind")]
+InputNoise = Annotated[GaussianNoise | UniformDequantisation | NoNoise, Field(discriminator="kind")]
 
 
 class NllSpec(ObjectiveSpec):
@@ -69,8 +73,40 @@ class NllSpec(ObjectiveSpec):
     noise: InputNoise
     label_drop: Fraction = 0.0
     """Probability that a label is replaced by the null class."""
+    latent_norm_weight: NonNegative = 0.0
+    """Of the mean squares of all that blocks read, added up: the noisy latents and what every block but the last makes
+    of them (STARFlow: 1e-4). The first is constant where the tokenizer is frozen; what the last makes is noise, whose
+    square is in the likelihood."""
 
     needs = ("tokenizer", "prior")
+
+    def system_problems(self, system: System, image: ImageShape) -> Iterator[Problem]:
+        assert system.prior is not None
+        if not system.prior.flow:
+            yield Problem(("kind",), f"prior '{system.prior.kind}' is no flow and has no likelihood", "velocity")
+
+    def training_problems(self, system: System, trains: list[str]) -> Iterator[Problem]:
+        yield from _collapse_problems("likelihood", system, trains)
+
+
+class VelocitySpec(ObjectiveSpec):
+    """Regression of the velocity from noise to the latents of a tokenizer (SiT, arXiv 2401.08740)."""
+
+    kind: Literal["velocity"] = "velocity"
+    noise: LatentNoise = NoNoise()
+    """On the latents before they are modelled: that of a fixed variance, where the tokenizer was trained with one."""
+    label_drop: Fraction = 0.0
+    """Probability that a label is replaced by the null class."""
+
+    needs = ("tokenizer", "prior")
+
+    def system_problems(self, system: System, image: ImageShape) -> Iterator[Problem]:
+        assert system.prior is not None
+        if system.prior.flow:
+            yield Problem(("kind",), f"prior '{system.prior.kind}' is a flow and has no velocity to learn", "nll")
+
+    def training_problems(self, system: System, trains: list[str]) -> Iterator[Problem]:
+        yield from _collapse_problems("velocity", system, trains)
 
 
 class MomentsSpec(ObjectiveSpec):
@@ -126,9 +162,10 @@ class ReconstructingSpec(StoredFeatures):
             )
 
 
-class JointSpec(StoredFeatures):
-    """Tokenizer and prior trained together (MIMFlow, arXiv 2606.26016): likelihood of noisy latents, reconstruction,
-    alignment and auxiliary decoders, one draw of noise for all of them and no stop-gradient."""
+class JointSpec(ReconstructingSpec):
+    """Tokenizer and prior trained together (SimFlow, arXiv 2512.04084; MIMFlow, 2606.26016): the prior's loss on noisy
+    latents, reconstruction, alignment and auxiliary decoders, one draw of noise for all of them and no stop-gradient.
+    """
 
     kind: Literal["joint"] = "joint"
     noise: LatentNoise
@@ -137,10 +174,11 @@ class JointSpec(StoredFeatures):
     """The tokenizer hides from the encoder what its spec says."""
     label_drop: Fraction = 0.0
     """Probability that a label is replaced by the null class."""
-    nll_weight: NonNegative = 1.0
-    """Of the negative log-likelihood, in nats per dimension."""
-    reconstruction: Reconstruction = Reconstruction()
-    perceptual: list[Perceptual] = []
+    prior_weight: NonNegative = 1.0
+    """Of the prior's own training loss: a flow's negative log-likelihood in nats per dimension."""
+    encoder: Literal["trained", "frozen"] = "trained"
+    """`frozen`: the encoder stays as it is, in evaluation mode; decoder and prior are trained on its noisy latents
+    (SimFlow, Table 10)."""
     alignment: list[Alignment] = []
     auxiliary: list[Auxiliary] = []
     prior_gradient_from: Fraction = 0.0
@@ -167,11 +205,30 @@ class JointSpec(StoredFeatures):
         for index, term in enumerate(self.alignment):
             if isinstance(term.where, AlignPrior) and term.where != self.tap:
                 yield Problem(("alignment", index, "where"), "another layer of the prior than that above", "one layer")
+        if self.encoder == "frozen":
+            yield from self._frozen_problems()
+
+    def _frozen_problems(self) -> Iterator[Problem]:
+        """What would train a frozen encoder, or nothing."""
+        if self.prior_gradient_from:
+            yield Problem(("prior_gradient_from",), "no gradient reaches a frozen encoder", "leave it out")
+        for index, term in enumerate(self.alignment):
+            if not isinstance(term.where, AlignPrior):
+                yield Problem(
+                    ("alignment", index, "where"),
+                    "aligns the latents of a frozen encoder",
+                    "where: {kind: prior, …}, or encoder: trained",
+                )
+        for index in range(len(self.auxiliary)):
+            yield Problem(("auxiliary", index), "predicts from the latents of a frozen encoder", "encoder: trained")
 
     def system_problems(self, system: System, image: ImageShape) -> Iterator[Problem]:
+        yield from super().system_problems(system, image)
         assert system.tokenizer is not None and system.prior is not None
-        tokens = system.tokenizer.latent_shape(image).tokens
+        latent = system.tokenizer.latent_shape(image)
         for index, term in enumerate(self.alignment):
+            inside = isinstance(term.where, AlignPrior)
+            tokens = system.prior.hidden_tokens(latent) if inside else latent.tokens
             for problem in term.sequence_problems(tokens):
                 yield problem.within("alignment", index)
             if isinstance(term.where, AlignPrior):
@@ -227,3 +284,11 @@ def _distinct(spec: StoredFeatures, terms: list[Any]) -> list[NetworkSpec]:
     """The networks of these terms, each once, where their features are to be stored."""
     networks = [term.network for term in terms if not isinstance(term, (LpipsPerceptual, ConvnextPerceptual))]
     return list({network.name: network for network in networks}.values()) if spec.stored_features else []
+
+
+def _collapse_problems(what: str, system: System, trains: list[str]) -> Iterator[Problem]:
+    """Why a prior's loss must not be all that trains a tokenizer."""
+    if "tokenizer" in trains and system.tokenizer is not None and system.tokenizer.trainable:
+        yield Problem(
+            ("trains",), f"the {what} alone would collapse a tokenizer that is trained with it", "trains: [prior]"
+        )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 
@@ -26,15 +28,20 @@ class AutoregressivePrior(FlowPrior):
 
     def forward(self, latents: Tensor, labels: Tensor, tap: Tap | None = None) -> FlowOutput:
         """Latents (B, T, C), labels (B,) → z and summed log-determinant (TARFlow Eq. 4–6)."""
+        *_, output = self.by_block(latents, labels, tap)
+        if tap is not None and output.hidden is None:
+            raise SpecError(f"tap: the prior has no layer {tap.layer} in block {tap.block} (both count from 0)")
+        return output
+
+    def by_block(self, latents: Tensor, labels: Tensor, tap: Tap | None = None) -> Iterator[FlowOutput]:
+        """`forward`, block by block; the tap's hidden states from its block on."""
         z, logdet, hidden = latents, latents.new_zeros(len(latents)), None
         for block in self.blocks:
             layer = tap.layer if tap is not None and tap.block == block.index else None
             z, stretched, tapped = block(z, labels, layer)
             logdet = logdet + stretched
             hidden = hidden if tapped is None else tapped
-        if tap is not None and hidden is None:
-            raise SpecError(f"tap: the prior has no layer {tap.layer} in block {tap.block} (both count from 0)")
-        return FlowOutput(z, logdet, hidden)
+            yield FlowOutput(z, logdet, hidden)
 
     def inverse(self, z: Tensor, labels: Tensor, guidance: Guidance | None = None) -> Tensor:
         """Noise (B, T, C), labels (B,) → latents (B, T, C), token by token; an ordinary tensor without a graph."""

@@ -1,6 +1,7 @@
 """The priors there are: one line each."""
 
 from mimflow.priors.class_gaussian.spec import ClassGaussianSpec
+from mimflow.priors.sit.spec import SitSpec
 from mimflow.priors.starflow.spec import StarflowSpec
 from mimflow.priors.tarflow.spec import TarflowSpec
 from mimflow.registry import Registry
@@ -9,5 +10,6 @@ PRIORS = Registry(
     "prior",
     (TarflowSpec, "mimflow.priors.tarflow.model:Tarflow"),
     (StarflowSpec, "mimflow.priors.starflow.model:Starflow"),
+    (SitSpec, "mimflow.priors.sit.model:Sit"),
     (ClassGaussianSpec, "mimflow.priors.class_gaussian.model:ClassGaussian"),
 )

@@ -1,15 +1,25 @@
-"""Removing the noise that a prior was trained with, by the prior's own score."""
+"""Steps along a prior's own score after sampling: away from the noise that it was trained with, or to the class."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from mimflow.nn.modes import evaluating
-from mimflow.priors.base import FlowPrior
+from mimflow.priors.base import NULL_CLASS, FlowPrior
+from mimflow.samplers.spec import Denoising, ScoreDenoising
 
 SUB_BATCHES = 4
-"""Parts that a batch is denoised in, since a backward pass needs more memory than sampling does."""
+"""Parts that a batch is cut into, since a backward pass needs more memory than sampling does."""
+
+
+def denoise(prior: FlowPrior, latents: Tensor, labels: Tensor, spec: Denoising) -> Tensor:
+    """The step that a spec describes, of latents (B, T, C) with labels (B,)."""
+    if isinstance(spec, ScoreDenoising):
+        return score_denoise(prior, latents, labels, spec.std)
+    return score_guide(prior, latents, labels, spec.step)
 
 
 def score_denoise(prior: FlowPrior, latents: Tensor, labels: Tensor, std: float) -> Tensor:
@@ -19,9 +29,25 @@ def score_denoise(prior: FlowPrior, latents: Tensor, labels: Tensor, std: float)
     pixels about, such as `pixel`, it is the same as on images. The prior is left as it was: mode,
     `requires_grad` and gradients.
     """
+    return _in_parts(prior, latents, labels, lambda x, y: x + std**2 * _score(prior, x, y))
+
+
+def score_guide(prior: FlowPrior, latents: Tensor, labels: Tensor, step: float) -> Tensor:
+    """x + γ (∇ₓ log p(x | y) − ∇ₓ log p(x)) of latents (B, T, C), labels (B,) and γ = `step` (SimFlow Eq. 6).
+
+    The prior is left as it was.
+    """
+
+    def towards_class(x: Tensor, y: Tensor) -> Tensor:
+        return x + step * (_score(prior, x, y) - _score(prior, x, torch.full_like(y, NULL_CLASS)))
+
+    return _in_parts(prior, latents, labels, towards_class)
+
+
+def _in_parts(prior: FlowPrior, latents: Tensor, labels: Tensor, move: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
     with evaluating(prior):
         parts = zip(latents.chunk(SUB_BATCHES), labels.chunk(SUB_BATCHES), strict=True)
-        return torch.cat([x + std**2 * _score(prior, x, y) for x, y in parts])
+        return torch.cat([move(x, y) for x, y in parts])
 
 
 def _score(prior: FlowPrior, latents: Tensor, labels: Tensor) -> Tensor:

@@ -84,11 +84,27 @@ AnyGuidance = Annotated[LinearGuidance | GaussianProductGuidance, Field(discrimi
 
 
 class ScoreDenoising(Spec):
-    """One step of Tweedie's formula, x + σ² ∇ log p(x | y), unguided (TARFlow, section 2.4)."""
+    """One step of Tweedie's formula, x + σ² ∇ log p(x | y), unguided (TARFlow, section 2.4; a way out for STARFlow)."""
 
     kind: Literal["score"] = "score"
     std: Positive
-    """σ: the standard deviation of the training noise, on images in [−1, 1]."""
+    """σ: the standard deviation of the training noise, on the latents' scale: that of the `pixel` tokenizer's is
+    [−1, 1]."""
+
+
+class ScoreGuidance(Spec):
+    """One step towards the class, x + γ (∇ log p(x | y) − ∇ log p(x)), with the whole flow (SimFlow Eq. 6).
+
+    It removes no noise: the decoder has to know noisy latents.
+    """
+
+    kind: Literal["score_guidance"] = "score_guidance"
+    step: Positive = 0.25
+    """γ, of the gradient of the density of all dimensions together, on the latents' scale. SimFlow's 0.25 is the
+    variance of its noise, and so Tweedie's step; whether the paper means the one or the other, it does not say."""
+
+
+Denoising = Annotated[ScoreDenoising | ScoreGuidance, Field(discriminator="kind")]
 
 
 class SamplerSpec(Spec):
@@ -112,11 +128,11 @@ class SamplerSpec(Spec):
 
 
 class InverseSpec(SamplerSpec):
-    """Draw noise and run the flow backwards, token by token; then denoise if asked."""
+    """Draw noise and run the flow backwards, token by token; then take a step along its score if asked."""
 
     kind: Literal["inverse"] = "inverse"
     guidance: AnyGuidance | None = None
-    denoise: ScoreDenoising | None = None
+    denoise: Denoising | None = None
     noise_temperature: Positive = 1.0
     """Standard deviation of the noise that the flow starts from."""
 
@@ -125,3 +141,9 @@ class InverseSpec(SamplerSpec):
             yield Problem(
                 ("kind",), f"'{self.kind}' draws from a prior, and the system has none", "add a prior, or remove it"
             )
+        elif not system.prior.flow:
+            yield Problem(
+                ("kind",), f"'{self.kind}' runs a flow backwards, and prior '{system.prior.kind}' is none", "ode or sde"
+            )
+        elif isinstance(self.denoise, ScoreGuidance) and not system.prior.takes_classes:
+            yield Problem(("denoise", "kind"), "the prior knows no classes to step towards", "leave denoise out")

@@ -95,6 +95,8 @@ class RunSpec(System):
                         f"there is no module '{module}'",
                         f"the system has: {', '.join(self.modules)}",
                     )
+            for problem in phase.objective.training_problems(self, phase.trained):
+                yield problem.within("phases", index)
             for position, weights in enumerate(phase.start or []):
                 if not isinstance(weights, RunWeights) or weights.run is not None:
                     continue

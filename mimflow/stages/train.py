@@ -97,15 +97,11 @@ def _start_weights(task: TrainTask, inputs: dict[str, Artifact]) -> list[tuple[P
     return found
 
 
-def _trains(task: TrainTask) -> list[str]:
-    return list(task.phase.objective.needs if task.phase.trains is None else task.phase.trains)
-
-
 def _train(
     objective: Objective, task: TrainTask, splits: Splits, device: torch.device, work: Path, progress: Progress
 ) -> dict[str, Any]:
     phase = task.phase
-    trainer = Trainer(objective, phase, _trains(task), splits, task.seed, device, work, work / "out", progress)
+    trainer = Trainer(objective, phase, phase.trained, splits, task.seed, device, work, work / "out", progress)
     val = trainer.run()
     with memory_errors(phase):
         health = objective.health(trainer.val)

@@ -84,6 +84,11 @@ class Phase(Spec):
     checkpoint_seconds: Annotated[Positive, OUTSIDE_KEY] = 60.0
     """Time between checkpoints of work in progress."""
 
+    @property
+    def trained(self) -> list[str]:
+        """The modules that are trained."""
+        return list(self.objective.needs if self.trains is None else self.trains)
+
     def problems(self) -> Iterator[Problem]:
         if self.objective.closed_form:
             for field in ("steps", "epochs", "optimizer", "ema"):
