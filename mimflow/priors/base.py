@@ -48,6 +48,13 @@ class FlowPrior(nn.Module):
         dimensions = z[0].numel()
         return logdet - 0.5 * z.flatten(1).square().sum(1) - 0.5 * dimensions * math.log(2 * math.pi)
 
+    def at(self, level: Tensor | float) -> FlowPrior:
+        """The density at a noise level, a standard deviation above 0: one for all samples, or one for each, (B,).
+
+        Only of priors whose spec says `noise_levels`; these have a density at a level and none without.
+        """
+        raise NotImplementedError
+
     @torch.no_grad()
     def noise(self, count: int, generator: torch.Generator) -> Tensor:
         """(count, tokens, channels) of the base distribution, drawn on the CPU so that devices agree."""

@@ -2,14 +2,46 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor
 
 from mimflow.nn.modes import evaluating
 from mimflow.priors.base import FlowPrior
+from mimflow.samplers.spec import AnyDenoising, LevelDenoising
 
 SUB_BATCHES = 4
 """Parts that a batch is denoised in, since a backward pass needs more memory than sampling does."""
+
+
+def denoise(
+    spec: AnyDenoising, prior: FlowPrior, latents: Tensor, labels: Tensor, generator: torch.Generator
+) -> Tensor:
+    """Latents (B, T, C) without the noise that the prior was trained with; what is drawn comes from `generator`."""
+    if isinstance(spec, LevelDenoising):
+        return level_denoise(spec, prior, latents, labels, generator)
+    return score_denoise(prior, latents, labels, spec.std)
+
+
+def level_denoise(
+    spec: LevelDenoising, prior: FlowPrior, latents: Tensor, labels: Tensor, generator: torch.Generator
+) -> Tensor:
+    """Latents (B, T, C) with noise of t1 in them → clean ones, for a prior of noise levels (iTARFlow's second stage).
+
+    The ODE is dx/dt = (x − x̂) / t in Euler's steps. The SDE's noise is drawn on the CPU, for the whole batch at once.
+    """
+    for level, following in pairwise(spec.grid):
+        clean = score_denoise(prior.at(level), latents, labels, level)
+        if spec.clip:
+            clean = clean.clamp(-1, 1)
+        unit = (latents - clean) / level
+        if spec.method == "sde":
+            kept = (following / level) ** 2
+            fresh = torch.randn(latents.shape, generator=generator).to(latents)
+            unit = kept**0.5 * unit + (1 - kept) ** 0.5 * fresh
+        latents = clean + following * unit
+    return latents
 
 
 def score_denoise(prior: FlowPrior, latents: Tensor, labels: Tensor, std: float) -> Tensor:

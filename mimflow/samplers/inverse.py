@@ -14,17 +14,20 @@ from mimflow.nn.modes import evaluating
 from mimflow.priors.autoregressive import AutoregressivePrior
 from mimflow.priors.base import NULL_CLASS, FlowPrior
 from mimflow.samplers.base import ImageSampler, Setting
-from mimflow.samplers.denoise import score_denoise
+from mimflow.samplers.denoise import denoise
 from mimflow.samplers.grid import cells, choose, write_grid
 from mimflow.samplers.guidance import guidance_rule
-from mimflow.samplers.spec import InverseSpec
+from mimflow.samplers.spec import InverseSpec, LevelDenoising
 from mimflow.seeds import derive
 from mimflow.spec.protocol import Samples
 from mimflow.tokenizers.base import Tokenizer
 
 
 class InverseSampler(ImageSampler):
-    """Noise → inverse flow, guided if asked → one denoising step if asked → decoder → clamp."""
+    """Noise → inverse flow, guided if asked → denoising if asked → decoder → clamp.
+
+    A prior of noise levels is inverted at the level where its denoising begins.
+    """
 
     def __init__(self, spec: InverseSpec):
         self.spec = spec
@@ -65,7 +68,7 @@ class InverseSampler(ImageSampler):
             noise = self.spec.noise_temperature * prior.noise(len(labels), generator)
             latents = self._inverse(prior, noise.to(labels.device), labels)
             if self.spec.denoise is not None:
-                latents = score_denoise(prior, latents, labels, self.spec.denoise.std)
+                latents = denoise(self.spec.denoise, prior, latents, labels, generator)
             images = tokenizer.decode(latents)
         finite = images.isfinite().flatten(1).all(1)
         if not finite.all():
@@ -76,14 +79,15 @@ class InverseSampler(ImageSampler):
         return images.clamp(-1, 1)
 
     def _inverse(self, prior: FlowPrior, noise: Tensor, labels: Tensor) -> Tensor:
+        flow = prior.at(self.spec.denoise.t1) if isinstance(self.spec.denoise, LevelDenoising) else prior
         if self.guidance is None:
-            return prior.inverse(noise, labels)
+            return flow.inverse(noise, labels)
         if not isinstance(prior, AutoregressivePrior):
             raise SpecError(
                 f"sampler.guidance: {type(prior).__name__} is not autoregressive and can't be guided "
                 "(leave guidance out)"
             )
-        return prior.inverse(noise, labels, self.guidance)
+        return flow.inverse(noise, labels, self.guidance)
 
 
 def _describe(part: dict[str, Any] | None) -> str:
