@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
 import torch
@@ -172,7 +172,11 @@ class TransformerLayer(nn.Module):
 
 
 class Transformer(nn.Module):
-    """A stack of layers with no norm after the last, causal (TARFlow, section 2.2) unless told."""
+    """A stack of layers with no norm after the last, causal (TARFlow, section 2.2) unless told.
+
+    Layers that are `shared` belong to another module. They run first and count among the `layers`; a stack of fewer
+    layers than there are shared ones has those alone.
+    """
 
     def __init__(
         self,
@@ -186,24 +190,31 @@ class Transformer(nn.Module):
         modulated: bool = False,
         causal: bool = True,
         gelu: Literal["none", "tanh"] = "none",
+        shared: Sequence[TransformerLayer] = (),
     ):
         super().__init__()
         self.heads = width // head_width
         self.head_width = head_width
         self.modulated = modulated
+        self.shared = tuple(shared)  # not a ModuleList, which would make them this module's own
         self.layers = nn.ModuleList(
             TransformerLayer(
                 width, head_width, expansion, norm=norm, gated=gated, modulated=modulated, causal=causal, gelu=gelu
             )
-            for _ in range(layers)
+            for _ in range(layers - len(self.shared))
         )
+
+    @property
+    def stack(self) -> list[TransformerLayer]:
+        """All layers, in the order in which they run."""
+        return [*self.shared, *self.layers]
 
     def modulations(self, condition: Tensor) -> list[Vectors | None]:
         """What a condition does to each layer: (…, width) → six tensors (…, width) a layer, None if not modulated.
 
         Sampling asks once for a sequence. For the parallel pass the condition is (B, 1, width).
         """
-        return [layer.modulation(condition) if self.modulated else None for layer in self.layers]
+        return [layer.modulation(condition) if self.modulated else None for layer in self.stack]
 
     def forward(self, h: Tensor, temperature: float = 1.0) -> Tensor:
         """All tokens at once: (B, T, width) → (B, T, width); causal, token t sees tokens ≤ t."""
@@ -219,17 +230,18 @@ class Transformer(nn.Module):
         rotation: Tensor | None = None,
     ) -> Iterator[Tensor]:
         """All tokens at once, after every layer: (B, T, width) each. `rotation` is (T, head_width / 2, 2)."""
-        for layer, modulation in zip(self.layers, modulations or [None] * len(self.layers), strict=True):
+        stack = self.stack
+        for layer, modulation in zip(stack, modulations or [None] * len(stack), strict=True):
             h = layer(h, temperature, modulation, rotation)
             yield h
 
     def new_cache(self, batch: int, tokens: int) -> KeyValueCache:
         """An empty cache for `tokens` steps of a batch, in the precision that the keys will have."""
-        weight = next(self.parameters())
+        stack = self.stack
+        weight = stack[0].attention.qkv.weight
         device = weight.device.type
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
-        layers = len(self.layers)
-        return KeyValueCache(layers, batch, self.heads, tokens, self.head_width, dtype, weight.device)
+        return KeyValueCache(len(stack), batch, self.heads, tokens, self.head_width, dtype, weight.device)
 
     def step(
         self,
@@ -244,9 +256,8 @@ class Transformer(nn.Module):
         `temperature` is a number, or (B, 1, 1) with one for each sample; `rotation` is the whole sequence's.
         """
         turned = None if rotation is None else rotation[cache.length]
-        for index, (layer, modulation) in enumerate(
-            zip(self.layers, modulations or [None] * len(self.layers), strict=True)
-        ):
+        stack = self.stack
+        for index, (layer, modulation) in enumerate(zip(stack, modulations or [None] * len(stack), strict=True)):
             h = layer.step(h, cache, index, temperature, modulation, turned)
         cache.advance()
         return h

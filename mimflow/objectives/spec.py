@@ -41,6 +41,11 @@ class ObjectiveSpec(Spec):
         """Frozen networks whose features of the data's images can be computed once, before training."""
         return []
 
+    @property
+    def levels(self) -> NoiseLevels | None:
+        """The noise levels that it trains a prior at; None where it names none to the prior."""
+        return None
+
     def system_problems(self, system: System, image: ImageShape) -> Iterator[Problem]:
         """Why it can't train such a system, which has all modules that it needs, on such images."""
         return iter(())
@@ -63,7 +68,30 @@ class UniformDequantisation(Spec):
     kind: Literal["uniform"] = "uniform"
 
 
-InputNoise = Annotated[GaussianNoise | UniformDequantisation | NoNoise, Field(discriminator="kind")]
+class NoiseLevels(Spec):
+    """x + t ε with a noise level t of each sample's own, for priors of noise levels (iTARFlow, arXiv 2604.20041).
+
+    The loss is the mean of w(t) times the negative log-likelihood at t.
+    """
+
+    kind: Literal["levels"] = "levels"
+    t0: Positive = 0.01
+    """The lowest level."""
+    t1: Positive
+    """The highest level, at which sampling starts."""
+    law: Literal["uniform", "edm", "linear"] = "uniform"
+    """t uniform in [t0, t1]; log t normal with mean −1.2 and standard deviation 1, whatever t0 and t1; or t² uniform in
+    [t0², t1²], so that t has a density proportional to t."""
+    weight: Literal["ones", "t", "t_norm", "sqr_t", "sqr_t_norm"] = "ones"
+    """w(t): 1, t, t / (t0 + t1), t² or t² / (t0² + t1²). All published recipes have `t`, the code's default is 1: the
+    gradient of a Gaussian's likelihood with respect to its mean grows as 1 / t, which `t` evens out."""
+
+    def problems(self) -> Iterator[Problem]:
+        if self.t0 >= self.t1:
+            yield Problem(("t0",), f"{self.t0} is not below t1, {self.t1}", "t0 < t1")
+
+
+InputNoise = Annotated[GaussianNoise | UniformDequantisation | NoiseLevels | NoNoise, Field(discriminator="kind")]
 
 
 class NllSpec(ObjectiveSpec):
@@ -107,6 +135,10 @@ class VelocitySpec(ObjectiveSpec):
 
     def training_problems(self, system: System, trains: list[str]) -> Iterator[Problem]:
         yield from _collapse_problems("velocity", system, trains)
+
+    @property
+    def levels(self) -> NoiseLevels | None:
+        return self.noise if isinstance(self.noise, NoiseLevels) else None
 
 
 class MomentsSpec(ObjectiveSpec):

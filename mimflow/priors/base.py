@@ -88,6 +88,13 @@ class FlowPrior(Prior):
         dimensions = z[0].numel()
         return logdet - 0.5 * z.flatten(1).square().sum(1) - 0.5 * dimensions * math.log(2 * math.pi)
 
+    def at(self, level: Tensor | float) -> FlowPrior:
+        """The density at a noise level, a standard deviation above 0: one for all samples, or one for each, (B,).
+
+        Only of priors whose spec says `noise_levels`; these have a density at a level and none without.
+        """
+        raise NotImplementedError
+
 
 def nll_per_dimension(output: FlowOutput) -> tuple[Tensor, dict[str, Tensor]]:
     """Mean negative log-likelihood in nats per dimension, without the constant ½ log 2π (TARFlow Eq. 6).

@@ -36,6 +36,11 @@ class PriorSpec(Spec):
         return True
 
     @property
+    def noise_levels(self) -> bool:
+        """Whether its density is one of a noise level, which training and sampling have to name."""
+        return False
+
+    @property
     def depths(self) -> list[int]:
         """The layers of each block that a `Tap` can name, in the density direction; empty without such blocks."""
         return []

@@ -11,11 +11,14 @@ from mimflow.priors.base import FlowPrior
 from mimflow.samplers.denoise import denoise
 from mimflow.samplers.guidance import guidance_rule
 from mimflow.samplers.prior import PriorSampler
-from mimflow.samplers.spec import InverseSpec
+from mimflow.samplers.spec import InverseSpec, LevelDenoising
 
 
 class InverseSampler(PriorSampler):
-    """Noise → inverse flow, guided if asked → one step along the score if asked → decoder → clamp."""
+    """Noise → inverse flow, guided if asked → steps along the score if asked → decoder → clamp.
+
+    A prior of noise levels is inverted at the level where its denoising begins.
+    """
 
     remedy = "a smaller guidance weight or noise_temperature is less likely to overflow"
 
@@ -28,15 +31,16 @@ class InverseSampler(PriorSampler):
         noise = self.spec.noise_temperature * prior.noise(len(labels), generator)
         latents = self._inverse(prior, noise.to(labels.device), labels)
         if self.spec.denoise is not None:
-            latents = denoise(prior, latents, labels, self.spec.denoise)
+            latents = denoise(self.spec.denoise, prior, latents, labels, generator)
         return latents
 
     def _inverse(self, prior: FlowPrior, noise: Tensor, labels: Tensor) -> Tensor:
+        flow = prior.at(self.spec.denoise.t1) if isinstance(self.spec.denoise, LevelDenoising) else prior
         if self.guidance is None:
-            return prior.inverse(noise, labels)
+            return flow.inverse(noise, labels)
         if not isinstance(prior, AutoregressivePrior):
             raise SpecError(
                 f"sampler.guidance: {type(prior).__name__} is not autoregressive and can't be guided "
                 "(leave guidance out)"
             )
-        return prior.inverse(noise, labels, self.guidance)
+        return flow.inverse(noise, labels, self.guidance)

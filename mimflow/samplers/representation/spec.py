@@ -51,10 +51,10 @@ class RepresentationSpec(SamplerSpec):
                 )
         elif system.prior is None:
             yield Problem(("where",), "the system has no prior to look into", "where: {kind: tokenizer}")
-        elif not system.prior.flow:
+        elif not system.prior.flow or system.prior.noise_levels:
             yield Problem(
                 ("where",),
-                f"prior '{system.prior.kind}' sees latents at a time, and a representation has none",
+                f"prior '{system.prior.kind}' sees latents at a time or noise level, and a representation has none",
                 "where: {kind: tokenizer}",
             )
         else:
