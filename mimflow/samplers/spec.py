@@ -211,7 +211,7 @@ class InverseSpec(SamplerSpec):
     def _guidance_problems(self, depths: list[int]) -> Iterator[Problem]:
         blocks = sum(layers > 0 for layers in depths)
         if self.guidance is not None and blocks and self.guidance.guided_of(blocks) > blocks:
-            yield Problem(("guidance", "blocks"), f"the prior has {blocks}", "fewer, or all")
+            yield Problem(("guidance", "blocks"), f"the prior has {blocks} blocks", "fewer, or all")
 
     def level_problems(self, levels: NoiseLevels | None) -> Iterator[Problem]:
         if levels is None or levels.law == "edm" or not isinstance(self.denoise, LevelDenoising):
