@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import torch
 
-from mimflow.priors.base import Prior
+from mimflow.priors.base import FlowOutput, FlowPrior, Prior
 from mimflow.priors.class_gaussian.model import ClassGaussian
 from mimflow.priors.class_gaussian.spec import ClassGaussianSpec
+from mimflow.priors.itarflow.spec import ItarflowSpec
 from mimflow.priors.registry import PRIORS
 from mimflow.priors.sit.spec import SitSpec
 from mimflow.priors.spec import PriorSpec
@@ -35,9 +36,14 @@ from mimflow.tokenizers.spec import TokenizerSpec
 
 CLASSES = 3
 LATENT = LatentShape(tokens=6, channels=3, grid=(2, 3))
+EVEN_LATENT = LatentShape(tokens=8, channels=2, grid=(2, 4))
+"""For priors that cut a grid into squares."""
+LEVELS = (0.02, 0.7)
+"""Noise levels for priors that have them."""
 IMAGE = ImageShape(channels=2, size=12)
 
 TARFLOW = TarflowSpec(width=8, blocks=[1, 2, 1], head_width=4, expansion=2)
+ITARFLOW = ItarflowSpec(width=8, blocks=[1, 2, 1], head_width=4, expansion=2)
 STARFLOW = StarflowSpec(width=16, blocks=[1, 1, 2], head_width=16, expansion=2)
 SIT = SitSpec(width=16, layers=2, head_width=8, expansion=2)
 MASKED_AE = MaskedAeSpec(
@@ -75,6 +81,13 @@ PRIOR_EXAMPLES: dict[str, list[PriorSpec]] = {
         ),
         STARFLOW.model_copy(update={"conditioning": "prefix", "norm": "rms"}),
         STARFLOW.model_copy(update={"conditioning": "none", "start": "sos"}),
+    ],
+    "itarflow": [
+        ITARFLOW.model_copy(update={"input_scale": 1.5}),
+        ITARFLOW.model_copy(update={"class_conditional": False}),
+        ITARFLOW.model_copy(update={"blocks": [1, 2, 3], "shared_layers": 2}),
+        ITARFLOW.model_copy(update={"block_widths": [8, 12, 4], "block_patches": [2, 1, 1]}),
+        ITARFLOW.model_copy(update={"blocks": [1, 1], "block_patches": [1, 2]}),
     ],
     "sit": [
         SIT,
@@ -158,6 +171,41 @@ def tiny_prior(spec: PriorSpec, latent: LatentShape = LATENT, seed: int = 0) -> 
         labels = torch.arange(60) % CLASSES
         prior.fit([(latents + labels[:, None, None], labels)])
     return prior
+
+
+def latent_for(spec: PriorSpec) -> LatentShape:
+    """The latents that an example of a prior is tried on."""
+    return EVEN_LATENT if list(spec.latent_problems(LATENT)) else LATENT
+
+
+def levels_of(spec: PriorSpec) -> list[float | None]:
+    """The noise levels that an example is tried at; None for a prior without."""
+    return list(LEVELS) if spec.noise_levels else [None]
+
+
+def tiny_example(spec: PriorSpec, level: float | None, count: int) -> tuple[Prior, torch.Tensor]:
+    """An example, at a noise level if it has any, and `count` latents that fit it."""
+    latent = latent_for(spec)
+    prior = tiny_prior(spec, latent)
+    return prior if level is None else prior.at(level), tiny_latents(count, latent)
+
+
+class GaussianUnderNoise(FlowPrior):
+    """N(0, s² + t²) in every dimension at level t: exactly what data of N(0, s²) is there. It remembers its levels."""
+
+    def __init__(self, std: float, level: torch.Tensor | float | None = None):
+        super().__init__()
+        self.std, self.level = std, level
+        self.asked: list[torch.Tensor | float] = []
+
+    def at(self, level: torch.Tensor | float) -> GaussianUnderNoise:
+        self.asked.append(level)
+        return GaussianUnderNoise(self.std, level)
+
+    def forward(self, latents: torch.Tensor, labels: torch.Tensor) -> FlowOutput:
+        level = torch.as_tensor(self.level, dtype=latents.dtype).expand(len(latents))
+        scale = (self.std**2 + level.square()).sqrt()
+        return FlowOutput(latents / scale[:, None, None], -latents[0].numel() * scale.log())
 
 
 def tiny_latents(count: int, latent: LatentShape = LATENT, seed: int = 1) -> torch.Tensor:

@@ -64,7 +64,9 @@ def test_score_guidance_of_equally_wide_classes_moves_along_the_difference_of_th
 
 def test_a_spec_says_which_step_is_taken() -> None:
     prior, x = tiny_prior(TARFLOW), tiny_latents(5)
-    assert denoise(ScoreDenoising(std=0.3), prior, x, LABELS, torch.Generator()).equal(score_denoise(prior, x, LABELS, 0.3))
+    assert denoise(ScoreDenoising(std=0.3), prior, x, LABELS, torch.Generator()).equal(
+        score_denoise(prior, x, LABELS, 0.3)
+    )
     assert denoise(ScoreGuidance(), prior, x, LABELS, torch.Generator()).equal(score_guide(prior, x, LABELS, 0.25))
 
 

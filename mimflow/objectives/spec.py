@@ -108,6 +108,10 @@ class NllSpec(ObjectiveSpec):
 
     needs = ("tokenizer", "prior")
 
+    @property
+    def levels(self) -> NoiseLevels | None:
+        return self.noise if isinstance(self.noise, NoiseLevels) else None
+
     def system_problems(self, system: System, image: ImageShape) -> Iterator[Problem]:
         assert system.prior is not None
         if not system.prior.flow:
@@ -135,10 +139,6 @@ class VelocitySpec(ObjectiveSpec):
 
     def training_problems(self, system: System, trains: list[str]) -> Iterator[Problem]:
         yield from _collapse_problems("velocity", system, trains)
-
-    @property
-    def levels(self) -> NoiseLevels | None:
-        return self.noise if isinstance(self.noise, NoiseLevels) else None
 
 
 class MomentsSpec(ObjectiveSpec):

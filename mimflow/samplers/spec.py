@@ -238,7 +238,7 @@ class InverseSpec(SamplerSpec):
                 ("guidance",), f"prior '{prior.kind}' has no autoregressive blocks to guide", "leave guidance out"
             )
         elif self.guidance.guided_of(blocks) > blocks:
-            yield Problem(("guidance", "blocks"), f"the prior has {blocks}", "fewer, or all")
+            yield Problem(("guidance", "blocks"), f"the prior has {blocks} blocks", "fewer, or all")
 
     def level_problems(self, levels: NoiseLevels | None) -> Iterator[Problem]:
         if levels is None or levels.law == "edm" or not isinstance(self.denoise, LevelDenoising):
