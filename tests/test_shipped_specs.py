@@ -90,8 +90,23 @@ PARAMETERS = {
     "kl-vae-f16-d64-fixed": 66.83,
     "kl-vae-f16-d64-fixed-ln": 66.83,
     "kl-vae-f16-d128": 68.09,
+    "starflow-imagenet256": 1495.9,
+    "starflow-imagenet256-denoised": 1495.9,
+    "starflow-imagenet512": 1495.9,
+    "simflow-s": 103.87,
+    "simflow-b": 208.14,
+    "simflow-l": 541.69,
+    "simflow-xl": 762.14,
+    "simflow-xxl": 1431.48,
+    "simflow-xxl-36": 1192.43,
+    "simflow-xxl-512": 1436.79,
+    "simflow-repa-e": 1431.48,
+    "simflow-repa-e-512": 1436.79,
+    "simflow-frozen-vae-learnable": 1431.79,
+    "simflow-frozen-fixed": 1431.48,
 }
-"""Millions; TARFlow's and iTARFlow's as their code has them, MIMFlow's as its sheet's parts add up, the KL-VAE's MAR's."""
+"""Millions; TARFlow's and iTARFlow's as their code has them, MIMFlow's as its sheet's parts add up, the KL-VAE's from
+MAR's, and those of systems are their parts' sums."""
 
 
 @pytest.mark.parametrize("name", PARAMETERS)
@@ -101,6 +116,17 @@ def test_systems_have_the_papers_parameters(plan: Plan, name: str) -> None:
     with torch.device("meta"):
         modules = SystemModules(system_of(run), shapes)
     assert parameter_count(modules) / 1e6 == pytest.approx(PARAMETERS[name], abs=0.05)
+
+
+FLOWS = {"s": 37, "b": 141, "l": 475, "xl": 695, "xxl": 1365, "xxl-36": 1126, "repa-e": 1365}
+
+
+@pytest.mark.parametrize("size", FLOWS)
+def test_simflows_flows_have_the_papers_parameters(plan: Plan, size: str) -> None:
+    run = plan.workspace.runs[f"simflow-{size}"].spec
+    with torch.device("meta"):
+        modules = SystemModules(system_of(run), Shapes.of(plan.workspace.datasets[run.dataset].spec))
+    assert round(parameter_count(modules.prior) / 1e6) == FLOWS[size]
 
 
 def test_mimflow_l_has_the_papers_parts(plan: Plan) -> None:
