@@ -81,8 +81,14 @@ PARAMETERS = {
     "mimflow-l": 611.0,
     "mimflow-b": 263.1,
     "mimflow-s": 67.8,
+    "kl-vae-f16-d16": 66.46,
+    "kl-vae-f16-d32": 66.68,
+    "kl-vae-f16-d64": 67.14,
+    "kl-vae-f16-d64-fixed": 66.83,
+    "kl-vae-f16-d64-fixed-ln": 66.83,
+    "kl-vae-f16-d128": 68.09,
 }
-"""Millions; TARFlow's as the paper's code has them, MIMFlow's as its sheet's parts add up."""
+"""Millions; TARFlow's as the paper's code has them, MIMFlow's as its sheet's parts add up, the KL-VAE's from MAR's."""
 
 
 @pytest.mark.parametrize("name", PARAMETERS)
