@@ -87,8 +87,18 @@ PARAMETERS = {
     "kl-vae-f16-d64-fixed": 66.83,
     "kl-vae-f16-d64-fixed-ln": 66.83,
     "kl-vae-f16-d128": 68.09,
+    "sit-s-2": 116.5,
+    "sit-b-2": 214.0,
+    "sit-l-2": 541.5,
+    "sit-xl-2": 758.5,
+    "sit-xl-1-d32-frozen": 744.7,
+    "sit-xl-1-d64-frozen": 745.2,
+    "sit-xl-1-d32-joint": 744.5,
+    "sit-xl-1-d64-joint": 744.9,
+    "sit-xl-1-d64-joint-80": 744.9,
 }
-"""Millions; TARFlow's as the paper's code has them, MIMFlow's as its sheet's parts add up, the KL-VAE's from MAR's."""
+"""Millions; TARFlow's as the paper's code has them, MIMFlow's as its sheet's parts add up, the KL-VAE's from MAR's.
+SiT's (32.9, 130.3, 457.8 and 674.8, the paper's sizes; 674.9 with single tokens) stand with their VAEs."""
 
 
 @pytest.mark.parametrize("name", PARAMETERS)
