@@ -1,21 +1,25 @@
 """Tiny examples of every registered part, for the contract tests to iterate over.
 
-A new member of a registry needs a line here: `test_every_kind_has_an_example` of its contract test says so.
+A new member of a registry is tested as its defaults make it. One with fields that have no default needs a line here
+(`test_every_kind_has_an_example` of its contract test says so), and one with options deserves it.
 """
 
 from __future__ import annotations
 
 import torch
 
-from mimflow.priors.base import FlowPrior
+from mimflow.priors.base import FlowOutput, FlowPrior, Prior
 from mimflow.priors.class_gaussian.model import ClassGaussian
 from mimflow.priors.class_gaussian.spec import ClassGaussianSpec
+from mimflow.priors.itarflow.spec import ItarflowSpec
 from mimflow.priors.registry import PRIORS
+from mimflow.priors.sit.spec import SitSpec
 from mimflow.priors.spec import PriorSpec
 from mimflow.priors.starflow.spec import StarflowSpec
 from mimflow.priors.tarflow.spec import TarflowSpec
 from mimflow.registry import Registry
 from mimflow.spec.base import Spec
+from mimflow.spec.noise import LogitNormalLaw
 from mimflow.spec.shapes import ImageShape, LatentShape
 from mimflow.tokenizers.kl_vae.spec import FixedVariance, KlVaeSpec, LearnableVariance
 from mimflow.tokenizers.masked_ae.spec import (
@@ -27,14 +31,21 @@ from mimflow.tokenizers.masked_ae.spec import (
     UniformMask,
 )
 from mimflow.tokenizers.pixel.spec import PixelTokenizerSpec
+from mimflow.tokenizers.registry import TOKENIZERS
 from mimflow.tokenizers.spec import TokenizerSpec
 
 CLASSES = 3
 LATENT = LatentShape(tokens=6, channels=3, grid=(2, 3))
+EVEN_LATENT = LatentShape(tokens=8, channels=2, grid=(2, 4))
+"""For priors that cut a grid into squares."""
+LEVELS = (0.02, 0.7)
+"""Noise levels for priors that have them."""
 IMAGE = ImageShape(channels=2, size=12)
 
 TARFLOW = TarflowSpec(width=8, blocks=[1, 2, 1], head_width=4, expansion=2)
+ITARFLOW = ItarflowSpec(width=8, blocks=[1, 2, 1], head_width=4, expansion=2)
 STARFLOW = StarflowSpec(width=16, blocks=[1, 1, 2], head_width=16, expansion=2)
+SIT = SitSpec(width=16, layers=2, head_width=8, expansion=2)
 MASKED_AE = MaskedAeSpec(
     patch_size=3,
     latents=5,
@@ -71,6 +82,17 @@ PRIOR_EXAMPLES: dict[str, list[PriorSpec]] = {
         STARFLOW.model_copy(update={"conditioning": "prefix", "norm": "rms"}),
         STARFLOW.model_copy(update={"conditioning": "none", "start": "sos"}),
     ],
+    "itarflow": [
+        ITARFLOW.model_copy(update={"input_scale": 1.5}),
+        ITARFLOW.model_copy(update={"class_conditional": False}),
+        ITARFLOW.model_copy(update={"blocks": [1, 2, 3], "shared_layers": 2}),
+        ITARFLOW.model_copy(update={"block_widths": [8, 12, 4], "block_patches": [2, 1, 1]}),
+        ITARFLOW.model_copy(update={"blocks": [1, 1], "block_patches": [1, 2]}),
+    ],
+    "sit": [
+        SIT,
+        SIT.model_copy(update={"path": "gvp", "t": LogitNormalLaw(), "position": "learned", "time_scale": 1000.0}),
+    ],
     "class_gaussian": [ClassGaussianSpec(ridge=0.1)],
 }
 
@@ -105,6 +127,17 @@ TOKENIZER_EXAMPLES: dict[str, list[TokenizerSpec]] = {
 }
 
 
+def add_defaults(registry: Registry, table: dict[str, list]) -> None:
+    """Where `table` has nothing for a kind whose fields all have a default, its example is what the defaults make."""
+    for kind in registry:
+        if kind not in table and not any(f.is_required() for f in registry.spec(kind).model_fields.values()):
+            table[kind] = [registry.spec(kind)()]
+
+
+add_defaults(PRIORS, PRIOR_EXAMPLES)
+add_defaults(TOKENIZERS, TOKENIZER_EXAMPLES)
+
+
 def missing_examples(registry: Registry, table: dict[str, list]) -> list[str]:
     """Registered kinds that `table` has nothing for."""
     return [kind for kind in registry if not table.get(kind)]
@@ -124,7 +157,7 @@ def label_of(spec: Spec) -> str:
     return "-".join([spec.kind, *changed])  # type: ignore[attr-defined]
 
 
-def tiny_prior(spec: PriorSpec, latent: LatentShape = LATENT, seed: int = 0) -> FlowPrior:
+def tiny_prior(spec: PriorSpec, latent: LatentShape = LATENT, seed: int = 0) -> Prior:
     """A prior in float64 and evaluation mode away from its start, the identity, which would prove nothing."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -138,6 +171,41 @@ def tiny_prior(spec: PriorSpec, latent: LatentShape = LATENT, seed: int = 0) -> 
         labels = torch.arange(60) % CLASSES
         prior.fit([(latents + labels[:, None, None], labels)])
     return prior
+
+
+def latent_for(spec: PriorSpec) -> LatentShape:
+    """The latents that an example of a prior is tried on."""
+    return EVEN_LATENT if list(spec.latent_problems(LATENT)) else LATENT
+
+
+def levels_of(spec: PriorSpec) -> list[float | None]:
+    """The noise levels that an example is tried at; None for a prior without."""
+    return list(LEVELS) if spec.noise_levels else [None]
+
+
+def tiny_example(spec: PriorSpec, level: float | None, count: int) -> tuple[Prior, torch.Tensor]:
+    """An example, at a noise level if it has any, and `count` latents that fit it."""
+    latent = latent_for(spec)
+    prior = tiny_prior(spec, latent)
+    return prior if level is None else prior.at(level), tiny_latents(count, latent)
+
+
+class GaussianUnderNoise(FlowPrior):
+    """N(0, s² + t²) in every dimension at level t: exactly what data of N(0, s²) is there. It remembers its levels."""
+
+    def __init__(self, std: float, level: torch.Tensor | float | None = None):
+        super().__init__()
+        self.std, self.level = std, level
+        self.asked: list[torch.Tensor | float] = []
+
+    def at(self, level: torch.Tensor | float) -> GaussianUnderNoise:
+        self.asked.append(level)
+        return GaussianUnderNoise(self.std, level)
+
+    def forward(self, latents: torch.Tensor, labels: torch.Tensor) -> FlowOutput:
+        level = torch.as_tensor(self.level, dtype=latents.dtype).expand(len(latents))
+        scale = (self.std**2 + level.square()).sqrt()
+        return FlowOutput(latents / scale[:, None, None], -latents[0].numel() * scale.log())
 
 
 def tiny_latents(count: int, latent: LatentShape = LATENT, seed: int = 1) -> torch.Tensor:

@@ -64,8 +64,10 @@ def test_score_guidance_of_equally_wide_classes_moves_along_the_difference_of_th
 
 def test_a_spec_says_which_step_is_taken() -> None:
     prior, x = tiny_prior(TARFLOW), tiny_latents(5)
-    assert denoise(prior, x, LABELS, ScoreDenoising(std=0.3)).equal(score_denoise(prior, x, LABELS, 0.3))
-    assert denoise(prior, x, LABELS, ScoreGuidance()).equal(score_guide(prior, x, LABELS, 0.25))
+    assert denoise(ScoreDenoising(std=0.3), prior, x, LABELS, torch.Generator()).equal(
+        score_denoise(prior, x, LABELS, 0.3)
+    )
+    assert denoise(ScoreGuidance(), prior, x, LABELS, torch.Generator()).equal(score_guide(prior, x, LABELS, 0.25))
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])
@@ -86,7 +88,7 @@ def test_the_prior_is_left_as_it_was(spec: ScoreDenoising | ScoreGuidance) -> No
     modes = [module.training for module in prior.modules()]
     needs = [parameter.requires_grad for parameter in prior.parameters()]
 
-    denoised = denoise(prior, tiny_latents(5), LABELS, spec)
+    denoised = denoise(spec, prior, tiny_latents(5), LABELS, torch.Generator())
 
     assert not denoised.requires_grad
     assert all(torch.equal(tensor, before[name]) for name, tensor in prior.state_dict().items())

@@ -60,6 +60,8 @@ def test_which_blocks_are_guided() -> None:
     assert [rule(weight=1.0).guides(block, 3) for block in range(3)] == [True, True, True]
     assert [rule(weight=1.0, blocks="deep").guides(block, 3) for block in range(3)] == [False, False, True]
     assert not any(rule(weight=0.0).guides(block, 3) for block in range(3))
+    counted = [[rule(weight=1.0, blocks=count).guides(block, 3) for block in range(3)] for count in (1, 2, 3)]
+    assert counted == [[False, False, True], [False, True, True], [True, True, True]]
 
 
 WIDE, NARROW = 0.3, -0.4
@@ -131,6 +133,8 @@ def test_blocks_of_an_interval_contradict_the_deep_one() -> None:
     (problem,) = all_problems(spec)
     assert problem.path == ("interval", "meaning")
     assert not list(all_problems(spec.model_copy(update={"blocks": "all"})))
+    assert not list(all_problems(spec.model_copy(update={"blocks": 2})))
+    assert list(all_problems(spec.model_copy(update={"blocks": 1})))
 
 
 def test_labels_of_the_null_branch() -> None:

@@ -19,7 +19,14 @@ from mimflow.stages.import_checkpoint import import_checkpoint
 from mimflow.system import SystemModules, load_weights
 
 REFERENCE = np.load(REPOSITORY / "tests/data/ml_tarflow_reference.npz")
-STATE = {name.removeprefix("sd/"): torch.from_numpy(REFERENCE[name]) for name in REFERENCE.files if name[:3] == "sd/"}
+ITARFLOW = np.load(REPOSITORY / "tests/data/ml_itarflow_reference.npz")
+
+
+def state_of(reference: np.lib.npyio.NpzFile) -> dict[str, torch.Tensor]:
+    return {name[3:]: torch.from_numpy(reference[name]) for name in reference.files if name.startswith("sd/")}
+
+
+STATE = state_of(REFERENCE)
 RUN = """\
 dataset: tiny
 tokenizer: {kind: pixel, patch_size: 2}
@@ -29,6 +36,11 @@ phases:
     steps: 1
     optimizer: {kind: adamw, lr: 1e-4}
 """
+OVER_LEVELS = (
+    RUN.replace("kind: tarflow", "kind: itarflow")
+    .replace("[1, 1, 1]", "[1, 1, 2]")
+    .replace("{kind: gaussian, std: 0.05}", "{kind: levels, t1: 0.3}")
+)
 DATASET = """\
 source: {kind: image_folder, path: data}
 transform: {size: 8, method: bilinear}
@@ -44,6 +56,7 @@ def workspace(tmp_path: Path) -> Workspace:
         ("datasets/tiny", DATASET),
         ("systems/reference", RUN),
         ("systems/wide", RUN.replace("64", "128")),
+        ("systems/levels", OVER_LEVELS),
     ):
         path = tmp_path / "specs" / f"{name}.yaml"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -70,6 +83,20 @@ def test_an_imported_checkpoint_computes_what_the_public_code_does(workspace: Wo
         z, _, _ = modules.prior(modules.tokenizer.encode(images), labels)
     torch.testing.assert_close(z, torch.from_numpy(REFERENCE["z"]), atol=2e-5, rtol=0)
     assert set(load_file(out / "weights.safetensors")) == set(modules.state_dict())
+
+
+def test_an_imported_checkpoint_of_noise_levels(workspace: Workspace) -> None:
+    file, out = workspace.root / "public.pth", workspace.root / "imported"
+    torch.save(state_of(ITARFLOW), file)
+    import_checkpoint(file, "ml-itarflow", workspace, "levels", out)
+    modules = SystemModules(workspace.runs["levels"].spec, Shapes.of(workspace.datasets["tiny"].spec))
+    load_weights(modules, out / "weights.safetensors")
+    images, labels, levels = (torch.from_numpy(ITARFLOW[name]) for name in ("x", "y", "t"))
+    with torch.no_grad():
+        z, _, _ = modules.prior.at(levels[:, 0])(modules.tokenizer.encode(images), labels)
+    torch.testing.assert_close(z, torch.from_numpy(ITARFLOW["z"]), atol=2e-5, rtol=0)
+    with pytest.raises(PlanError, match="--spec levels: its prior is not what ml-tarflow holds"):
+        import_checkpoint(file, "ml-tarflow", workspace, "levels", workspace.root / "other")
 
 
 def test_tensors_that_do_not_fit_are_named(workspace: Workspace) -> None:

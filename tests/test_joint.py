@@ -35,7 +35,6 @@ from mimflow.networks.base import FrozenNetwork
 from mimflow.nn.noise import add_noise
 from mimflow.objectives.base import Batch, Objective
 from mimflow.objectives.health import Spread
-from mimflow.objectives.nll import nll_per_dimension
 from mimflow.objectives.registry import OBJECTIVES
 from mimflow.objectives.terms.pixels import pixel_distance
 from mimflow.objectives.terms.spec import Reconstruction
@@ -102,7 +101,7 @@ def test_the_loss_is_the_weighted_sum_of_what_is_logged() -> None:
         {
             "kind": "joint",
             "noise": ADDITIVE,
-            "nll_weight": weights["nll"],
+            "prior_weight": weights["nll"],
             "reconstruction": {"weight": weights["reconstruction"], "loss": "l1"},
             "perceptual": [{"kind": "features", "network": NETWORK, "weight": weights["perceptual"]}],
             "alignment": [{"network": NETWORK, "weight": weights["alignment"], "projector": [8]}],
@@ -122,7 +121,7 @@ def test_prior_and_decoder_share_one_draw_of_noise() -> None:
     _, figures = loss_of(objective)
     torch.manual_seed(7)
     noisy = add_noise(objective.tokenizer.encode(batch().images), AdditiveNoise(std=0.3))
-    nll, _ = nll_per_dimension(objective.prior(noisy, batch().labels))
+    nll = objective.prior.training_loss(noisy, batch().labels).loss
     torch.testing.assert_close(figures["nll"], nll)
     wanted = pixel_distance(objective.tokenizer.decode(noisy), batch().images, Reconstruction())
     torch.testing.assert_close(figures["reconstruction"], wanted)
@@ -173,7 +172,7 @@ def test_alignment_sees_latents_with_or_without_noise(noisy: bool) -> None:
 
 def test_alignment_inside_the_prior_trains_its_first_layers_only() -> None:
     term = {"network": NETWORK, "projector": [8], "where": {"kind": "prior", "block": 0, "layer": 0}}
-    objective = build({"kind": "joint", "noise": ADDITIVE, "nll_weight": 0.0, "alignment": [term]})
+    objective = build({"kind": "joint", "noise": ADDITIVE, "prior_weight": 0.0, "alignment": [term]})
     loss, _ = loss_of(objective)
     loss.backward()
     moved = {
@@ -217,7 +216,7 @@ def test_gradient_norms_are_logged_in_steps_that_end_a_row() -> None:
     torch.manual_seed(7)
     latents = objective.tokenizer.encode_for_training(batch().images, True).latents.detach().requires_grad_()
     noisy = add_noise(latents, AdditiveNoise(std=0.3))
-    nll, _ = nll_per_dimension(objective.prior(noisy, batch().labels))
+    nll = objective.prior.training_loss(noisy, batch().labels).loss
     distance = pixel_distance(objective.tokenizer.decode(noisy), batch().images, Reconstruction())
     for name, term in (("prior", nll), ("reconstruction", 3 * distance)):
         (gradient,) = torch.autograd.grad(term, latents, retain_graph=True)
@@ -300,7 +299,7 @@ def test_the_adversarial_term_is_part_of_the_sum_from_its_start_on() -> None:
 
 
 def test_the_discriminators_gradient_reaches_the_encoder() -> None:
-    objective = build(PLAIN | {"nll_weight": 0.0, "reconstruction": {"weight": 0.0}, "adversarial": ADVERSARIAL})
+    objective = build(PLAIN | {"prior_weight": 0.0, "reconstruction": {"weight": 0.0}, "adversarial": ADVERSARIAL})
     objective.begin(2)
     found = []
     for step in range(2):

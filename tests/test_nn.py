@@ -12,7 +12,7 @@ from mimflow.nn.modulation import Modulation, modulate
 from mimflow.nn.norm import make_norm
 from mimflow.nn.patchify import patchify, unpatchify
 from mimflow.nn.rotary import grid_rotation, rotate
-from mimflow.nn.transformer import CausalAttention, Transformer, causal_attention
+from mimflow.nn.transformer import SelfAttention, Transformer, attention
 
 
 def test_patch_features_run_channel_row_column() -> None:
@@ -62,15 +62,18 @@ def test_a_cache_past_its_tokens_is_an_error() -> None:
             network.step(torch.zeros(1, 12, dtype=torch.float64), cache)
 
 
+@pytest.mark.parametrize("causal", [True, False])
 @pytest.mark.parametrize("tokens", [16, 600])
-def test_half_precision_attention_agrees_with_single(tokens: int) -> None:
+def test_half_precision_attention_agrees_with_single(tokens: int, causal: bool) -> None:
     torch.manual_seed(0)
     queries, keys, values = torch.randn(3, 1, 2, tokens, 8).unbind(0)
-    single = causal_attention(queries, keys, values, 0.3)
-    half = causal_attention(queries.bfloat16(), keys.bfloat16(), values.bfloat16(), 0.3)
+    single = attention(queries, keys, values, 0.3, causal=causal)
+    half = attention(queries.bfloat16(), keys.bfloat16(), values.bfloat16(), 0.3, causal=causal)
     assert half.dtype == torch.bfloat16
     torch.testing.assert_close(half.float(), single, atol=0.03, rtol=0)
-    torch.testing.assert_close(single[:, :, 0], values[:, :, 0])
+    weights = (0.3 * queries @ keys.transpose(2, 3))[:, :, 0].softmax(-1)
+    first = values[:, :, 0] if causal else (weights[:, :, None] @ values)[:, :, 0]
+    torch.testing.assert_close(single[:, :, 0], first)
 
 
 def test_steps_run_under_bf16_autocast() -> None:
@@ -152,7 +155,7 @@ def test_steps_equal_the_parallel_pass_with_everything_on(temperature: float) ->
 
 
 def test_a_shut_gate_leaves_the_output_bias() -> None:
-    attention = CausalAttention(8, 4, gated=True)
+    attention = SelfAttention(8, 4, gated=True)
     torch.nn.init.constant_(attention.gate.bias, -1e4)
     torch.testing.assert_close(attention(torch.randn(2, 3, 8)), attention.out.bias.expand(2, 3, 8))
 

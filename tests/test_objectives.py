@@ -22,7 +22,9 @@ from training_parts import (
     MASKED_AE,
     NLL,
     SHAPES,
+    SIT,
     TARFLOW,
+    VELOCITY,
     perturbed_modules,
     phase,
     tiny_data,
@@ -35,6 +37,7 @@ from mimflow.objectives.base import SYSTEM, Batch, ClosedForm, Objective, checkp
 from mimflow.objectives.nll import bits_per_dimension, dequantise, drop_labels
 from mimflow.objectives.registry import OBJECTIVES
 from mimflow.priors.base import NULL_CLASS, FlowOutput, FlowPrior
+from mimflow.priors.spec import Tap
 from mimflow.progress import Progress
 from mimflow.spec.run import System
 from mimflow.system import SystemModules
@@ -58,6 +61,7 @@ class Example:
 
 EXAMPLES = {
     "nll": Example(NLL, TARFLOW | CONVNET, ("prior.",)),
+    "velocity": Example(VELOCITY, SIT | CONVNET, ("prior.",)),
     "moments": Example({"kind": "moments"}, GAUSSIAN | CONVNET, ("prior.",)),
     "cross_entropy": Example({"kind": "cross_entropy"}, TARFLOW | CONVNET, ("classifier.",)),
     "joint": Example(JOINT, MASKED_AE | CONVNET, ("tokenizer.", "prior.", "objective.")),
@@ -90,7 +94,7 @@ def batch_of(images: torch.Tensor, labels: torch.Tensor | None = None) -> Batch:
 class Recorder(FlowPrior):
     """The identity, which remembers what it was shown."""
 
-    def forward(self, latents: torch.Tensor, labels: torch.Tensor) -> FlowOutput:
+    def forward(self, latents: torch.Tensor, labels: torch.Tensor, tap: Tap | None = None) -> FlowOutput:
         self.latents, self.labels = latents, labels
         return FlowOutput(latents, latents.new_zeros(len(latents)))
 

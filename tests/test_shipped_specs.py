@@ -78,6 +78,9 @@ PARAMETERS = {
     "tarflow-imagenet64-cond": 466.3,
     "tarflow-imagenet128": 823.9,
     "tarflow-afhq256": 463.5,
+    "itarflow-imagenet64": 771.4,
+    "itarflow-imagenet128": 1202.5,
+    "itarflow-imagenet256": 2220.7,
     "mimflow-l": 611.0,
     "mimflow-b": 263.1,
     "mimflow-s": 67.8,
@@ -102,8 +105,8 @@ PARAMETERS = {
     "simflow-frozen-vae-learnable": 1431.79,
     "simflow-frozen-fixed": 1431.48,
 }
-"""Millions; TARFlow's as the paper's code has them, MIMFlow's as its sheet's parts add up, the KL-VAE's from MAR's, and
-those of both together are their sums."""
+"""Millions; TARFlow's and iTARFlow's as their code has them, MIMFlow's as its sheet's parts add up, the KL-VAE's from
+MAR's, and those of systems are their parts' sums."""
 
 
 @pytest.mark.parametrize("name", PARAMETERS)

@@ -33,6 +33,14 @@ MASKED_AE = (
     "{kind: masked_ae, patch_size: 2, latents: 4, channels: 4, mask: {kind: none}, "
     "encoder: {width: 8, layers: 1, heads: 2}, decoder: {width: 8, layers: 1, heads: 2}}"
 )
+
+
+def guided_in(blocks: str) -> str:
+    """A run whose sampler guides these blocks."""
+    guidance = f"guidance: {{kind: linear, weight: 1.0, blocks: {blocks}}}"
+    return RUN.replace("kind: inverse, ema: false", f"kind: inverse, ema: false, {guidance}")
+
+
 CLASSIFIER = """\
 dataset: digits
 classifier: {kind: convnet, widths: [8]}
@@ -210,6 +218,22 @@ MISTAKES = {
     "override of no item": (
         RUN + "overrides: {phases.mian.steps: 3}\n",
         "12:13: override phases.mian.steps: no such path: there is no item 'mian' (did you mean 'main'?)",
+    ),
+    "guided blocks that are neither named nor counted": (
+        guided_in("most"),
+        "11:87: samplers.unguided.guidance.blocks: got 'most', wanted one of all, deep",
+    ),
+    "no block to guide": (
+        guided_in("0"),
+        "11:87: samplers.unguided.guidance.blocks: got 0, which should be greater than or equal to 1",
+    ),
+    "more guided blocks than there are": (
+        guided_in("3"),
+        "11:87: samplers.unguided.guidance.blocks: the prior has 2 blocks (fewer, or all)",
+    ),
+    "noise levels of a prior without": (
+        RUN.replace("{kind: gaussian, std: 0.2}", "{kind: levels, t1: 0.3}"),
+        "6:35: phases.main.objective.noise: prior 'tarflow' takes no noise levels (noise: {kind: gaussian, std: 0.1}, ",
     ),
     "override of a number without quotes": (
         RUN + "overrides: {phases.main.optimizer.lr: 1e-4, prior.width: '3'}\n",

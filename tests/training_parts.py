@@ -27,6 +27,10 @@ TARFLOW = {
     "tokenizer": {"kind": "pixel", "patch_size": 4},
     "prior": {"kind": "tarflow", "width": 8, "blocks": [1, 1], "head_width": 4, "expansion": 2},
 }
+SIT = {
+    "tokenizer": {"kind": "pixel", "patch_size": 2},
+    "prior": {"kind": "sit", "width": 8, "layers": 1, "head_width": 4, "patch_size": 2},
+}
 GAUSSIAN = {"tokenizer": {"kind": "pixel", "patch_size": 4}, "prior": {"kind": "class_gaussian"}}
 CONVNET = {"classifier": {"kind": "convnet", "widths": [4, 8], "features": 6}}
 
@@ -81,6 +85,7 @@ AUTOENCODER = {
     "adversarial": {"layers": 1, "width": 4, "adaptive": True},
 }
 
+VELOCITY = {"kind": "velocity", "noise": ADDITIVE, "label_drop": 0.1}
 NLL = {"kind": "nll", "noise": {"kind": "gaussian", "std": 0.3}, "label_drop": 0.1}
 OPTIMIZER = {"kind": "adamw", "lr": 1e-2, "betas": [0.9, 0.95], "weight_decay": 1e-4}
 

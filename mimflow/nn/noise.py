@@ -18,12 +18,12 @@ def add_noise(latents: Tensor, spec: LatentNoise) -> Tensor:
     noise = torch.randn_like(latents)
     if isinstance(spec, AdditiveNoise):
         return latents + spec.std * noise
-    t = _draw(spec.t, latents)
+    t = draw_time(spec.t, latents)
     share = 1 - t if isinstance(spec, LinearNoise) else torch.sqrt(1 - t.square())
     return t * latents + share * noise
 
 
-def _draw(law: LawOfT, latents: Tensor) -> Tensor:
+def draw_time(law: LawOfT, latents: Tensor) -> Tensor:
     """One t a sample, (B, 1, …), in the latents' precision and on their device."""
     shape = (len(latents),) + (1,) * (latents.dim() - 1)
     if isinstance(law, UniformLaw):

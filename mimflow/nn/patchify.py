@@ -23,3 +23,17 @@ def unpatchify(tokens: Tensor, patch_size: int, grid: tuple[int, int]) -> Tensor
     patches = tokens.unflatten(2, (-1, patch_size, patch_size)).unflatten(1, grid)
     images = patches.permute(0, 3, 1, 4, 2, 5)
     return images.reshape(len(tokens), -1, rows * patch_size, columns * patch_size)
+
+
+def group_tokens(tokens: Tensor, side: int, grid: tuple[int, int]) -> Tensor:
+    """Tokens (B, rows · columns, C) over `grid` → squares of `side` × `side` of them, (B, rows · columns / s², C · s²).
+
+    The squares run in raster order; their features run (channel, row, column), channel slowest.
+    """
+    return patchify(unpatchify(tokens, 1, grid), side)
+
+
+def ungroup_tokens(groups: Tensor, side: int, grid: tuple[int, int]) -> Tensor:
+    """The inverse of `group_tokens`: (B, rows · columns / s², C · s²) → tokens (B, rows · columns, C) over `grid`."""
+    rows, columns = grid
+    return patchify(unpatchify(groups, side, (rows // side, columns // side)), 1)

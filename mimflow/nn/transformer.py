@@ -1,8 +1,9 @@
-"""Causal pre-norm transformer layers, in parallel over a sequence or one token at a time."""
+"""Pre-norm transformer layers, causal or not, in parallel over a sequence or one token at a time."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -19,8 +20,10 @@ EXPLICIT_UP_TO = 512
 """Tokens up to which explicit products beat PyTorch's fused attention in half precision on the CPU."""
 
 
-def causal_attention(queries: Tensor, keys: Tensor, values: Tensor, scale: float) -> Tensor:
-    """Softmax attention of each token to itself and those before it; all tensors (B, heads, T, head_width).
+def attention(queries: Tensor, keys: Tensor, values: Tensor, scale: float, *, causal: bool) -> Tensor:
+    """Softmax attention of each token to all, or, causal, to itself and those before it.
+
+    All tensors are (B, heads, T, head_width).
 
     In half precision on the CPU the fused kernel's backward is slow: forward and backward for 64 tokens take
     11.7 ms fused and 2.8 ms explicit, break-even lies between 256 and 1024. Elsewhere fused is the faster.
@@ -28,22 +31,27 @@ def causal_attention(queries: Tensor, keys: Tensor, values: Tensor, scale: float
     half = queries.dtype in (torch.bfloat16, torch.float16)
     tokens = queries.shape[2]
     if queries.device.type != "cpu" or not half or tokens > EXPLICIT_UP_TO:
-        return F.scaled_dot_product_attention(queries, keys, values, is_causal=True, scale=scale)
-    future = torch.full((tokens, tokens), -torch.inf, dtype=queries.dtype).triu(1)
+        return F.scaled_dot_product_attention(queries, keys, values, is_causal=causal, scale=scale)
+    hidden = torch.zeros((tokens, tokens), dtype=queries.dtype)
+    if causal:
+        hidden = torch.full_like(hidden, -torch.inf).triu(1)
     queries, keys, batched_values = queries.flatten(0, 1), keys.flatten(0, 1), values.flatten(0, 1)
-    weights = torch.baddbmm(future, queries, keys.transpose(1, 2), alpha=scale).softmax(-1)
+    weights = torch.baddbmm(hidden, queries, keys.transpose(1, 2), alpha=scale).softmax(-1)
     return torch.bmm(weights, batched_values).view_as(values)
 
 
-class CausalAttention(nn.Module):
-    """Multi-head self-attention. The 3d outputs of `qkv` are all queries, then all keys, then all values.
+class SelfAttention(nn.Module):
+    """Multi-head self-attention, causal unless told.
+
+    The 3d outputs of `qkv` are all queries, then all keys, then all values.
 
     If `gated`, what the heads attended to is multiplied by sigmoid(W h) before the output projection (Qiu et al.,
     arXiv 2505.06708).
     """
 
-    def __init__(self, width: int, head_width: int, *, gated: bool = False):
+    def __init__(self, width: int, head_width: int, *, gated: bool = False, causal: bool = True):
         super().__init__()
+        self.causal = causal
         self.heads = width // head_width
         self.head_width = head_width
         self.qkv = nn.Linear(width, 3 * width)
@@ -67,7 +75,7 @@ class CausalAttention(nn.Module):
         queries, keys, values = split.unbind(0)
         if rotation is not None:
             queries, keys = rotate(split[:2], rotation).unbind(0)
-        attended = causal_attention(queries, keys, values, self.head_width**-0.5 / temperature)
+        attended = attention(queries, keys, values, self.head_width**-0.5 / temperature, causal=self.causal)
         return self._project(attended.transpose(1, 2).flatten(2), h)
 
     def step(
@@ -94,15 +102,16 @@ class CausalAttention(nn.Module):
 
 
 class Mlp(nn.Module):
-    """Two linear maps with an exact GELU between them."""
+    """Two linear maps with a GELU between them, exact or, as in DiT, by its `tanh` approximation."""
 
-    def __init__(self, width: int, hidden: int):
+    def __init__(self, width: int, hidden: int, *, gelu: Literal["none", "tanh"] = "none"):
         super().__init__()
+        self.gelu = gelu
         self.up = nn.Linear(width, hidden)
         self.down = nn.Linear(hidden, width)
 
     def forward(self, h: Tensor) -> Tensor:
-        return self.down(F.gelu(self.up(h)))
+        return self.down(F.gelu(self.up(h), approximate=self.gelu))
 
 
 class TransformerLayer(nn.Module):
@@ -121,12 +130,14 @@ class TransformerLayer(nn.Module):
         norm: str = "layer",
         gated: bool = False,
         modulated: bool = False,
+        causal: bool = True,
+        gelu: Literal["none", "tanh"] = "none",
     ):
         super().__init__()
         self.attention_norm = make_norm(norm, width, affine=not modulated)
-        self.attention = CausalAttention(width, head_width, gated=gated)
+        self.attention = SelfAttention(width, head_width, gated=gated, causal=causal)
         self.mlp_norm = make_norm(norm, width, affine=not modulated)
-        self.mlp = Mlp(width, expansion * width)
+        self.mlp = Mlp(width, expansion * width, gelu=gelu)
         self.modulation = Modulation(width, 6) if modulated else None
 
     def forward(
@@ -161,7 +172,11 @@ class TransformerLayer(nn.Module):
 
 
 class Transformer(nn.Module):
-    """A stack of causal layers with no norm after the last (TARFlow, section 2.2)."""
+    """A stack of layers with no norm after the last, causal (TARFlow, section 2.2) unless told.
+
+    Layers that are `shared` belong to another module. They run first and count among the `layers`; a stack of fewer
+    layers than there are shared ones has those alone.
+    """
 
     def __init__(
         self,
@@ -173,25 +188,36 @@ class Transformer(nn.Module):
         norm: str = "layer",
         gated: bool = False,
         modulated: bool = False,
+        causal: bool = True,
+        gelu: Literal["none", "tanh"] = "none",
+        shared: Sequence[TransformerLayer] = (),
     ):
         super().__init__()
         self.heads = width // head_width
         self.head_width = head_width
         self.modulated = modulated
+        self.shared = tuple(shared)  # not a ModuleList, which would make them this module's own
         self.layers = nn.ModuleList(
-            TransformerLayer(width, head_width, expansion, norm=norm, gated=gated, modulated=modulated)
-            for _ in range(layers)
+            TransformerLayer(
+                width, head_width, expansion, norm=norm, gated=gated, modulated=modulated, causal=causal, gelu=gelu
+            )
+            for _ in range(layers - len(self.shared))
         )
+
+    @property
+    def stack(self) -> list[TransformerLayer]:
+        """All layers, in the order in which they run."""
+        return [*self.shared, *self.layers]
 
     def modulations(self, condition: Tensor) -> list[Vectors | None]:
         """What a condition does to each layer: (…, width) → six tensors (…, width) a layer, None if not modulated.
 
         Sampling asks once for a sequence. For the parallel pass the condition is (B, 1, width).
         """
-        return [layer.modulation(condition) if self.modulated else None for layer in self.layers]
+        return [layer.modulation(condition) if self.modulated else None for layer in self.stack]
 
     def forward(self, h: Tensor, temperature: float = 1.0) -> Tensor:
-        """All tokens at once: (B, T, width) → (B, T, width); token t sees tokens ≤ t."""
+        """All tokens at once: (B, T, width) → (B, T, width); causal, token t sees tokens ≤ t."""
         for output in self.layer_outputs(h, temperature):
             h = output
         return h
@@ -204,17 +230,18 @@ class Transformer(nn.Module):
         rotation: Tensor | None = None,
     ) -> Iterator[Tensor]:
         """All tokens at once, after every layer: (B, T, width) each. `rotation` is (T, head_width / 2, 2)."""
-        for layer, modulation in zip(self.layers, modulations or [None] * len(self.layers), strict=True):
+        stack = self.stack
+        for layer, modulation in zip(stack, modulations or [None] * len(stack), strict=True):
             h = layer(h, temperature, modulation, rotation)
             yield h
 
     def new_cache(self, batch: int, tokens: int) -> KeyValueCache:
         """An empty cache for `tokens` steps of a batch, in the precision that the keys will have."""
-        weight = next(self.parameters())
+        stack = self.stack
+        weight = stack[0].attention.qkv.weight
         device = weight.device.type
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
-        layers = len(self.layers)
-        return KeyValueCache(layers, batch, self.heads, tokens, self.head_width, dtype, weight.device)
+        return KeyValueCache(len(stack), batch, self.heads, tokens, self.head_width, dtype, weight.device)
 
     def step(
         self,
@@ -229,9 +256,8 @@ class Transformer(nn.Module):
         `temperature` is a number, or (B, 1, 1) with one for each sample; `rotation` is the whole sequence's.
         """
         turned = None if rotation is None else rotation[cache.length]
-        for index, (layer, modulation) in enumerate(
-            zip(self.layers, modulations or [None] * len(self.layers), strict=True)
-        ):
+        stack = self.stack
+        for index, (layer, modulation) in enumerate(zip(stack, modulations or [None] * len(stack), strict=True)):
             h = layer.step(h, cache, index, temperature, modulation, turned)
         cache.advance()
         return h

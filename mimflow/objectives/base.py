@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mimflow.objectives.spec import ObjectiveSpec
 from mimflow.plan.tasks import Shapes
-from mimflow.priors.base import FlowPrior
+from mimflow.priors.base import Prior
 from mimflow.system import SystemModules
 from mimflow.tokenizers.base import Tokenizer
 from mimflow.training.spec import Adamw
@@ -75,9 +75,9 @@ class Objective(nn.Module):
         return cast(Tokenizer, self.system.module("tokenizer"))
 
     @property
-    def prior(self) -> FlowPrior:
+    def prior(self) -> Prior:
         """The system's prior."""
-        return cast(FlowPrior, self.system.module("prior"))
+        return cast(Prior, self.system.module("prior"))
 
     def players(self, trains: list[str]) -> list[Player]:
         """Who takes turns in a step, in this order, when the modules named in `trains` are trained.

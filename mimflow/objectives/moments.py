@@ -11,7 +11,6 @@ from torch import Tensor
 from mimflow.errors import SpecError
 from mimflow.nn.modes import evaluating
 from mimflow.objectives.base import Batch, ClosedForm
-from mimflow.objectives.nll import nll_per_dimension
 from mimflow.objectives.spec import MomentsSpec
 from mimflow.plan.tasks import Shapes
 from mimflow.priors.class_gaussian.model import ClassGaussian
@@ -39,4 +38,5 @@ class Moments(ClosedForm):
 
     def loss(self, player: str, batch: Batch, carry: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
         """Nats per dimension, ½ log 2π dropped."""
-        return nll_per_dimension(self.prior(self.tokenizer.encode(batch.images), batch.labels))
+        nll, figures, _ = self.prior.training_loss(self.tokenizer.encode(batch.images), batch.labels)
+        return nll, figures

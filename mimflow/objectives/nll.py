@@ -1,32 +1,27 @@
-"""Negative log-likelihood under a flow prior (TARFlow, sections 2.2 and 2.3)."""
+"""Negative log-likelihood under a flow prior (TARFlow, sections 2.2 and 2.3), and over noise levels (iTARFlow)."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 from mimflow.errors import SpecError
 from mimflow.objectives.base import Batch, Objective
-from mimflow.objectives.spec import GaussianNoise, NllSpec
+from mimflow.objectives.levels import draw_levels, level_weight, reported_levels
+from mimflow.objectives.spec import GaussianNoise, NllSpec, NoiseLevels
 from mimflow.plan.tasks import Shapes
-from mimflow.priors.base import NULL_CLASS, FlowOutput
+from mimflow.priors.base import NULL_CLASS, FlowOutput, FlowPrior, nll_per_dimension
 from mimflow.system import SystemModules
 from mimflow.tokenizers.pixel.model import PixelTokenizer
 
 
-def nll_per_dimension(output: FlowOutput) -> tuple[Tensor, dict[str, Tensor]]:
-    """Mean negative log-likelihood in nats per dimension, without the constant ½ log 2π (TARFlow Eq. 6).
-
-    With it for the log: `nll` itself, the mean log-determinant per dimension and the mean of z².
-    """
+def nll_of_samples(output: FlowOutput) -> Tensor:
+    """(B,) each sample's negative log-likelihood in nats per dimension, without the constant ½ log 2π."""
     z, logdet, _ = output
-    squares = z.float().square().mean()
-    stretch = logdet.float().mean() / z[0].numel()
-    nll = 0.5 * squares - stretch
-    return nll, {"nll": nll, "logdet": stretch, "z2": squares}
+    return 0.5 * z.float().square().flatten(1).mean(1) - logdet.float() / z[0].numel()
 
 
 def dequantise(images: Tensor) -> Tensor:
@@ -58,6 +53,10 @@ class NegativeLogLikelihood(Objective):
 
     Gaussian noise is added to the latents, which are drawn from the posterior where the tokenizer learns one; uniform
     noise is added to the images. Labels are dropped in training mode only.
+
+    Over noise levels the loss is weighted and all that is logged is not. In evaluation mode every sample is seen, under
+    the same noise, at each of a few fixed levels in place of a drawn one; `nll_at_T` is the whole negative
+    log-likelihood at T then, with the constant.
     """
 
     def __init__(self, spec: NllSpec, modules: SystemModules, shapes: Shapes):
@@ -71,11 +70,19 @@ class NegativeLogLikelihood(Objective):
         self.label_drop = spec.label_drop
         self.latent_norm_weight = spec.latent_norm_weight
 
+    @property
+    def flow(self) -> FlowPrior:
+        """The system's prior."""
+        return cast(FlowPrior, self.prior)
+
     def loss(self, player: str, batch: Batch, carry: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
         """Nats per dimension, ½ log 2π dropped; with the regulariser before its weight if there is one."""
         labels = drop_labels(batch.labels, self.label_drop) if self.training and self.label_drop else batch.labels
+        if isinstance(self.noise, NoiseLevels):
+            latents, _ = self.tokenizer.encode_for_training(batch.images, masked=False)
+            return self._loss_over_levels(self.noise, latents, labels)
         noisy = self._noisy_latents(batch.images)
-        outputs = list(self.prior.by_block(noisy, labels))
+        outputs = list(self.flow.by_block(noisy, labels))
         loss, figures = nll_per_dimension(outputs[-1])
         if self.noise.kind == "uniform":
             figures["bpd"] = bits_per_dimension(loss)
@@ -83,6 +90,31 @@ class NegativeLogLikelihood(Objective):
             figures["latent_norm"] = latent_norm(noisy, outputs)
             loss = loss + self.latent_norm_weight * figures["latent_norm"]
         return loss, figures
+
+    def _loss_over_levels(
+        self, noise: NoiseLevels, latents: Tensor, labels: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The mean of w(t) l(x + t ε, t), l in nats per dimension with ½ log 2π dropped."""
+        unit = torch.randn_like(latents)
+        if self.training:
+            drawn = draw_levels(noise, len(latents), latents.device)
+            return self._loss_at(noise, latents, unit, labels, drawn)
+        every, reports = [], {}
+        for level in reported_levels(noise):
+            levels = latents.new_full((len(latents),), level)
+            loss, figures = self._loss_at(noise, latents, unit, labels, levels)
+            every.append({"loss": loss, **figures})
+            reports[f"nll_at_{level:.4g}"] = figures["nll"] + 0.5 * math.log(2 * math.pi)
+        means = {name: torch.stack([figures[name] for figures in every]).mean() for name in every[0]}
+        return means.pop("loss"), means | reports
+
+    def _loss_at(
+        self, noise: NoiseLevels, latents: Tensor, unit: Tensor, labels: Tensor, levels: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The weighted loss at levels (B,), and figures that are not weighted."""
+        output = self.flow.at(levels)(latents + levels[:, None, None] * unit, labels)
+        weighted = (level_weight(noise, levels) * nll_of_samples(output)).mean()
+        return weighted, nll_per_dimension(output)[1]
 
     def _noisy_latents(self, images: Tensor) -> Tensor:
         if self.noise.kind == "uniform":

@@ -7,12 +7,14 @@ from mimflow.objectives.spec import (
     JointSpec,
     MomentsSpec,
     NllSpec,
+    VelocitySpec,
 )
 from mimflow.registry import Registry
 
 OBJECTIVES = Registry(
     "objective",
     (NllSpec, "mimflow.objectives.nll:NegativeLogLikelihood"),
+    (VelocitySpec, "mimflow.objectives.velocity:VelocityRegression"),
     (MomentsSpec, "mimflow.objectives.moments:Moments"),
     (CrossEntropySpec, "mimflow.objectives.cross_entropy:CrossEntropy"),
     (JointSpec, "mimflow.objectives.joint:Joint"),

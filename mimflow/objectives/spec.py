@@ -41,6 +41,11 @@ class ObjectiveSpec(Spec):
         """Frozen networks whose features of the data's images can be computed once, before training."""
         return []
 
+    @property
+    def levels(self) -> NoiseLevels | None:
+        """The noise levels that it trains a prior at; None where it names none to the prior."""
+        return None
+
     def system_problems(self, system: System, image: ImageShape) -> Iterator[Problem]:
         """Why it can't train such a system, which has all modules that it needs, on such images."""
         return iter(())
@@ -63,7 +68,30 @@ class UniformDequantisation(Spec):
     kind: Literal["uniform"] = "uniform"
 
 
-InputNoise = Annotated[GaussianNoise | UniformDequantisation | NoNoise, Field(discriminator="kind")]
+class NoiseLevels(Spec):
+    """x + t ε with a noise level t of each sample's own, for priors of noise levels (iTARFlow, arXiv 2604.20041).
+
+    The loss is the mean of w(t) times the negative log-likelihood at t.
+    """
+
+    kind: Literal["levels"] = "levels"
+    t0: Positive = 0.01
+    """The lowest level."""
+    t1: Positive
+    """The highest level, at which sampling starts."""
+    law: Literal["uniform", "edm", "linear"] = "uniform"
+    """t uniform in [t0, t1]; log t normal with mean −1.2 and standard deviation 1, whatever t0 and t1; or t² uniform in
+    [t0², t1²], so that t has a density proportional to t."""
+    weight: Literal["ones", "t", "t_norm", "sqr_t", "sqr_t_norm"] = "ones"
+    """w(t): 1, t, t / (t0 + t1), t² or t² / (t0² + t1²). All published recipes have `t`, the code's default is 1: the
+    gradient of a Gaussian's likelihood with respect to its mean grows as 1 / t, which `t` evens out."""
+
+    def problems(self) -> Iterator[Problem]:
+        if self.t0 >= self.t1:
+            yield Problem(("t0",), f"{self.t0} is not below t1, {self.t1}", "t0 < t1")
+
+
+InputNoise = Annotated[GaussianNoise | UniformDequantisation | NoiseLevels | NoNoise, Field(discriminator="kind")]
 
 
 class NllSpec(ObjectiveSpec):
@@ -80,13 +108,37 @@ class NllSpec(ObjectiveSpec):
 
     needs = ("tokenizer", "prior")
 
+    @property
+    def levels(self) -> NoiseLevels | None:
+        return self.noise if isinstance(self.noise, NoiseLevels) else None
+
+    def system_problems(self, system: System, image: ImageShape) -> Iterator[Problem]:
+        assert system.prior is not None
+        if not system.prior.flow:
+            yield Problem(("kind",), f"prior '{system.prior.kind}' is no flow and has no likelihood", "velocity")
+
     def training_problems(self, system: System, trains: list[str]) -> Iterator[Problem]:
-        if "tokenizer" in trains and system.tokenizer is not None and system.tokenizer.trainable:
-            yield Problem(
-                ("trains",),
-                "the likelihood alone would collapse a tokenizer that is trained with it",
-                "trains: [prior]",
-            )
+        yield from _collapse_problems("likelihood", system, trains)
+
+
+class VelocitySpec(ObjectiveSpec):
+    """Regression of the velocity from noise to the latents of a tokenizer (SiT, arXiv 2401.08740)."""
+
+    kind: Literal["velocity"] = "velocity"
+    noise: LatentNoise = NoNoise()
+    """On the latents before they are modelled: that of a fixed variance, where the tokenizer was trained with one."""
+    label_drop: Fraction = 0.0
+    """Probability that a label is replaced by the null class."""
+
+    needs = ("tokenizer", "prior")
+
+    def system_problems(self, system: System, image: ImageShape) -> Iterator[Problem]:
+        assert system.prior is not None
+        if system.prior.flow:
+            yield Problem(("kind",), f"prior '{system.prior.kind}' is a flow and has no velocity to learn", "nll")
+
+    def training_problems(self, system: System, trains: list[str]) -> Iterator[Problem]:
+        yield from _collapse_problems("velocity", system, trains)
 
 
 class MomentsSpec(ObjectiveSpec):
@@ -143,7 +195,7 @@ class ReconstructingSpec(StoredFeatures):
 
 
 class JointSpec(ReconstructingSpec):
-    """Tokenizer and prior trained together (SimFlow, arXiv 2512.04084; MIMFlow, 2606.26016): likelihood of noisy
+    """Tokenizer and prior trained together (SimFlow, arXiv 2512.04084; MIMFlow, 2606.26016): the prior's loss on noisy
     latents, reconstruction, alignment and auxiliary decoders, one draw of noise for all of them and no stop-gradient.
     """
 
@@ -154,8 +206,8 @@ class JointSpec(ReconstructingSpec):
     """The tokenizer hides from the encoder what its spec says."""
     label_drop: Fraction = 0.0
     """Probability that a label is replaced by the null class."""
-    nll_weight: NonNegative = 1.0
-    """Of the negative log-likelihood, in nats per dimension."""
+    prior_weight: NonNegative = 1.0
+    """Of the prior's own training loss: a flow's negative log-likelihood in nats per dimension."""
     encoder: Literal["trained", "frozen"] = "trained"
     """`frozen`: the encoder stays as it is, in evaluation mode; decoder and prior are trained on its noisy latents
     (SimFlow, Table 10)."""
@@ -205,8 +257,10 @@ class JointSpec(ReconstructingSpec):
     def system_problems(self, system: System, image: ImageShape) -> Iterator[Problem]:
         yield from super().system_problems(system, image)
         assert system.tokenizer is not None and system.prior is not None
-        tokens = system.tokenizer.latent_shape(image).tokens
+        latent = system.tokenizer.latent_shape(image)
         for index, term in enumerate(self.alignment):
+            inside = isinstance(term.where, AlignPrior)
+            tokens = system.prior.hidden_tokens(latent) if inside else latent.tokens
             for problem in term.sequence_problems(tokens):
                 yield problem.within("alignment", index)
             if isinstance(term.where, AlignPrior):
@@ -262,3 +316,11 @@ def _distinct(spec: StoredFeatures, terms: list[Any]) -> list[NetworkSpec]:
     """The networks of these terms, each once, where their features are to be stored."""
     networks = [term.network for term in terms if not isinstance(term, (LpipsPerceptual, ConvnextPerceptual))]
     return list({network.name: network for network in networks}.values()) if spec.stored_features else []
+
+
+def _collapse_problems(what: str, system: System, trains: list[str]) -> Iterator[Problem]:
+    """Why a prior's loss must not be all that trains a tokenizer."""
+    if "tokenizer" in trains and system.tokenizer is not None and system.tokenizer.trainable:
+        yield Problem(
+            ("trains",), f"the {what} alone would collapse a tokenizer that is trained with it", "trains: [prior]"
+        )

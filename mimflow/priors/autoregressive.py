@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from mimflow.errors import SpecError
+from mimflow.nn.transformer import TransformerLayer
 from mimflow.priors.base import FlowOutput, FlowPrior
 from mimflow.priors.block import AutoregressiveBlock, BlockOptions
 from mimflow.priors.spec import Tap
@@ -26,29 +27,43 @@ class AutoregressivePrior(FlowPrior):
         self.latent = latent
         self.blocks = nn.ModuleList(blocks)
 
-    def forward(self, latents: Tensor, labels: Tensor, tap: Tap | None = None) -> FlowOutput:
-        """Latents (B, T, C), labels (B,) → z and summed log-determinant (TARFlow Eq. 4–6)."""
-        *_, output = self.by_block(latents, labels, tap)
+    def forward(
+        self, latents: Tensor, labels: Tensor, tap: Tap | None = None, level: Tensor | None = None
+    ) -> FlowOutput:
+        """Latents (B, T, C), labels (B,) → z and summed log-determinant (TARFlow Eq. 4–6).
+
+        `level` (B,) is for priors of noise levels, which need it.
+        """
+        *_, output = self.by_block(latents, labels, tap, level)
         if tap is not None and output.hidden is None:
             raise SpecError(f"tap: the prior has no layer {tap.layer} in block {tap.block} (both count from 0)")
         return output
 
-    def by_block(self, latents: Tensor, labels: Tensor, tap: Tap | None = None) -> Iterator[FlowOutput]:
+    def by_block(
+        self, latents: Tensor, labels: Tensor, tap: Tap | None = None, level: Tensor | None = None
+    ) -> Iterator[FlowOutput]:
         """`forward`, block by block; the tap's hidden states from its block on."""
         z, logdet, hidden = latents, latents.new_zeros(len(latents)), None
         for block in self.blocks:
             layer = tap.layer if tap is not None and tap.block == block.index else None
-            z, stretched, tapped = block(z, labels, layer)
+            tokens, stretched, tapped = block(block.cut(z), labels, layer, level)
+            z = block.join(tokens)
             logdet = logdet + stretched
-            hidden = hidden if tapped is None else tapped
+            hidden = hidden if tapped is None else block.join_hidden(tapped)
             yield FlowOutput(z, logdet, hidden)
 
-    def inverse(self, z: Tensor, labels: Tensor, guidance: Guidance | None = None) -> Tensor:
-        """Noise (B, T, C), labels (B,) → latents (B, T, C), token by token; an ordinary tensor without a graph."""
+    def inverse(
+        self, z: Tensor, labels: Tensor, guidance: Guidance | None = None, level: Tensor | None = None
+    ) -> Tensor:
+        """Noise (B, T, C), labels (B,) → latents (B, T, C), token by token; an ordinary tensor without a graph.
+
+        `level` (B,) is for priors of noise levels, which need it.
+        """
         with torch.inference_mode():
             for index in reversed(range(len(self.blocks))):
+                block = self.blocks[index]
                 guided = guidance is not None and guidance.guides(index, len(self.blocks))
-                z = self.blocks[index].inverse(z, labels, guidance if guided else None)
+                z = block.join(block.inverse(block.cut(z), labels, guidance if guided else None, level))
         return z.clone()  # outside inference mode, so that a denoiser may differentiate at it
 
     @torch.no_grad()
@@ -64,10 +79,19 @@ def alternating(
     num_classes: int,
     *,
     first_reversed: bool = False,
+    shared: Sequence[TransformerLayer] = (),
 ) -> list[AutoregressiveBlock]:
     """A block for each entry that has layers; neighbours in the list run in opposite directions along the raster."""
     return [
-        AutoregressiveBlock(choice, count, latent, num_classes, index=index, reverse=(index % 2 == 1) != first_reversed)
+        AutoregressiveBlock(
+            choice,
+            count,
+            latent,
+            num_classes,
+            index=index,
+            reverse=(index % 2 == 1) != first_reversed,
+            shared=shared,
+        )
         for index, (choice, count) in enumerate(zip(options, layers, strict=True))
         if count > 0
     ]

@@ -1,4 +1,4 @@
-"""What a flow prior does."""
+"""What a prior does, and what a flow does besides."""
 
 from __future__ import annotations
 
@@ -26,11 +26,38 @@ class FlowOutput(NamedTuple):
     """(B, tokens, width) in raster order: what a `Tap` asked for."""
 
 
-class FlowPrior(nn.Module):
-    """A density over latents by an invertible map. Built as `Prior(spec, latent: LatentShape, num_classes: int)`.
+class PriorLoss(NamedTuple):
+    """What training a prior on a batch of latents minimises."""
+
+    loss: Tensor
+    """A scalar, a mean over dimensions."""
+    figures: dict[str, Tensor]
+    """Scalars for the log."""
+    hidden: Tensor | None = None
+    """(B, tokens, width) in raster order: what a `Tap` asked for."""
+
+
+class Prior(nn.Module):
+    """A model of latents. Built as `Prior(spec, latent: LatentShape, num_classes: int)`.
 
     Labels are (B,) integers; `NULL_CLASS` asks for the null class.
     """
+
+    def training_loss(self, latents: Tensor, labels: Tensor, tap: Tap | None = None) -> PriorLoss:
+        """What training minimises on latents (B, tokens, channels), differentiable in them, and what `tap` asks for.
+
+        Raises SpecError for a tap of what the prior does not have.
+        """
+        raise NotImplementedError
+
+    @torch.no_grad()
+    def noise(self, count: int, generator: torch.Generator) -> Tensor:
+        """(count, tokens, channels) of what sampling starts from, drawn on the CPU so that devices agree."""
+        raise NotImplementedError
+
+
+class FlowPrior(Prior):
+    """A density over latents by an invertible map, trained by its likelihood."""
 
     def forward(self, latents: Tensor, labels: Tensor, tap: Tap | None = None) -> FlowOutput:
         """Density direction: latents (B, tokens, channels) → noise and log-determinant, and what `tap` asks for.
@@ -38,6 +65,11 @@ class FlowPrior(nn.Module):
         Raises SpecError for a tap of what the prior does not have.
         """
         raise NotImplementedError
+
+    def training_loss(self, latents: Tensor, labels: Tensor, tap: Tap | None = None) -> PriorLoss:
+        """The negative log-likelihood of `nll_per_dimension`."""
+        output: FlowOutput = self(latents, labels, tap)
+        return PriorLoss(*nll_per_dimension(output), output.hidden)
 
     def by_block(self, latents: Tensor, labels: Tensor) -> Iterator[FlowOutput]:
         """What `forward` gives, block by block from the data: z and log-determinant up to the end of each.
@@ -56,7 +88,21 @@ class FlowPrior(nn.Module):
         dimensions = z[0].numel()
         return logdet - 0.5 * z.flatten(1).square().sum(1) - 0.5 * dimensions * math.log(2 * math.pi)
 
-    @torch.no_grad()
-    def noise(self, count: int, generator: torch.Generator) -> Tensor:
-        """(count, tokens, channels) of the base distribution, drawn on the CPU so that devices agree."""
+    def at(self, level: Tensor | float) -> FlowPrior:
+        """The density at a noise level, a standard deviation above 0: one for all samples, or one for each, (B,).
+
+        Only of priors whose spec says `noise_levels`; these have a density at a level and none without.
+        """
         raise NotImplementedError
+
+
+def nll_per_dimension(output: FlowOutput) -> tuple[Tensor, dict[str, Tensor]]:
+    """Mean negative log-likelihood in nats per dimension, without the constant ½ log 2π (TARFlow Eq. 6).
+
+    With it for the log: `nll` itself, the mean log-determinant per dimension and the mean of z².
+    """
+    z, logdet, _ = output
+    squares = z.float().square().mean()
+    stretch = logdet.float().mean() / z[0].numel()
+    nll = 0.5 * squares - stretch
+    return nll, {"nll": nll, "logdet": stretch, "z2": squares}

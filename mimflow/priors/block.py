@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -13,9 +14,11 @@ from torch.nn import functional as F
 from mimflow.errors import SpecError
 from mimflow.nn.affine import Affine, wide
 from mimflow.nn.modulation import Modulation, modulate
+from mimflow.nn.noise_level import NoiseLevelEmbedding
 from mimflow.nn.norm import make_norm
+from mimflow.nn.patchify import group_tokens, ungroup_tokens
 from mimflow.nn.rotary import grid_rotation
-from mimflow.nn.transformer import Transformer, Vectors
+from mimflow.nn.transformer import Transformer, TransformerLayer, Vectors
 from mimflow.priors.base import FlowOutput
 from mimflow.samplers.guidance import Guidance
 from mimflow.spec.shapes import LatentShape
@@ -43,6 +46,8 @@ class BlockOptions:
     norm: Literal["layer", "rms"] = "layer"
     final_norm: bool = False
     gated_attention: bool = False
+    noise_levels: bool = False
+    patch: int = 1
 
 
 class Context(NamedTuple):
@@ -62,7 +67,9 @@ class AutoregressiveBlock(nn.Module):
     """One affine map over the tokens whose shift and log-scale at a token come from the tokens before it.
 
     Positions, tables and hidden states are in raster order outside; a `reverse` block turns the sequence around for
-    itself. With a learned start token, T tokens make T predictions; without, the first token passes unchanged.
+    itself. With a learned start token, T tokens make T predictions; without, the first token passes unchanged. A block
+    of `noise_levels` is told, with every batch, the noise level of each sample, and one with a `patch` takes squares
+    of the prior's tokens as its tokens: `cut` makes them, `join` is the way back.
     """
 
     def __init__(
@@ -74,8 +81,11 @@ class AutoregressiveBlock(nn.Module):
         *,
         index: int,
         reverse: bool,
+        shared: Sequence[TransformerLayer] = (),
     ):
         super().__init__()
+        self.outer, self.patch = latent, options.patch
+        self.latent = latent = latent.grouped(options.patch)
         self.index = index
         self.reverse = reverse
         self.conditioning = options.conditioning
@@ -96,6 +106,7 @@ class AutoregressiveBlock(nn.Module):
             norm=options.norm,
             gated=options.gated_attention,
             modulated=modulated,
+            shared=shared,
         )
         self.final_norm: nn.Module = nn.Identity()
         if modulated:
@@ -107,6 +118,7 @@ class AutoregressiveBlock(nn.Module):
         # The released codes leave the bias at its default; with both at zero the flow starts as the identity.
         nn.init.zeros_(self.proj_out.weight)
         nn.init.zeros_(self.proj_out.bias)
+        self.level_embed = NoiseLevelEmbedding(width) if options.noise_levels else None
         self.rotation: Tensor | None
         self.register_buffer("rotation", None if learned else self._rotation(latent, options), persistent=False)
 
@@ -129,26 +141,38 @@ class AutoregressiveBlock(nn.Module):
         origin[..., 0] = 1.0  # the cosine of no turn
         return torch.cat([origin, rotation])
 
-    def forward(self, u: Tensor, labels: Tensor, layer: int | None = None) -> FlowOutput:
+    def cut(self, latents: Tensor) -> Tensor:
+        """The prior's latents (B, tokens, channels) → this block's tokens (B, T, C)."""
+        return latents if self.patch == 1 else group_tokens(latents, self.patch, self.outer.grid)
+
+    def join(self, tokens: Tensor) -> Tensor:
+        """The inverse of `cut`."""
+        return tokens if self.patch == 1 else ungroup_tokens(tokens, self.patch, self.outer.grid)
+
+    def join_hidden(self, hidden: Tensor) -> Tensor:
+        """Hidden states (B, T, width) → (B, tokens, width) for the prior's tokens: each has its square's."""
+        return self.join(hidden.repeat_interleave(self.patch**2, dim=-1))
+
+    def forward(self, u: Tensor, labels: Tensor, layer: int | None = None, level: Tensor | None = None) -> FlowOutput:
         """Density direction: u (B, T, C), in raster order → z in the same order, and log-determinant (B,).
 
         With `layer`, that layer's output tokens (B, T, width) too, at the places of the tokens that they predict
         where the block has a start token, and otherwise of those that they read.
         """
         u = self._reorder(u, dim=1)
-        affine, hidden = self._predict(u, labels, layer=layer)
+        affine, hidden = self._predict(u, labels, level, layer=layer)
         z = self._reorder(affine.normalise(u), dim=1)
         return FlowOutput(z, affine.logdet(), None if hidden is None else self._reorder(hidden, dim=1))
 
-    def predict(self, u: Tensor, labels: Tensor, temperature: float = 1.0) -> Affine:
+    def predict(self, u: Tensor, labels: Tensor, temperature: float = 1.0, level: Tensor | None = None) -> Affine:
         """The map of every token, (B, T, C), in one parallel pass; u and the result in the block's order."""
-        return self._predict(u, labels, temperature)[0]
+        return self._predict(u, labels, level, temperature)[0]
 
     def _predict(
-        self, u: Tensor, labels: Tensor, temperature: float = 1.0, layer: int | None = None
+        self, u: Tensor, labels: Tensor, level: Tensor | None, temperature: float = 1.0, layer: int | None = None
     ) -> tuple[Affine, Tensor | None]:
         read = u if self.start is None else torch.cat([self.start.expand(len(u), 1, -1), u[:, :-1]], dim=1)
-        context = self._context(labels[:, None])
+        context = self._context(labels[:, None], None if level is None else level[:, None])
         h = self._embed(read, slice(None))
         if context.added is not None:
             h = h + context.added
@@ -168,7 +192,7 @@ class AutoregressiveBlock(nn.Module):
             output = F.pad(output[:, :-1], (0, 0, 1, 0))
         return self._affine(output), hidden
 
-    def inverse(self, z: Tensor, labels: Tensor, guidance: Guidance | None) -> Tensor:
+    def inverse(self, z: Tensor, labels: Tensor, guidance: Guidance | None, level: Tensor | None = None) -> Tensor:
         """Sampling direction: z (B, T, C) → u (B, T, C), a step for each predicted token, with a key/value cache.
 
         With guidance, the conditional and the null branch are the two halves of one batch of 2B.
@@ -185,7 +209,8 @@ class AutoregressiveBlock(nn.Module):
         if guidance is not None and guidance.temperature != 1.0:
             temperature = torch.tensor([1.0, guidance.temperature], dtype=z.dtype, device=z.device)
             temperature = temperature.repeat_interleave(batch)[:, None, None]
-        context = self._context(branches)
+        levels = level if level is None or guidance is None else level.repeat(2)
+        context = self._context(branches, levels)
         modulations = context.modulations
         cache = self.transformer.new_cache(len(branches), steps + (context.prefix is not None))
         if context.prefix is not None:
@@ -220,7 +245,17 @@ class AutoregressiveBlock(nn.Module):
             return h.to(self.proj_in.weight.dtype)
         return h + self._reorder(self.pos_embed, dim=0)[place]
 
-    def _context(self, labels: Tensor) -> Context:
+    def _context(self, labels: Tensor, level: Tensor | None = None) -> Context:
+        """Of labels (…,), and of noise levels (…,) exactly if the block takes them."""
+        if (level is None) != (self.level_embed is None):
+            raise ValueError("a flow of noise levels needs one, and no other takes one: ask it through `at`")
+        context = self._class_context(labels)
+        if level is None:
+            return context
+        embedded = self.level_embed(level)
+        return context._replace(added=embedded if context.added is None else context.added + embedded)
+
+    def _class_context(self, labels: Tensor) -> Context:
         if self.class_embed is None:
             return Context()
         classes = self._classes(labels)

@@ -3,23 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import torch
 from torch import Tensor
 
 from mimflow.nn.modes import evaluating
 from mimflow.priors.base import NULL_CLASS, FlowPrior
-from mimflow.samplers.spec import Denoising, ScoreDenoising
+from mimflow.samplers.spec import Denoising, LevelDenoising, ScoreDenoising
 
 SUB_BATCHES = 4
 """Parts that a batch is cut into, since a backward pass needs more memory than sampling does."""
 
 
-def denoise(prior: FlowPrior, latents: Tensor, labels: Tensor, spec: Denoising) -> Tensor:
-    """The step that a spec describes, of latents (B, T, C) with labels (B,)."""
+def denoise(spec: Denoising, prior: FlowPrior, latents: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
+    """What a spec describes, of latents (B, T, C) with labels (B,); what is drawn comes from `generator`."""
+    if isinstance(spec, LevelDenoising):
+        return level_denoise(spec, prior, latents, labels, generator)
     if isinstance(spec, ScoreDenoising):
         return score_denoise(prior, latents, labels, spec.std)
     return score_guide(prior, latents, labels, spec.step)
+
+
+def level_denoise(
+    spec: LevelDenoising, prior: FlowPrior, latents: Tensor, labels: Tensor, generator: torch.Generator
+) -> Tensor:
+    """Latents (B, T, C) with noise of t1 in them → clean ones, for a prior of noise levels (iTARFlow's second stage).
+
+    The ODE is dx/dt = (x − x̂) / t in Euler's steps. The SDE's noise is drawn on the CPU, for the whole batch at once.
+    """
+    for level, following in pairwise(spec.grid):
+        clean = score_denoise(prior.at(level), latents, labels, level)
+        if spec.clip:
+            clean = clean.clamp(-1, 1)
+        unit = (latents - clean) / level
+        if spec.method == "sde":
+            kept = (following / level) ** 2
+            fresh = torch.randn(latents.shape, generator=generator).to(latents)
+            unit = kept**0.5 * unit + (1 - kept) ** 0.5 * fresh
+        latents = clean + following * unit
+    return latents
 
 
 def score_denoise(prior: FlowPrior, latents: Tensor, labels: Tensor, std: float) -> Tensor:

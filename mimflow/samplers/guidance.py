@@ -30,7 +30,7 @@ class Guidance(ABC):
 
     def guides(self, block: int, blocks: int) -> bool:
         """Whether `block` of `blocks`, counted in the density direction, needs a null branch."""
-        if self.spec.weight == 0 or (self.spec.blocks == "deep" and block != blocks - 1):
+        if self.spec.weight == 0 or block < blocks - self.spec.guided_of(blocks):
             return False
         return self._within(blocks - 1 - block, blocks, "skip_first_blocks", "skip_last_blocks")
 

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 
-from mimflow.spec.base import NonNegative, Positive, Problem, Spec
+from mimflow.spec.base import Count, NonNegative, Positive, Problem, Spec
 
 if TYPE_CHECKING:
+    from mimflow.objectives.spec import NoiseLevels
+    from mimflow.priors.spec import PriorSpec
     from mimflow.spec.run import System
+
+DEFAULT_LEVEL_STEP = 0.01
+"""Between the levels of iTARFlow's denoising, where their number is not given."""
 
 Subject = Literal["samples", "reconstructions", "representation"]
 """What a sampler gives and a metric measures: images of a prior, images of a split encoded and decoded again, or
@@ -31,6 +36,15 @@ class GuidanceInterval(Spec):
     blocks is the other reading. An annealed weight rises as it does without an interval."""
 
 
+def _names_or_counts(value: Any) -> str:
+    return "count" if isinstance(value, int) and not isinstance(value, bool) else "name"
+
+
+GuidedBlocks = Annotated[
+    Annotated[Literal["all", "deep"], Tag("name")] | Annotated[Count, Tag("count")], Discriminator(_names_or_counts)
+]
+
+
 class GuidanceSpec(Spec):
     """What every rule of guidance can say."""
 
@@ -40,13 +54,20 @@ class GuidanceSpec(Spec):
     anneal: bool = True
     """Ramp the weight over a block's predictions, g_i = w (i + 1) / N for i = 0 … N − 1: TARFlow predicts N = T − 1 of
     T tokens, a flow with a start token all T."""
-    blocks: Literal["all", "deep"] = "all"
-    """Which blocks are guided: all, or only the last of the density direction, the first in sampling."""
+    blocks: GuidedBlocks = "all"
+    """Which blocks are guided: all, only the deep one, which is the last of the density direction and the first in
+    sampling, or so many counted from it."""
     interval: GuidanceInterval | None = None
     """Where guidance is left out; none: it is everywhere in the guided blocks."""
 
+    def guided_of(self, blocks: int) -> int:
+        """How many of so many blocks are guided, counted from the deep one."""
+        if isinstance(self.blocks, int):
+            return self.blocks
+        return blocks if self.blocks == "all" else 1
+
     def problems(self) -> Iterator[Problem]:
-        if self.blocks == "deep" and self.interval is not None and self.interval.meaning.endswith("_blocks"):
+        if self.blocks in ("deep", 1) and self.interval is not None and self.interval.meaning.endswith("_blocks"):
             yield Problem(
                 ("interval", "meaning"), f"'{self.interval.meaning}' of the one block that is guided", "blocks: all"
             )
@@ -76,8 +97,8 @@ class GaussianProductGuidance(GuidanceSpec):
     kind: Literal["gaussian_product"] = "gaussian_product"
     anneal: bool = False
     """Ramp the weight over a block's predictions. STARFlow's released code has the switch, and no effect of it."""
-    blocks: Literal["all", "deep"] = "deep"
-    """As in STARFlow only the last block of the density direction, or all."""
+    blocks: GuidedBlocks = "deep"
+    """As in STARFlow only the last block of the density direction, or all, or so many."""
 
 
 AnyGuidance = Annotated[LinearGuidance | GaussianProductGuidance, Field(discriminator="kind")]
@@ -104,7 +125,43 @@ class ScoreGuidance(Spec):
     variance of its noise, and so Tweedie's step; whether the paper means the one or the other, it does not say."""
 
 
-Denoising = Annotated[ScoreDenoising | ScoreGuidance, Field(discriminator="kind")]
+class LevelDenoising(Spec):
+    """From the noise level t1 down to none by the prior's own score, unguided (iTARFlow, arXiv 2604.20041).
+
+    The flow is inverted at t1. Then x̂ = x + t² ∇ log p_t(x | y) is the estimate of the clean latents at each t of
+    `steps` levels from t1 to t0, evenly spaced, and x becomes x̂ + t' (x − x̂) / t at the next one, t'; after t0 comes 0.
+    """
+
+    kind: Literal["levels"] = "levels"
+    t1: Positive
+    """The level that the flow is sampled at, where denoising begins: the highest that training draws."""
+    t0: Positive = 0.01
+    """The last level before 0."""
+    steps: Annotated[int, Field(ge=0)] | None = None
+    """Levels, each of which costs a gradient of the whole flow; not given: t1 / 0.01, rounded down. With 0 the samples
+    are the flow's own, with the noise of t1 in them."""
+    method: Literal["ode", "sde"] = "ode"
+    """Keep the noise that is left as it is, or renew the share of it that leaves its variance at t'², 1 − (t' / t)²."""
+    clip: bool = False
+    """Clamp every x̂ to [−1, 1], the range of pixels. The published evaluation does not; samples drawn during training
+    are clamped."""
+
+    @property
+    def grid(self) -> list[float]:
+        """The levels, and 0 after them."""
+        steps = self.steps
+        if steps is None:
+            steps = int(self.t1 / DEFAULT_LEVEL_STEP + 1e-9)  # 0.29 / 0.01 is 29, less a rounding error
+        if steps == 0:
+            return [self.t1]
+        return [self.t1 + (self.t0 - self.t1) * step / max(1, steps - 1) for step in range(steps)] + [0.0]
+
+    def problems(self) -> Iterator[Problem]:
+        if self.t0 >= self.t1:
+            yield Problem(("t0",), f"{self.t0} is not below t1, {self.t1}", "t0 < t1")
+
+
+Denoising = Annotated[ScoreDenoising | ScoreGuidance | LevelDenoising, Field(discriminator="kind")]
 
 
 class SamplerSpec(Spec):
@@ -126,6 +183,10 @@ class SamplerSpec(Spec):
         """Why it can't draw from such a system. Paths are relative to the sampler."""
         return iter(())
 
+    def level_problems(self, levels: NoiseLevels | None) -> Iterator[Problem]:
+        """Why it can't draw from a prior that was trained at these noise levels; paths as above."""
+        return iter(())
+
 
 class InverseSpec(SamplerSpec):
     """Draw noise and run the flow backwards, token by token; then take a step along its score if asked."""
@@ -141,5 +202,52 @@ class InverseSpec(SamplerSpec):
             yield Problem(
                 ("kind",), f"'{self.kind}' draws from a prior, and the system has none", "add a prior, or remove it"
             )
-        elif isinstance(self.denoise, ScoreGuidance) and not system.prior.takes_classes:
+            return
+        if not system.prior.flow:
+            yield Problem(
+                ("kind",), f"'{self.kind}' runs a flow backwards, and prior '{system.prior.kind}' is none", "ode or sde"
+            )
+            return
+        if isinstance(self.denoise, ScoreGuidance) and not system.prior.takes_classes:
             yield Problem(("denoise", "kind"), "the prior knows no classes to step towards", "leave denoise out")
+        of_levels = isinstance(self.denoise, LevelDenoising)
+        if system.prior.noise_levels and not of_levels:
+            yield Problem(
+                ("denoise",),
+                f"prior '{system.prior.kind}' is sampled at a noise level, and none is given",
+                "denoise: {kind: levels, t1: the highest level of training}",
+            )
+        elif of_levels and not system.prior.noise_levels:
+            yield Problem(
+                ("denoise", "kind"), f"prior '{system.prior.kind}' has no noise levels to go down", "kind: score"
+            )
+        yield from self._clip_problems(system)
+        yield from self._guidance_problems(system.prior)
+
+    def _clip_problems(self, system: System) -> Iterator[Problem]:
+        pixels = system.tokenizer is None or system.tokenizer.kind == "pixel"
+        if isinstance(self.denoise, LevelDenoising) and self.denoise.clip and not pixels:
+            yield Problem(("denoise", "clip"), "the latents are no pixels, whose range is known", "clip: false")
+
+    def _guidance_problems(self, prior: PriorSpec) -> Iterator[Problem]:
+        if self.guidance is None:
+            return
+        blocks = sum(layers > 0 for layers in prior.depths)
+        if blocks == 0:
+            yield Problem(
+                ("guidance",), f"prior '{prior.kind}' has no autoregressive blocks to guide", "leave guidance out"
+            )
+        elif self.guidance.guided_of(blocks) > blocks:
+            yield Problem(("guidance", "blocks"), f"the prior has {blocks} blocks", "fewer, or all")
+
+    def level_problems(self, levels: NoiseLevels | None) -> Iterator[Problem]:
+        if levels is None or levels.law == "edm" or not isinstance(self.denoise, LevelDenoising):
+            return
+        if self.denoise.t1 > levels.t1:
+            yield Problem(
+                ("denoise", "t1"), f"{self.denoise.t1} is above the highest level of training, {levels.t1}", "lower it"
+            )
+        if self.denoise.t0 < levels.t0:
+            yield Problem(
+                ("denoise", "t0"), f"{self.denoise.t0} is below the lowest level of training, {levels.t0}", "raise it"
+            )

@@ -10,6 +10,7 @@ from pydantic import Field
 from mimflow.classifiers.registry import CLASSIFIERS
 from mimflow.classifiers.spec import ClassifierSpec
 from mimflow.data.spec import DatasetSpec
+from mimflow.objectives.spec import NoiseLevels
 from mimflow.priors.registry import PRIORS
 from mimflow.priors.spec import PriorSpec
 from mimflow.samplers.registry import SAMPLERS
@@ -64,8 +65,9 @@ class RunSpec(System):
                 "tokenizer: {kind: pixel, patch_size: 2}",
             )
         yield from self._phase_problems()
+        yield from self._level_problems()
         for name, sampler in self.samplers.items():
-            for problem in sampler.system_problems(self):
+            for problem in (*sampler.system_problems(self), *sampler.level_problems(self._trained_levels)):
                 yield problem.within("samplers", name)
             if sampler.ema and self.phases[-1].ema is None:
                 yield Problem(
@@ -113,6 +115,28 @@ class RunSpec(System):
                         "ema: false, or give that phase an ema",
                     )
             seen.append(phase.name)
+
+    @property
+    def _trained_levels(self) -> NoiseLevels | None:
+        """The noise levels of the last phase that names any."""
+        return next((phase.objective.levels for phase in reversed(self.phases) if phase.objective.levels), None)
+
+    def _level_problems(self) -> Iterator[Problem]:
+        for index, phase in enumerate(self.phases):
+            if self.prior is None or "prior" not in phase.objective.needs:
+                continue
+            if self.prior.noise_levels and phase.objective.levels is None:
+                yield Problem(
+                    ("phases", index, "objective", "noise"),
+                    f"prior '{self.prior.kind}' is trained at noise levels, and none is named",
+                    "objective: {kind: nll, noise: {kind: levels, t1: 0.3}}",
+                )
+            elif phase.objective.levels is not None and not self.prior.noise_levels:
+                yield Problem(
+                    ("phases", index, "objective", "noise"),
+                    f"prior '{self.prior.kind}' takes no noise levels",
+                    "noise: {kind: gaussian, std: 0.1}, or prior: {kind: itarflow}",
+                )
 
     def data_problems(self, dataset: DatasetSpec) -> Iterator[Problem]:
         """Contradictions between the system and the data set that it names."""

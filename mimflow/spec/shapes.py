@@ -28,3 +28,11 @@ class LatentShape:
     @property
     def dimensions(self) -> int:
         return self.tokens * self.channels
+
+    def grouped(self, side: int) -> LatentShape:
+        """The same latents with squares of `side` × `side` tokens taken as one; only `side` 1 without a grid."""
+        if side == 1:
+            return self
+        assert self.grid is not None
+        rows, columns = self.grid
+        return LatentShape(self.tokens // side**2, self.channels * side**2, (rows // side, columns // side))

@@ -154,6 +154,8 @@ def _untagged(cls: type[Spec], loc: tuple[str | int, ...]) -> tuple[list[str | i
     holders: list[type[Spec]] = [cls]
     options: list[Any] = [cls]
     for step in loc:
+        if not options:  # what follows the name of a scalar is a member of its union
+            break
         specs: list[type[Spec]] = [option for option in options if isinstance(option, type)]
         if len(specs) > 1:
             options = [spec for spec in specs if _tag(spec) == step]

@@ -10,9 +10,10 @@ from torch import Tensor
 from mimflow.artifacts.manifest import MANIFEST, Manifest, canonical, record_files, sha256_of, write_text
 from mimflow.artifacts.provenance import describe_process
 from mimflow.errors import PlanError
-from mimflow.interop import ml_tarflow_state
+from mimflow.interop import ml_itarflow_state, ml_tarflow_state
 from mimflow.plan.build import system_of
 from mimflow.plan.tasks import Shapes
+from mimflow.priors.itarflow.spec import ItarflowSpec
 from mimflow.priors.tarflow.spec import TarflowSpec
 from mimflow.spec.compose import nearest
 from mimflow.spec.workspace import Workspace
@@ -21,6 +22,7 @@ from mimflow.tensors import read_tensors
 
 LAYOUTS: dict[str, tuple[type, Callable[..., dict[str, Tensor]]]] = {
     "ml-tarflow": (TarflowSpec, ml_tarflow_state),
+    "ml-itarflow": (ItarflowSpec, ml_itarflow_state),
 }
 """By layout: the prior that it holds, and what maps its state to ours."""
 

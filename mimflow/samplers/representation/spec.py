@@ -51,6 +51,12 @@ class RepresentationSpec(SamplerSpec):
                 )
         elif system.prior is None:
             yield Problem(("where",), "the system has no prior to look into", "where: {kind: tokenizer}")
+        elif not system.prior.flow or system.prior.noise_levels:
+            yield Problem(
+                ("where",),
+                f"prior '{system.prior.kind}' sees latents at a time or noise level, and a representation has none",
+                "where: {kind: tokenizer}",
+            )
         else:
             for problem in system.prior.tap_problems(self.where.tap):
                 yield problem.within("where", "tap")

@@ -1,0 +1,85 @@
+"""iTARFlow (Chen et al., arXiv 2604.20041)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from mimflow.errors import SpecError
+from mimflow.nn.transformer import TransformerLayer
+from mimflow.priors.autoregressive import AutoregressivePrior, alternating
+from mimflow.priors.base import FlowOutput, FlowPrior
+from mimflow.priors.block import BlockOptions
+from mimflow.priors.itarflow.spec import ItarflowSpec
+from mimflow.priors.spec import Tap
+from mimflow.samplers.guidance import Guidance
+from mimflow.spec.shapes import LatentShape
+
+
+class Itarflow(AutoregressivePrior):
+    """TARFlow's blocks with an embedding of the noise level in each; a density at every level, `at(level)`."""
+
+    def __init__(self, spec: ItarflowSpec, latent: LatentShape, num_classes: int):
+        if spec.class_conditional and num_classes < 1:
+            raise SpecError("prior.class_conditional: the data has no classes (set it to false)")
+        options = [
+            BlockOptions(
+                width=width,
+                head_width=spec.head_width,
+                expansion=spec.expansion,
+                conditioning="embedding" if spec.class_conditional else "none",
+                noise_levels=True,
+                patch=patch,
+            )
+            for width, patch in zip(spec.widths, spec.patches, strict=True)
+        ]
+        shared = [TransformerLayer(spec.widths[0], spec.head_width, spec.expansion) for _ in range(spec.shared_layers)]
+        super().__init__(alternating(options, spec.blocks, latent, num_classes, shared=shared), latent)
+        self.shared = nn.ModuleList(shared)
+        self.input_scale = spec.input_scale
+
+    def forward(
+        self, latents: Tensor, labels: Tensor, tap: Tap | None = None, level: Tensor | None = None
+    ) -> FlowOutput:
+        """Latents (B, T, C), labels (B,), noise levels (B,) → z and summed log-determinant, that of the scale too."""
+        output = super().forward(latents * self.input_scale, labels, tap, level)
+        return output._replace(logdet=output.logdet + self.latent.dimensions * math.log(self.input_scale))
+
+    def inverse(
+        self, z: Tensor, labels: Tensor, guidance: Guidance | None = None, level: Tensor | None = None
+    ) -> Tensor:
+        """Noise (B, T, C), labels (B,), noise levels (B,) → latents (B, T, C) with noise of that level in them."""
+        return super().inverse(z, labels, guidance, level) / self.input_scale
+
+    def at(self, level: Tensor | float) -> AtLevel:
+        """The density at a noise level, a standard deviation above 0: one for all samples, or one for each, (B,)."""
+        return AtLevel(self, level)
+
+
+class AtLevel(FlowPrior):
+    """A prior of noise levels at one of them, or at one for each sample. It shares the prior's parameters."""
+
+    def __init__(self, prior: Itarflow, level: Tensor | float):
+        super().__init__()
+        self.prior = prior
+        self.level = level
+
+    def _levels(self, latents: Tensor) -> Tensor:
+        """(B,), in at least fp32."""
+        dtype = torch.promote_types(latents.dtype, torch.float32)
+        return torch.as_tensor(self.level, dtype=dtype, device=latents.device).expand(len(latents))
+
+    def forward(self, latents: Tensor, labels: Tensor, tap: Tap | None = None) -> FlowOutput:
+        """Latents (B, T, C) with noise of the level in them, labels (B,) → z and summed log-determinant."""
+        return self.prior(latents, labels, tap, self._levels(latents))
+
+    def inverse(self, z: Tensor, labels: Tensor, guidance: Guidance | None = None) -> Tensor:
+        """Noise (B, T, C), labels (B,) → latents (B, T, C) with noise of the level in them."""
+        return self.prior.inverse(z, labels, guidance, self._levels(z))
+
+    @torch.no_grad()
+    def noise(self, count: int, generator: torch.Generator) -> Tensor:
+        """(count, T, C) standard normal, on the CPU."""
+        return self.prior.noise(count, generator)
