@@ -225,6 +225,13 @@ def test_latent_norm_of_a_flow_is_summed_over_its_shallow_blocks() -> None:
     torch.testing.assert_close(loss, figures["nll"] + 1e-4 * expected)
 
 
+def test_latent_norm_is_of_one_level_of_noise() -> None:
+    spec = NLL | {"noise": {"kind": "levels", "t0": 0.1, "t1": 0.5}, "latent_norm_weight": 1e-4}
+    (problem,) = Phase.model_validate(phase(objective=spec)).objective.problems()
+    assert problem.path == ("latent_norm_weight",)
+    assert problem.message == "is of one level of noise, and there are many"
+
+
 def test_a_prior_on_a_frozen_vae_sees_draws_from_the_posterior_with_noise_added() -> None:
     modules = perturbed_modules(KL_VAE)
     modules.prior = recorder = Recorder()
