@@ -18,6 +18,7 @@ from training_parts import (
     DECODER,
     GAUSSIAN,
     JOINT,
+    JOINT_FROZEN,
     KL_VAE,
     MASKED_AE,
     NLL,
@@ -65,6 +66,11 @@ EXAMPLES = {
     "moments": Example({"kind": "moments"}, GAUSSIAN | CONVNET, ("prior.",)),
     "cross_entropy": Example({"kind": "cross_entropy"}, TARFLOW | CONVNET, ("classifier.",)),
     "joint": Example(JOINT, MASKED_AE | CONVNET, ("tokenizer.", "prior.", "objective.")),
+    "joint on a frozen encoder": Example(
+        JOINT_FROZEN,
+        KL_VAE | CONVNET,
+        ("tokenizer.decoder.", "tokenizer.post_quant_conv.", "prior.", "objective."),
+    ),
     "autoencoder": Example(AUTOENCODER, KL_VAE | CONVNET, ("tokenizer.", "objective.discriminator.")),
     "decoder": Example(DECODER, MASKED_AE | CONVNET, ("tokenizer.decoder.", "objective.discriminator.")),
 }
