@@ -18,6 +18,7 @@ from training_parts import (
     DECODER,
     GAUSSIAN,
     JOINT,
+    KL_VAE,
     MASKED_AE,
     NETWORK,
     SHAPES,
@@ -180,6 +181,25 @@ def test_alignment_inside_the_prior_trains_its_first_layers_only() -> None:
         name.split(".")[1] for name, p in objective.prior.named_parameters() if p.grad is not None and p.grad.any()
     }
     assert moved == {"0"}, "nothing behind the layer that is aligned"
+
+
+@pytest.mark.parametrize("block", [0, 1])
+def test_aligned_tokens_of_a_block_stand_at_their_places_in_the_image(block: int) -> None:
+    """A block that runs backwards has its tokens turned around again: place i of the image meets token i."""
+    term = {"network": NETWORK, "projector": [8], "where": {"kind": "prior", "block": block, "layer": 0}}
+    system = KL_VAE | {"prior": KL_VAE["prior"] | {"width": 8}}
+    objective = build(PLAIN | {"alignment": [term]}, perturbed_modules(system))
+    assert objective.prior.blocks[block].reverse == (block == 1)
+    latents: list[torch.Tensor] = []
+    tokens: list[torch.Tensor] = []
+    objective.prior.blocks[block].register_forward_pre_hook(lambda module, given: latents.append(given[0]))
+    objective.aligners[0].register_forward_pre_hook(lambda module, given: tokens.append(given[0]))
+    loss_of(objective)
+    for place in range(16):
+        (gradient,) = torch.autograd.grad(tokens[0][:, place].square().sum(), latents[0], retain_graph=True)
+        read = gradient.abs().amax((0, 2)) > 0
+        # Shifted outputs: the state at a place has read it and all that come before it in the block's order.
+        assert read.tolist() == [other >= place if block == 1 else other <= place for other in range(16)]
 
 
 # -- what reaches the encoder ----------------------------------------------------------------------------------------

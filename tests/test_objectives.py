@@ -18,6 +18,7 @@ from training_parts import (
     DECODER,
     GAUSSIAN,
     JOINT,
+    JOINT_FROZEN,
     KL_VAE,
     MASKED_AE,
     NLL,
@@ -65,6 +66,11 @@ EXAMPLES = {
     "moments": Example({"kind": "moments"}, GAUSSIAN | CONVNET, ("prior.",)),
     "cross_entropy": Example({"kind": "cross_entropy"}, TARFLOW | CONVNET, ("classifier.",)),
     "joint": Example(JOINT, MASKED_AE | CONVNET, ("tokenizer.", "prior.", "objective.")),
+    "joint on a frozen encoder": Example(
+        JOINT_FROZEN,
+        KL_VAE | CONVNET,
+        ("tokenizer.decoder.", "tokenizer.post_quant_conv.", "prior.", "objective."),
+    ),
     "autoencoder": Example(AUTOENCODER, KL_VAE | CONVNET, ("tokenizer.", "objective.discriminator.")),
     "decoder": Example(DECODER, MASKED_AE | CONVNET, ("tokenizer.decoder.", "objective.discriminator.")),
 }
@@ -223,6 +229,13 @@ def test_latent_norm_of_a_flow_is_summed_over_its_shallow_blocks() -> None:
     expected = latents.square().mean() + first(latents, batch.labels).z.square().mean()
     torch.testing.assert_close(figures["latent_norm"], expected)
     torch.testing.assert_close(loss, figures["nll"] + 1e-4 * expected)
+
+
+def test_latent_norm_is_of_one_level_of_noise() -> None:
+    spec = NLL | {"noise": {"kind": "levels", "t0": 0.1, "t1": 0.5}, "latent_norm_weight": 1e-4}
+    (problem,) = Phase.model_validate(phase(objective=spec)).objective.problems()
+    assert problem.path == ("latent_norm_weight",)
+    assert problem.message == "is of one level of noise, and there are many"
 
 
 def test_a_prior_on_a_frozen_vae_sees_draws_from_the_posterior_with_noise_added() -> None:

@@ -77,6 +77,13 @@ JOINT = {
     ],
     "auxiliary": [{"network": NETWORK, "width": 8, "layers": 1, "heads": 2}],
 }
+JOINT_FROZEN = {
+    "kind": "joint",
+    "noise": ADDITIVE,
+    "encoder": "frozen",
+    "alignment": [{"network": NETWORK, "projector": [8], "where": {"kind": "prior", "block": 0, "layer": 0}}],
+    "adversarial": {"layers": 1, "width": 4, "lecam": 1e-3},
+}
 DECODER = {"kind": "decoder", "noise": ADDITIVE, "masked": False, "adversarial": {"layers": 1, "width": 4}}
 AUTOENCODER = {
     "kind": "autoencoder",

@@ -112,6 +112,10 @@ class NllSpec(ObjectiveSpec):
     def levels(self) -> NoiseLevels | None:
         return self.noise if isinstance(self.noise, NoiseLevels) else None
 
+    def problems(self) -> Iterator[Problem]:
+        if self.latent_norm_weight and self.levels is not None:
+            yield Problem(("latent_norm_weight",), "is of one level of noise, and there are many", "0")
+
     def system_problems(self, system: System, image: ImageShape) -> Iterator[Problem]:
         assert system.prior is not None
         if not system.prior.flow:
