@@ -281,7 +281,7 @@ def test_what_is_no_flow_is_neither_inverted_nor_looked_into_nor_given_a_likelih
     where = {"kind": "prior", "tap": {"block": 0, "layer": 0}}
     spec = SAMPLERS.spec("representation").model_validate({"where": where})
     (problem,) = spec.system_problems(system(SIT))
-    assert problem.message == "prior 'sit' sees latents at a time, and a representation has none"
+    assert problem.message == "prior 'sit' sees latents at a time or noise level, and a representation has none"
     nll = NllSpec.model_validate({"noise": {"kind": "gaussian", "std": 0.1}})
     (problem,) = nll.system_problems(system(SIT), IMAGE)
     assert problem == Problem(("kind",), "prior 'sit' is no flow and has no likelihood", "velocity")
