@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 from projects import REPOSITORY
 
 PACKAGE = REPOSITORY / "mimflow"
@@ -49,3 +52,13 @@ def test_no_file_is_much_over_400_lines() -> None:
 
 def test_the_snakefile_is_short() -> None:
     assert len((REPOSITORY / "Snakefile").read_text().splitlines()) < 40
+
+
+def test_the_environment_of_rules_has_all_dependencies_at_the_tested_versions() -> None:
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    names = {re.split(r"[=><~]", requirement)[0] for requirement in project["dependencies"]}
+    constraints = (REPOSITORY / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    environment = yaml.safe_load((REPOSITORY / "rules/environment.yaml").read_text(encoding="utf-8"))
+    installed = environment["dependencies"][-1]["pip"]
+    assert {pin.split("==")[0] for pin in installed} == names
+    assert set(installed) <= set(constraints)

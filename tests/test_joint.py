@@ -22,6 +22,7 @@ from training_parts import (
     MASKED_AE,
     NETWORK,
     SHAPES,
+    SIT,
     TARFLOW,
     perturbed_modules,
     phase,
@@ -221,6 +222,28 @@ def test_the_priors_gradient_reaches_the_encoder_from_the_asked_share_on() -> No
             objective.begin_step(step, logged=False)
             found.append(encoder_gradient(objective) > 0)
         assert found == reached
+
+
+@pytest.mark.parametrize("held_back", [(), ("detach_target",), ("detach_input",), ("detach_target", "detach_input")])
+def test_the_loss_of_a_velocity_reaches_the_encoder_unless_held_back(held_back: tuple[str, ...]) -> None:
+    prior = SIT["prior"] | {"position": "learned", "patch_size": 1} | dict.fromkeys(held_back, True)
+    objective = build(PLAIN | {"reconstruction": {"weight": 0.0}}, perturbed_modules(MASKED_AE | {"prior": prior}))
+    assert (encoder_gradient(objective) > 0) == (len(held_back) < 2)
+
+
+def test_the_loss_with_a_velocity_is_that_of_the_prior_and_of_the_alignment_inside_it() -> None:
+    term = {
+        "network": NETWORK,
+        "projector": [8],
+        "mode": "average",
+        "weight": 0.5,
+        "where": {"kind": "prior", "block": 0, "layer": 0},
+    }
+    prior = SIT["prior"] | {"position": "learned", "patch_size": 1}
+    spec = {"prior_weight": 0.7, "reconstruction": {"weight": 2.0}, "alignment": [term]}
+    loss, figures = loss_of(build(PLAIN | spec, perturbed_modules(MASKED_AE | {"prior": prior})))
+    expected = 0.7 * figures["velocity"] + 2 * figures["reconstruction"] + 0.5 * figures["alignment"]
+    torch.testing.assert_close(loss, expected)
 
 
 def test_gradient_norms_are_logged_in_steps_that_end_a_row() -> None:

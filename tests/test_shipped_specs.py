@@ -104,9 +104,19 @@ PARAMETERS = {
     "simflow-repa-e-512": 1436.79,
     "simflow-frozen-vae-learnable": 1431.79,
     "simflow-frozen-fixed": 1431.48,
+    "sit-s-2": 116.5,
+    "sit-b-2": 214.0,
+    "sit-l-2": 541.5,
+    "sit-xl-2": 758.5,
+    "sit-xl-1-d32-frozen": 744.7,
+    "sit-xl-1-d64-frozen": 745.2,
+    "sit-xl-1-d32-joint": 744.5,
+    "sit-xl-1-d64-joint": 744.9,
+    "sit-xl-1-d64-joint-80": 744.9,
 }
 """Millions; TARFlow's and iTARFlow's as their code has them, MIMFlow's as its sheet's parts add up, the KL-VAE's from
-MAR's, and those of systems are their parts' sums."""
+MAR's, and those of systems are their parts' sums. SiT alone has 32.9, 130.3, 457.8 and 674.8, the paper's sizes; 674.9
+with single tokens."""
 
 
 @pytest.mark.parametrize("name", PARAMETERS)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from training_parts import KL_VAE
 
 from mimflow.errors import NotFiniteError
 from mimflow.nn.path import place
@@ -280,12 +281,19 @@ def test_what_is_no_flow_is_neither_inverted_nor_looked_into_nor_given_a_likelih
     where = {"kind": "prior", "tap": {"block": 0, "layer": 0}}
     spec = SAMPLERS.spec("representation").model_validate({"where": where})
     (problem,) = spec.system_problems(system(SIT))
-    assert problem.message == "prior 'sit' sees latents at a time, and a representation has none"
+    assert problem.message == "prior 'sit' sees latents at a time or noise level, and a representation has none"
     nll = NllSpec.model_validate({"noise": {"kind": "gaussian", "std": 0.1}})
     (problem,) = nll.system_problems(system(SIT), IMAGE)
     assert problem == Problem(("kind",), "prior 'sit' is no flow and has no likelihood", "velocity")
     (problem,) = VelocitySpec().system_problems(system(FLOW), IMAGE)
     assert problem.message == "prior 'class_gaussian' is a flow and has no velocity to learn"
+
+
+def test_the_velocity_alone_does_not_train_a_tokenizer() -> None:
+    made = System.model_validate({"tokenizer": KL_VAE["tokenizer"], "prior": SIT})
+    assert list(VelocitySpec().training_problems(made, ["prior"])) == []
+    (problem,) = VelocitySpec().training_problems(made, ["tokenizer", "prior"])
+    assert problem.message == "the velocity alone would collapse a tokenizer that is trained with it"
 
 
 @pytest.mark.parametrize(
