@@ -22,5 +22,13 @@ def test_the_specs_of_the_readme_validate_and_plan(tmp_path: Path) -> None:
     table.write_text(table.read_text().replace(rows, f"{rows}  - run: wide\n  - ablation: noise\n"))
     plan = Plan(Workspace(tmp_path))
     shown = [row.run for row in plan.tables["table1"].rows]
-    assert shown == ["gaussian-mnist5k", "tarflow-mnist5k", "wide", "noise-std-0-1", "noise-std-0-2", "noise-std-0-3"]
+    assert shown == [
+        "gaussian-mnist5k",
+        "tarflow-mnist5k",
+        "wide",
+        "noise-std-0-1",
+        "noise-std-0-2",
+        "noise-std-0-3",
+        "mimflow-mnist5k",
+    ]
     assert len([job for job in plan.jobs.values() if job.name.startswith("wide.main.")]) == 3
