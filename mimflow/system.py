@@ -14,6 +14,7 @@ from mimflow.errors import ArtifactError
 from mimflow.plan.tasks import Shapes
 from mimflow.priors.registry import PRIORS
 from mimflow.spec.run import System
+from mimflow.tensors import require_fit
 from mimflow.tokenizers.registry import TOKENIZERS
 
 
@@ -71,15 +72,8 @@ def load_weights(modules: SystemModules, path: Path, only: list[str] | None = No
         module = getattr(modules, name, None)
         if module is None:
             raise ArtifactError(f"{path}: the system has no module '{name}' to load")
-        own = module.state_dict()
-        given = {key.removeprefix(f"{name}."): value for key, value in state.items() if key.startswith(f"{name}.")}
-        wrong = [f"{name}.{key}: missing" for key in own.keys() - given.keys()]
-        wrong += [f"{name}.{key}: unknown" for key in given.keys() - own.keys()]
-        wrong += [
-            f"{name}.{key}: shape {tuple(given[key].shape)}, wanted {tuple(own[key].shape)}"
-            for key in own.keys() & given.keys()
-            if given[key].shape != own[key].shape
-        ]
-        if wrong:
-            raise ArtifactError(f"{path}: does not fit the system: {'; '.join(sorted(wrong)[:8])}")
-        module.load_state_dict(given)
+        prefix = f"{name}."
+        own = {prefix + key: value for key, value in module.state_dict().items()}
+        given = {key: value for key, value in state.items() if key.startswith(prefix)}
+        require_fit(path, given, own, "system")
+        module.load_state_dict({key.removeprefix(prefix): value for key, value in given.items()})

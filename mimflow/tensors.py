@@ -11,6 +11,9 @@ from torch import Tensor
 
 from mimflow.errors import ArtifactError
 
+LISTED = 8
+"""Names that an error lists."""
+
 
 def read_tensors(file: Path) -> Mapping[str, Tensor]:
     """A state dict from safetensors or a pickle of tensors; other pickles are refused unexecuted."""
@@ -27,3 +30,20 @@ def read_tensors(file: Path) -> Mapping[str, Tensor]:
     if not isinstance(state, Mapping) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
         raise ArtifactError(f"{file}: not a state dict: a mapping of names to tensors")
     return state
+
+
+def require_fit(file: Path, given: Mapping[str, Tensor], own: Mapping[str, Tensor], of: str) -> None:
+    """ArtifactError unless a file gives exactly the tensors that `of` has, in their shapes; it names those that differ.
+
+    `own` is what there has to be, by name.
+    """
+    wrong = [f"{name}: missing" for name in own.keys() - given.keys()]
+    wrong += [f"{name}: unknown" for name in given.keys() - own.keys()]
+    wrong += [
+        f"{name}: shape {tuple(given[name].shape)}, wanted {tuple(own[name].shape)}"
+        for name in own.keys() & given.keys()
+        if given[name].shape != own[name].shape
+    ]
+    if wrong:
+        more = f"; and {len(wrong) - LISTED} more" if len(wrong) > LISTED else ""
+        raise ArtifactError(f"{file}: does not fit the {of}: {'; '.join(sorted(wrong)[:LISTED])}{more}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import numpy as np
 import timm
 import torch
 import torchvision
@@ -12,8 +13,10 @@ from projects import REPOSITORY
 from safetensors.torch import save_file
 from test_image_folder import write_photographs
 
-from mimflow.artifacts.manifest import sha256_of
+from mimflow.artifacts.manifest import Artifact, sha256_of
 from mimflow.objectives.terms.perceptual import LPIPS_CHANNELS
+from mimflow.plan.build import Plan
+from mimflow.stages.runner import run_job
 
 VIT = {"architecture": "test_vit", "width": 64, "patch_size": 8}
 """A small network of timm in place of DINOv2 and SigLIP; `input_size` says how many patches it sees."""
@@ -83,3 +86,11 @@ def given_vit(place: str, path: Path, input_size: int) -> Overrides:
     """The frozen network of a term."""
     fields = {f"{place}.network.{field}": value for field, value in (VIT | {"input_size": input_size}).items()}
     return fields | given(f"{place}.network.weights", path)
+
+
+def trained(plan: Plan, name: str, steps: int = 1) -> Artifact:
+    """What the job makes: a phase of so many steps, with finite figures at its end."""
+    artifact = run_job(plan, plan.job(name))
+    assert artifact.manifest.facts["steps"] == steps
+    assert all(np.isfinite(value) for value in artifact.manifest.facts["final"].values())
+    return artifact

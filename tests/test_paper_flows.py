@@ -7,10 +7,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from papers import given, given_perceptual, given_vit, paper_project, random_perceptual, random_vit, save, small
+from papers import (
+    given,
+    given_perceptual,
+    given_vit,
+    paper_project,
+    random_perceptual,
+    random_vit,
+    save,
+    small,
+    trained,
+)
 from safetensors.torch import load_file
 
 from mimflow.artifacts.manifest import Artifact
@@ -63,13 +72,6 @@ def plan(project: Path) -> Plan:
     plan = Plan(Workspace(project))
     run_job(plan, plan.job("small"))
     return plan
-
-
-def trained(plan: Plan, name: str) -> Artifact:
-    artifact = run_job(plan, plan.job(name))
-    assert artifact.manifest.facts["steps"] == 1
-    assert all(np.isfinite(value) for value in artifact.manifest.facts["final"].values())
-    return artifact
 
 
 def changed(before: dict[str, torch.Tensor], after: Artifact) -> set[str]:

@@ -8,10 +8,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from papers import given, given_perceptual, paper_project, random_perceptual, save, small
+from papers import given, given_perceptual, paper_project, random_perceptual, save, small, trained
 from safetensors.torch import load_file
 
-from mimflow.artifacts.manifest import Artifact
 from mimflow.artifacts.samples import read_samples
 from mimflow.plan.build import Plan
 from mimflow.spec.protocol import ProtocolSpec
@@ -49,13 +48,6 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
     plan = Plan(Workspace(root))
     run_job(plan, plan.job("small"))
     return plan
-
-
-def trained(plan: Plan, name: str) -> Artifact:
-    artifact = run_job(plan, plan.job(name))
-    assert artifact.manifest.facts["steps"] == 1
-    assert all(np.isfinite(value) for value in artifact.manifest.facts["final"].values())
-    return artifact
 
 
 def drawn(plan: Plan, run: str) -> np.ndarray:

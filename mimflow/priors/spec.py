@@ -86,3 +86,11 @@ class VelocityPriorSpec(PriorSpec):
     prior reaches the encoder: that is REPA-E's diffusion loss."""
 
     flow = False
+
+
+def head_problems(width: int, head_width: int) -> Iterator[Problem]:
+    """Why heads of `head_width` do not make up a transformer of `width`."""
+    if width % head_width:
+        yield Problem(
+            ("head_width",), f"heads of {head_width} do not divide the width {width}", f"choose a divisor of {width}"
+        )

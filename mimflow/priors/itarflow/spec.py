@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from mimflow.priors.spec import PriorSpec, Tap
+from mimflow.priors.spec import PriorSpec, Tap, head_problems
 from mimflow.spec.base import Count, Positive, Problem
 from mimflow.spec.shapes import LatentShape
 
@@ -72,12 +72,8 @@ class ItarflowSpec(PriorSpec):
                 yield Problem((name,), f"{len(values)} values for {len(self.blocks)} blocks", "one for each block")
             elif values is not None and self.shared_layers and len(set(values)) > 1:
                 yield Problem((name,), "a shared backbone needs blocks that are alike", "shared_layers: 0")
-        for width in sorted({width for width in self.widths if width % self.head_width}):
-            yield Problem(
-                ("head_width",),
-                f"heads of {self.head_width} do not divide the width {width}",
-                f"choose a divisor of {width}",
-            )
+        for width in sorted(set(self.widths)):
+            yield from head_problems(width, self.head_width)
 
     def latent_problems(self, latent: LatentShape) -> Iterator[Problem]:
         for index, patch in enumerate(self.patches):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
-from mimflow.priors.spec import Tap, VelocityPriorSpec
+from mimflow.priors.spec import Tap, VelocityPriorSpec, head_problems
 from mimflow.spec.base import Count, Positive, Problem
 from mimflow.spec.shapes import LatentShape
 
@@ -45,12 +45,7 @@ class SitSpec(VelocityPriorSpec):
         return latent.tokens // self.patch_size**2
 
     def problems(self) -> Iterator[Problem]:
-        if self.width % self.head_width:
-            yield Problem(
-                ("head_width",),
-                f"heads of {self.head_width} do not divide the width {self.width}",
-                f"choose a divisor of {self.width}",
-            )
+        yield from head_problems(self.width, self.head_width)
         if self.position == "sincos_2d" and self.width % 4:
             yield Problem(
                 ("width",), f"{self.width} does not split into sines and cosines of two axes", "a multiple of 4"

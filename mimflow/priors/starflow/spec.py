@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from mimflow.priors.spec import PriorSpec, Tap
+from mimflow.priors.spec import PriorSpec, Tap, head_problems
 from mimflow.spec.base import Count, Positive, Problem
 from mimflow.spec.shapes import LatentShape
 
@@ -65,12 +65,7 @@ class StarflowSpec(PriorSpec):
         return self.width
 
     def problems(self) -> Iterator[Problem]:
-        if self.width % self.head_width:
-            yield Problem(
-                ("head_width",),
-                f"heads of {self.head_width} do not divide the width {self.width}",
-                f"choose a divisor of {self.width}",
-            )
+        yield from head_problems(self.width, self.head_width)
         if self.blocks[-1] == 0:
             yield Problem(
                 ("blocks", len(self.blocks) - 1), "the last block is the deep one, and has no layers", "give it some"

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from mimflow.priors.spec import PriorSpec, Tap
+from mimflow.priors.spec import PriorSpec, Tap, head_problems
 from mimflow.spec.base import Count, Problem
 
 
@@ -43,9 +43,4 @@ class TarflowSpec(PriorSpec):
         return self.width
 
     def problems(self) -> Iterator[Problem]:
-        if self.width % self.head_width:
-            yield Problem(
-                ("head_width",),
-                f"heads of {self.head_width} do not divide the width {self.width}",
-                f"choose a divisor of {self.width}",
-            )
+        yield from head_problems(self.width, self.head_width)

@@ -6,14 +6,10 @@ from pathlib import Path
 
 from torch import nn
 
-from mimflow.errors import ArtifactError
-from mimflow.tensors import read_tensors
+from mimflow.tensors import read_tensors, require_fit
 
 PARTS = ("encoder.", "decoder.", "quant_conv.", "post_quant_conv.")
 """What names of the autoencoder's own tensors begin with; a checkpoint also holds its discriminator and averages."""
-
-LISTED = 8
-"""Names that an error lists."""
 
 
 def load_ldm(tokenizer: nn.Module, path: Path) -> None:
@@ -23,14 +19,5 @@ def load_ldm(tokenizer: nn.Module, path: Path) -> None:
     """
     own = tokenizer.state_dict()
     given = {name: tensor for name, tensor in read_tensors(path).items() if name.startswith(PARTS)}
-    wrong = [f"{name}: missing" for name in own.keys() - given.keys()]
-    wrong += [f"{name}: unknown" for name in given.keys() - own.keys()]
-    wrong += [
-        f"{name}: shape {tuple(given[name].shape)}, wanted {tuple(own[name].shape)}"
-        for name in own.keys() & given.keys()
-        if given[name].shape != own[name].shape
-    ]
-    if wrong:
-        more = f"; and {len(wrong) - LISTED} more" if len(wrong) > LISTED else ""
-        raise ArtifactError(f"{path}: does not fit the tokenizer: {'; '.join(sorted(wrong)[:LISTED])}{more}")
+    require_fit(path, given, own, "tokenizer")
     tokenizer.load_state_dict(given)

@@ -8,17 +8,13 @@ from pathlib import Path
 from timm.layers import resample_abs_pos_embed, resample_patch_embed
 from torch import Tensor, nn
 
-from mimflow.errors import ArtifactError
-from mimflow.tensors import read_tensors
+from mimflow.tensors import read_tensors, require_fit
 
 SCALES = re.compile(r"^(blocks\.\d+\.)ls([12])\.gamma$")
 """timm's name of a layer's scale."""
 
 UNUSED = re.compile(r"^(mask_token|head\..*|fc_norm\..*)$")
 """What is no part of the encoder: DINOv2's own mask token, and classifiers."""
-
-LISTED = 8
-"""Names that an error lists."""
 
 
 def load_vit(encoder: nn.Module, path: Path) -> None:
@@ -30,16 +26,7 @@ def load_vit(encoder: nn.Module, path: Path) -> None:
     """
     own = _wanted(encoder)
     given = _resampled({_own_name(name): t for name, t in read_tensors(path).items() if not UNUSED.match(name)}, own)
-    wrong = [f"{name}: missing" for name in own.keys() - given.keys()]
-    wrong += [f"{name}: unknown" for name in given.keys() - own.keys()]
-    wrong += [
-        f"{name}: shape {tuple(given[name].shape)}, wanted {tuple(own[name].shape)}"
-        for name in own.keys() & given.keys()
-        if given[name].shape != own[name].shape
-    ]
-    if wrong:
-        more = f"; and {len(wrong) - LISTED} more" if len(wrong) > LISTED else ""
-        raise ArtifactError(f"{path}: does not fit the encoder: {'; '.join(sorted(wrong)[:LISTED])}{more}")
+    require_fit(path, given, own, "encoder")
     encoder.load_state_dict(given, strict=False)
 
 
