@@ -83,9 +83,9 @@ def test_a_short_run_learns_to_reconstruct(tmp_path: Path) -> None:
 def test_a_prior_on_a_frozen_tokenizer_sees_draws_from_its_posterior(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[torch.Tensor] = []
     objective = build(NLL | {"noise": {"kind": "gaussian", "std": 1e-6}}).eval()
-    prior = objective.prior.forward
+    blocks = objective.prior.by_block
     monkeypatch.setattr(
-        objective.prior, "forward", lambda latents, labels: (seen.append(latents), prior(latents, labels))[1]
+        objective.prior, "by_block", lambda latents, labels: (seen.append(latents), blocks(latents, labels))[1]
     )
     one = batch(1)
     many = Batch(one.images.expand(2000, -1, -1, -1), one.labels.expand(2000), one.indices.expand(2000))
