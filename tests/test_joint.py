@@ -1,8 +1,7 @@
-"""Tokenizer and prior trained together, and the decoder alone after them."""
+"""Tokenizer and prior trained together."""
 
 from __future__ import annotations
 
-import csv
 import io
 import math
 from pathlib import Path
@@ -10,88 +9,35 @@ from typing import Any
 
 import pytest
 import torch
-from artifacts import store_artifact
-from pydantic import ValidationError
-from safetensors.torch import load_file
+from joint_parts import AUXILIARY, PLAIN, batch, build, log_of, loss_of, trainer_of
 from training_parts import (
     ADDITIVE,
-    DECODER,
-    GAUSSIAN,
     JOINT,
     KL_VAE,
     MASKED_AE,
     NETWORK,
-    SHAPES,
     SIT,
-    TARFLOW,
     perturbed_modules,
-    phase,
     tiny_data,
     tiny_task,
 )
 
 from mimflow.artifacts.manifest import Artifact
-from mimflow.data.prepared import Prepared
-from mimflow.errors import SpecError
 from mimflow.networks.base import FrozenNetwork
 from mimflow.nn.noise import add_noise
-from mimflow.objectives.base import Batch, Objective
+from mimflow.objectives.base import Objective
 from mimflow.objectives.health import Spread
-from mimflow.objectives.registry import OBJECTIVES
 from mimflow.objectives.terms.pixels import pixel_distance
 from mimflow.objectives.terms.spec import Reconstruction
 from mimflow.priors.base import NULL_CLASS
 from mimflow.progress import Progress
-from mimflow.spec.base import all_problems
 from mimflow.spec.noise import AdditiveNoise
-from mimflow.spec.run import System
-from mimflow.spec.shapes import ImageShape
 from mimflow.stages import train
-from mimflow.system import SystemModules
-from mimflow.tokenizers.masked_ae.model import MaskedAutoencoder
-from mimflow.training.loop import Splits, Trainer
-from mimflow.training.spec import Phase
-
-IMAGE = ImageShape(1, 8)
-PLAIN = {"kind": "joint", "noise": ADDITIVE}
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
     return tiny_data(tmp_path_factory.mktemp("joint") / "data")
-
-
-def spec_of(objective: dict[str, Any]) -> Any:
-    return Phase.model_validate(phase(objective=objective)).objective
-
-
-def build(objective: dict[str, Any], modules: SystemModules | None = None) -> Any:
-    return OBJECTIVES.build(spec_of(objective), modules or perturbed_modules(MASKED_AE), SHAPES)
-
-
-def batch(count: int = 4) -> Batch:
-    generator = torch.Generator().manual_seed(3)
-    images = torch.rand(count, 1, 8, 8, generator=generator) * 2 - 1
-    return Batch(images, torch.arange(count) % 3, torch.arange(count))
-
-
-def loss_of(objective: Objective, player: str = "system") -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    torch.manual_seed(7)
-    return objective(player, batch(), {})
-
-
-def trainer_of(objective: Objective, spec: dict[str, Any], data: Artifact, work: Path) -> Trainer:
-    made = Phase.model_validate(phase(objective=spec, snapshots=[]) | {"augment": {}})
-    prepared = Prepared.open(data)
-    splits = Splits(prepared.split("train"), prepared.split("val"))
-    needs = list(made.objective.needs)
-    progress = Progress("tiny", stream=io.StringIO())
-    return Trainer(objective, made, needs, splits, 0, torch.device("cpu"), work, work / "out", progress)
-
-
-def log_of(work: Path) -> list[dict[str, float]]:
-    with (work / "out/log.csv").open() as stream:
-        return [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(stream)]
 
 
 # -- the joint loss --------------------------------------------------------------------------------------------------
@@ -420,235 +366,3 @@ def test_latents_without_noise_collapse_and_with_it_they_do_not(data: Artifact, 
     assert collapsed_health["latent_std"]["mean"] < 0.2
     assert sound_health["spread_over_noise"] > 1.5 and sound_health["dead_tokens"] == 0
     assert collapsed[-1]["reconstruction"] < 0.02 and sound[-1]["reconstruction"] < 0.02
-
-
-# -- the decoder alone -----------------------------------------------------------------------------------------------
-
-
-def test_phase_two_changes_the_decoder_and_nothing_else(data: Artifact, tmp_path: Path) -> None:
-    quiet = Progress("tiny", stream=io.StringIO())
-    first = tiny_task(MASKED_AE, objective=PLAIN, steps=2, snapshots=[])
-    train.run(first, {"data": data}, tmp_path / "joint", quiet)
-    joint = store_artifact(tmp_path / "joint/out", stage="train", name="joint")
-    second = tiny_task(MASKED_AE, objective=DECODER, steps=2, snapshots=[], start=[{"phase": "joint", "ema": True}])
-    facts = train.run(second, {"data": data, "start0": joint}, tmp_path / "decoder", quiet)
-    before = load_file(joint.file("ema.safetensors"))
-    decoder = {name for name in before if name.startswith("tokenizer.decoder.")}
-    for file in ("weights", "ema"):
-        after = load_file(tmp_path / f"decoder/out/{file}.safetensors")
-        assert {name for name, tensor in before.items() if not after[name].equal(tensor)} == decoder
-    assert facts["parameters"]["tokenizer"] == sum(before[name].numel() for name in decoder)
-    assert facts["final"].keys() >= {
-        "reconstruction",
-        "adversarial",
-        "discriminator_loss",
-        "logits_real",
-        "logits_fake",
-    }
-    assert "health" not in facts
-
-
-def test_only_a_tokenizer_without_trained_weights_takes_those_of_its_spec(
-    data: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    loaded: list[bool] = []
-    monkeypatch.setattr(MaskedAutoencoder, "load_given_weights", lambda self: loaded.append(True))
-    task = tiny_task(MASKED_AE, objective=PLAIN, steps=1, snapshots=[])
-    train.run(task, {"data": data}, tmp_path, Progress("tiny", stream=io.StringIO()))
-    joint = store_artifact(tmp_path / "out", stage="train", name="joint")
-    calls = [len(loaded)]
-    for modules in (None, ["tokenizer"], ["prior"]):
-        start = [{"phase": "joint", "modules": modules}]
-        train.build_objective(tiny_task(MASKED_AE, objective=PLAIN, start=start), {"data": data, "start0": joint})
-        calls.append(len(loaded))
-    assert calls == [1, 1, 1, 2]
-
-
-def test_the_encoder_and_the_prior_are_in_evaluation_mode() -> None:
-    objective = build(DECODER)
-    objective.training_mode(["tokenizer"])
-    training = {name for name, module in objective.named_modules() if module.training and name}
-    assert {name.split(".")[0] for name in training} == {"system", "discriminator"}
-    assert {".".join(name.split(".")[:3]) for name in training if "." in name and name.startswith("system")} == {
-        "system.tokenizer.decoder"
-    }
-
-
-def test_each_player_is_trained_in_its_own_turn(data: Artifact, tmp_path: Path) -> None:
-    objective = build(DECODER)
-    trainer = trainer_of(objective, DECODER, data, tmp_path)
-    names = {player.name: set(player.parameters) for player in trainer.players}
-    assert all(name.startswith("tokenizer.decoder.") for name in names["generator"])
-    assert all(name.startswith("objective.discriminator.") for name in names["discriminator"])
-    moved: dict[str, set[str]] = {}
-    turn = Trainer._turn
-
-    def watched(self: Trainer, player: Any, *arguments: Any) -> dict[str, float]:
-        before = {name: tensor.detach().clone() for name, tensor in self.parameters.items()}
-        figures = turn(self, player, *arguments)
-        moved[player.name] = {name for name, tensor in self.parameters.items() if not tensor.equal(before[name])}
-        return figures
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Trainer, "_turn", watched)
-        trainer._step()
-    assert moved["discriminator"] == names["discriminator"]
-    assert moved["generator"] == names["generator"]
-
-
-def test_the_discriminator_sees_what_the_generator_left() -> None:
-    objective = build(DECODER)
-    carry: dict[str, Any] = {}
-    torch.manual_seed(7)
-    objective("generator", batch(), carry)
-    assert carry["reconstructions"].shape == batch().images.shape and not carry["reconstructions"].requires_grad
-    with pytest.raises(KeyError):
-        objective("discriminator", batch(), {})
-
-
-def test_adversaries_come_in_at_their_share_of_the_phase(data: Artifact, tmp_path: Path) -> None:
-    late = DECODER | {"adversarial": {"layers": 1, "width": 4, "start": 0.5}}
-    task = tiny_task(MASKED_AE, objective=late, steps=8, snapshots=[])
-    facts = train.run(task, {"data": data}, tmp_path, Progress("tiny", stream=io.StringIO()))
-    rows = log_of(tmp_path)
-    assert ["discriminator_loss" in row for row in rows] == [False] * 4 + [True] * 4
-    assert ["adversarial" in row for row in rows] == [False] * 4 + [True] * 4
-    assert "adversarial" in facts["val"]
-
-
-def test_without_a_discriminator_there_is_one_player(data: Artifact, tmp_path: Path) -> None:
-    objective = build(DECODER | {"adversarial": None})
-    assert [player.name for player in objective.players(["tokenizer"])] == ["generator"]
-    assert "adversarial" not in loss_of(objective, "generator")[1]
-
-
-def test_resumed_training_of_both_players_ends_in_the_same_bits(data: Artifact, tmp_path: Path) -> None:
-    late = DECODER | {"adversarial": {"layers": 1, "width": 4, "start": 0.5}}
-    task = tiny_task(MASKED_AE, objective=late, steps=6, snapshots=[])
-
-    class Stop(io.StringIO):
-        def write(self, text: str) -> int:
-            if "step 4/" in text:
-                raise KeyboardInterrupt
-            return super().write(text)
-
-    whole = train.run(task, {"data": data}, tmp_path / "whole", Progress("tiny", 0.0, io.StringIO()))
-    with pytest.raises(KeyboardInterrupt):
-        train.run(task, {"data": data}, tmp_path / "parts", Progress("tiny", 0.0, Stop()))
-    parts = train.run(task, {"data": data}, tmp_path / "parts", Progress("tiny", 0.0, io.StringIO()))
-    assert parts["val"] == whole["val"]
-    for name in ("weights.safetensors", "ema.safetensors", "log.csv"):
-        assert (tmp_path / "parts/out" / name).read_bytes() == (tmp_path / "whole/out" / name).read_bytes()
-    # One that ended between its last step and the manifest: only the figures on the val split are made again.
-    again = train.run(task, {"data": data}, tmp_path / "whole", Progress("tiny", 0.0, io.StringIO()))
-    assert again["val"] == whole["val"]
-
-
-def test_what_the_decoder_objective_can_not_train_is_said() -> None:
-    with pytest.raises(SpecError, match="decoder trains the tokenizer's decoder, and this tokenizer has none"):
-        build(DECODER, SystemModules(System.model_validate(TARFLOW), SHAPES))
-    with pytest.raises(SpecError, match="trains: prior: objective decoder trains the tokenizer's decoder"):
-        build(DECODER).players(["prior"])
-    with pytest.raises(ValidationError, match="masked"):
-        spec_of({"kind": "decoder", "noise": ADDITIVE})
-
-
-# -- what specs refuse -----------------------------------------------------------------------------------------------
-
-
-def problems(objective: dict[str, Any], system: dict[str, Any]) -> list[tuple[Any, ...]]:
-    spec = spec_of(objective)
-    made = System.model_validate(system)
-    return [(*problem.path, problem.message) for problem in (*all_problems(spec), *spec.system_problems(made, IMAGE))]
-
-
-AUXILIARY = {"network": NETWORK, "width": 8, "layers": 1, "heads": 2}
-UNMASKED = MASKED_AE | {"tokenizer": MASKED_AE["tokenizer"] | {"mask": {"kind": "none"}}}  # type: ignore[operator]
-
-
-@pytest.mark.parametrize(
-    ("objective", "system", "wanted"),
-    [
-        (JOINT, MASKED_AE, []),
-        (
-            PLAIN | {"masked": False, "auxiliary": [AUXILIARY]},
-            MASKED_AE,
-            [("auxiliary", 0, "mask_only", "only masked patches count, and none is masked")],
-        ),
-        (
-            PLAIN | {"auxiliary": [AUXILIARY]},
-            UNMASKED,
-            [("auxiliary", 0, "mask_only", "only masked patches count, and the tokenizer masks none")],
-        ),
-        (PLAIN | {"masked": False, "auxiliary": [AUXILIARY | {"mask_only": False}]}, UNMASKED, []),
-        (
-            PLAIN | {"auxiliary": [AUXILIARY | {"heads": 4}]},
-            MASKED_AE,
-            [("auxiliary", 0, "heads", "4 heads do not cut the width 8 into multiples of 4")],
-        ),
-        (
-            PLAIN | {"alignment": [{"network": NETWORK | {"input_size": 12}}]},
-            MASKED_AE,
-            [("alignment", 0, "mode", "4 tokens can't be repeated to the 9 places of the network's map")],
-        ),
-        (
-            PLAIN | {"alignment": [{"network": NETWORK, "where": {"kind": "prior", "block": 2, "layer": 0}}]},
-            MASKED_AE,
-            [("alignment", 0, "where", "block", "there is no block 2 among 2")],
-        ),
-        (
-            PLAIN | {"alignment": [{"network": NETWORK, "where": {"kind": "prior", "block": 0, "layer": 0}}]},
-            MASKED_AE | {"prior": {"kind": "class_gaussian"}},
-            [("alignment", 0, "where", "the prior 'class_gaussian' has no layers")],
-        ),
-        (
-            PLAIN
-            | {
-                "alignment": [
-                    {"network": NETWORK, "where": {"kind": "prior", "block": block, "layer": 0}} for block in (0, 1)
-                ]
-            },
-            MASKED_AE,
-            [("alignment", 1, "where", "another layer of the prior than that above")],
-        ),
-        (PLAIN, GAUSSIAN, [("kind", "the tokenizer 'pixel' has no decoder to train")]),
-        (
-            PLAIN | {"adversarial": {"layers": 3}},
-            MASKED_AE,
-            [("adversarial", "layers", "images of 8 pixels are too small for so many")],
-        ),
-        (
-            PLAIN
-            | {
-                "encoder": "frozen",
-                "prior_gradient_from": 0.5,
-                "alignment": [{"network": NETWORK}],
-                "auxiliary": [AUXILIARY],
-            },
-            MASKED_AE,
-            [
-                ("prior_gradient_from", "no gradient reaches a frozen encoder"),
-                ("alignment", 0, "where", "aligns the latents of a frozen encoder"),
-                ("auxiliary", 0, "predicts from the latents of a frozen encoder"),
-            ],
-        ),
-        (
-            PLAIN
-            | {
-                "encoder": "frozen",
-                "alignment": [{"network": NETWORK, "where": {"kind": "prior", "block": 0, "layer": 0}}],
-            },
-            MASKED_AE,
-            [],
-        ),
-        (
-            DECODER | {"adversarial": {"layers": 3}},
-            MASKED_AE,
-            [("adversarial", "layers", "images of 8 pixels are too small for so many")],
-        ),
-    ],
-)
-def test_problems_have_their_place(
-    objective: dict[str, Any], system: dict[str, Any], wanted: list[tuple[Any, ...]]
-) -> None:
-    assert problems(objective, system) == wanted
