@@ -26,7 +26,7 @@ include: "rules/common.smk"
 include: "rules/data.smk"
 include: "rules/features.smk"
 include: "rules/train.smk"
-include: "rules/sample.smk"
+include: "rules/infer.smk"
 include: "rules/evaluate.smk"
 include: "rules/tables.smk"
 

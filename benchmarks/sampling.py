@@ -17,10 +17,10 @@ from torch.nn import functional as F
 from mimflow.nn.transformer import TransformerLayer
 from mimflow.priors.base import NULL_CLASS
 from mimflow.priors.block import AutoregressiveBlock
+from mimflow.priors.guidance.rules import LinearRule
+from mimflow.priors.guidance.spec import LinearGuidance
 from mimflow.priors.tarflow.model import Tarflow
 from mimflow.priors.tarflow.spec import TarflowSpec
-from mimflow.samplers.guidance import LinearRule
-from mimflow.samplers.spec import LinearGuidance
 from mimflow.spec.shapes import LatentShape
 
 WEIGHT = 1.5

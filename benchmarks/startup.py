@@ -25,11 +25,11 @@ def run(project: Path, *words: str) -> None:
 
 
 def large_project(root: Path, runs: int) -> Path:
-    """The tests' tiny project with an ablation of `runs` learning rates in its table: 4 jobs a run and sampler."""
+    """The tests' tiny project with an ablation of `runs` learning rates in its table: 4 jobs a run and output."""
     for name in ("Snakefile", "rules", "profiles"):
         source = REPOSITORY / name
         shutil.copytree(source, root / name) if source.is_dir() else shutil.copy(source, root / name)
-    shutil.copytree(REPOSITORY / "tests/project/specs", root / "specs")
+    shutil.copytree(REPOSITORY / "tests/tiny/specs", root / "specs")
     rates = ", ".join(f"{1e-3 + index * 1e-6:.6f}" for index in range(runs))
     (root / "specs/ablations").mkdir()
     (root / "specs/ablations/rates.yaml").write_text(f"run: tarflow\ngrid: {{phases.main.optimizer.lr: [{rates}]}}\n")

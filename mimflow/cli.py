@@ -10,6 +10,7 @@ import ctypes
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,7 +20,7 @@ from mimflow.errors import MimflowError
 
 if TYPE_CHECKING:
     from mimflow.plan.build import Plan
-    from mimflow.spec.workspace import Workspace
+    from mimflow.project.workspace import Workspace
 
 app = typer.Typer(
     add_completion=False,
@@ -50,7 +51,7 @@ def main() -> None:
 
 
 def _workspace(project: Path) -> Workspace:
-    from mimflow.spec.workspace import Workspace
+    from mimflow.project.workspace import Workspace
 
     return Workspace(project)
 
@@ -67,7 +68,7 @@ def validate(
     project: Project = HERE,
 ) -> None:
     """Check specs: every problem at once, with its place."""
-    from mimflow.spec.inspect import check
+    from mimflow.project.inspection import check
 
     typer.echo(check(_workspace(project), names or []))
 
@@ -86,7 +87,7 @@ def plan(
 @app.command()
 def explain(name: Annotated[str, typer.Argument(help="A spec.")], project: Project = HERE) -> None:
     """Print a spec as it is resolved, with the place that each value comes from."""
-    from mimflow.spec.inspect import explain as explained
+    from mimflow.project.inspection import explain as explained
 
     typer.echo(explained(_workspace(project), name))
 
@@ -98,7 +99,7 @@ def diff(
     project: Project = HERE,
 ) -> None:
     """Print the fields in which two specs differ."""
-    from mimflow.spec.inspect import diff as compared
+    from mimflow.project.inspection import diff as compared
 
     typer.echo(compared(_workspace(project), left, right))
 
@@ -107,12 +108,12 @@ def diff(
 def why(
     table: Annotated[str, typer.Argument(help="A table: table1 or results/table1.md.")],
     row: Annotated[str, typer.Option(help="A run's name or its label.")],
-    column: Annotated[str, typer.Option(help="A heading, or sampler.metric.")],
+    column: Annotated[str, typer.Option(help="A heading, or output.metric.")],
     project: Project = HERE,
 ) -> None:
     """Trace a number back to spec, seeds, commit and checkpoint."""
     from mimflow.plan.status import table_named
-    from mimflow.tables.why import why as traced
+    from mimflow.products.table.why import why as traced
 
     made = _plan(project)
     typer.echo(traced(made, table_named(made, table), row, column))
@@ -123,7 +124,7 @@ def schema(
     folder: Annotated[Path, typer.Argument(help="Where the JSON Schemas go.")] = Path("specs/schemas"),
 ) -> None:
     """Write the JSON Schemas that let editors complete and check specs."""
-    from mimflow.spec.schema import write_schemas
+    from mimflow.project.schemas import write_schemas
 
     for path in write_schemas(folder):
         typer.echo(path)
@@ -140,18 +141,6 @@ def gc(
     typer.echo(collect(_plan(project), delete))
 
 
-def _stage(stage: str, job: str, project: Path, strict_code: bool) -> None:
-    from mimflow.errors import PlanError
-    from mimflow.stages.runner import run_job
-
-    _end_with_parent()
-    made = _plan(project)
-    found = made.job(job)
-    if found.stage != stage:
-        raise PlanError(f"'{job}' is a job of stage {found.stage}: mimflow {found.stage} {job}")
-    run_job(made, found, strict_code)
-
-
 def _end_with_parent() -> None:
     # A killed Snakemake would leave its jobs running; Linux can send them SIGTERM when their parent dies.
     if sys.platform == "linux":
@@ -159,34 +148,34 @@ def _end_with_parent() -> None:
         ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
 
 
-@app.command()
-def prepare(job: JobName, project: Project = HERE, strict_code: StrictCode = False) -> None:
-    """Prepare a data set."""
-    _stage("prepare", job, project, strict_code)
+STAGES = {
+    "prepare": "Prepare a data set.",
+    "features": "Compute a frozen network's features of a data set.",
+    "train": "Train one phase of a run, or go on with it.",
+    "infer": "Make what a table asks of a trained run: samples, reconstructions, a representation.",
+    "evaluate": "Measure what a trained run gave.",
+}
 
 
-@app.command()
-def features(job: JobName, project: Project = HERE, strict_code: StrictCode = False) -> None:
-    """Compute a frozen network's features of a data set."""
-    _stage("features", job, project, strict_code)
+def _verb(stage: str) -> Callable[..., None]:
+    """The command that runs a job of a stage."""
+
+    def run(job: JobName, project: Project = HERE, strict_code: StrictCode = False) -> None:
+        from mimflow.errors import PlanError
+        from mimflow.stages.runner import run_job
+
+        _end_with_parent()
+        made = _plan(project)
+        found = made.job(job)
+        if found.stage != stage:
+            raise PlanError(f"'{job}' is a job of stage {found.stage}: mimflow {found.stage} {job}")
+        run_job(made, found, strict_code)
+
+    return run
 
 
-@app.command()
-def train(job: JobName, project: Project = HERE, strict_code: StrictCode = False) -> None:
-    """Train one phase of a run, or go on with it."""
-    _stage("train", job, project, strict_code)
-
-
-@app.command()
-def sample(job: JobName, project: Project = HERE, strict_code: StrictCode = False) -> None:
-    """Draw samples from a trained run."""
-    _stage("sample", job, project, strict_code)
-
-
-@app.command()
-def evaluate(job: JobName, project: Project = HERE, strict_code: StrictCode = False) -> None:
-    """Measure samples."""
-    _stage("evaluate", job, project, strict_code)
+for _name, _text in STAGES.items():
+    app.command(_name, help=_text)(_verb(_name))
 
 
 @app.command()
@@ -197,7 +186,7 @@ def render(
 ) -> None:
     """Render a table, its picture and its metrics files."""
     from mimflow.plan.status import table_named
-    from mimflow.tables.render import render_table
+    from mimflow.products.table.render import render_table
 
     made = _plan(project)
     for path in render_table(made, table_named(made, table), partial):
@@ -213,6 +202,6 @@ def import_checkpoint(
     project: Project = HERE,
 ) -> None:
     """Make an artifact of a public checkpoint, or name the tensors that do not fit."""
-    from mimflow.stages.import_checkpoint import import_checkpoint as import_artifact
+    from mimflow.project.importing import import_checkpoint as import_artifact
 
     typer.echo(import_artifact(file, source, _workspace(project), spec, out))

@@ -15,8 +15,12 @@ from projects import REPOSITORY
 
 PACKAGE = REPOSITORY / "mimflow"
 FREE = [
-    *(PACKAGE / name for name in ("errors.py", "registry.py", "progress.py", "seeds.py", "cli.py")),
-    *sorted(path for folder in ("spec", "plan", "artifacts", "tables") for path in (PACKAGE / folder).rglob("*.py")),
+    *(PACKAGE / name for name in ("errors.py", "progress.py", "seeds.py", "tasks.py", "cli.py")),
+    *sorted(
+        path
+        for folder in ("spec", "project", "plan", "artifacts", "products")
+        for path in (PACKAGE / folder).rglob("*.py")
+    ),
     *sorted(PACKAGE.rglob("spec.py")),
     *sorted(PACKAGE.rglob("registry.py")),
 ]
@@ -37,7 +41,13 @@ def test_the_torch_free_half_names_no_heavy_import_at_its_top(path: Path) -> Non
 
 @pytest.mark.parametrize(
     "module",
-    ["mimflow.cli", "mimflow.spec.workspace", "mimflow.plan.build", "mimflow.plan.snakemake", "mimflow.tables.render"],
+    [
+        "mimflow.cli",
+        "mimflow.project.workspace",
+        "mimflow.plan.build",
+        "mimflow.plan.snakemake",
+        "mimflow.products.table.render",
+    ],
 )
 def test_importing_it_leaves_torch_alone(module: str) -> None:
     code = f"import {module}, sys; print(sorted(set(sys.modules) & {HEAVY}))"

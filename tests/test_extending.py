@@ -118,7 +118,7 @@ def test_the_contract_tests_ran_and_passed(said: dict[str, str]) -> None:
 
 def test_it_trains_samples_and_is_measured(project: Path, said: dict[str, str]) -> None:
     log = output_of(said, "snakemake")
-    assert all(f"[{job}" in log for job in ("train coupling-digits.", "sample coupling-digits.", "evaluate coupling-"))
+    assert all(f"[{job}" in log for job in ("train coupling-digits.", "infer coupling-digits.", "evaluate coupling-"))
     metrics = json.loads((project / "results/metrics/coupling/coupling-digits.json").read_text(encoding="utf-8"))
     assert metrics["unguided.fid"] > 0
     assert metrics["unguided.class_accuracy"] > 0.5, "a tenth would be right by chance"

@@ -9,7 +9,7 @@ from pathlib import Path
 from projects import REPOSITORY
 
 from mimflow.plan.build import Plan
-from mimflow.spec.workspace import Workspace
+from mimflow.project.workspace import Workspace
 
 
 def test_the_specs_of_the_readme_validate_and_plan(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """The classifiers there are: one line each."""
 
 from mimflow.classifiers.convnet.spec import ConvnetSpec
-from mimflow.registry import Registry
+from mimflow.spec.registry import Registry
 
 CLASSIFIERS = Registry(
     "classifier",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mimflow.training.spec import Augment
+from mimflow.data.spec import Augment
 
 
 def augment(images: Tensor, spec: Augment) -> Tensor:

@@ -1,7 +1,7 @@
 """The sources of images there are: one line each."""
 
 from mimflow.data.sources.spec import DigitsSpec, ImageFolderSpec, Mnist5kSpec, PhotosSpec
-from mimflow.registry import Registry
+from mimflow.spec.registry import Registry
 
 SOURCES = Registry(
     "source",

@@ -93,3 +93,12 @@ class DatasetSpec(Spec):
                 f"{self.transform.size}, but images of '{self.source.kind}' have {known.size} pixels a side",
                 "name a method: pad, bilinear",
             )
+
+
+class Augment(Spec):
+    """Random changes of each training image, drawn anew at every step."""
+
+    flip: bool = False
+    """Mirror left and right half of the time."""
+    shift: Annotated[int, Field(ge=0)] = 0
+    """Move by up to so many pixels each way; what comes in is the edge's colour."""

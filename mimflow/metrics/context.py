@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 from torch_fidelity.metric_fid import fid_input_id_to_statistics_cached
 from torch_fidelity.utils import extract_featuresdict_from_input_id_cached
 
-from mimflow.metrics.extractors import Extractor
+from mimflow.features.extractors import Extractor
 
 BATCH_SIZE = 64
 """Images that pass through the extractor at once: torch-fidelity's default."""

@@ -2,9 +2,7 @@
 
 from mimflow.metrics.spec import (
     ClassAccuracySpec,
-    ClassifierExtractorSpec,
     FidSpec,
-    InceptionExtractorSpec,
     IsSpec,
     KidSpec,
     LinearProbeSpec,
@@ -12,13 +10,7 @@ from mimflow.metrics.spec import (
     PsnrSpec,
     SsimSpec,
 )
-from mimflow.registry import Registry
-
-EXTRACTORS = Registry(
-    "extractor",
-    (ClassifierExtractorSpec, "mimflow.metrics.extractors:classifier_extractor"),
-    (InceptionExtractorSpec, "mimflow.metrics.extractors:inception_extractor"),
-)
+from mimflow.spec.registry import Registry
 
 METRICS = Registry(
     "metric",

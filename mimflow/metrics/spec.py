@@ -6,36 +6,15 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from mimflow.samplers.spec import Subject
+from mimflow.outputs.spec import Subject
 from mimflow.spec.base import Count, NonNegative, Positive, Spec
-from mimflow.spec.weights import FileWeights, RunWeights
-
-
-class ExtractorSpec(Spec):
-    """Base of the extractor axis: the network whose features metrics compare."""
-
-    kind: str
-
-
-class ClassifierExtractorSpec(ExtractorSpec):
-    """The features and logits of a classifier that a run of this project trained."""
-
-    kind: Literal["classifier"] = "classifier"
-    weights: RunWeights
-
-
-class InceptionExtractorSpec(ExtractorSpec):
-    """torch-fidelity's port of the TensorFlow Inception of 2015: the usual FID and IS. The user brings the weights."""
-
-    kind: Literal["inception"] = "inception"
-    weights: FileWeights
 
 
 class MetricSpec(Spec):
     """Base of the metric axis."""
 
     subjects: ClassVar[tuple[Subject, ...]]
-    """What it can measure. A protocol lists all its metrics; what a sampler gives is measured by those that fit."""
+    """What it can measure. A protocol lists all its metrics; what a output gives is measured by those that fit."""
 
     kind: str
 
@@ -48,7 +27,7 @@ class MetricSpec(Spec):
 class FidSpec(MetricSpec):
     """Fréchet distance between Gaussians fitted to features (Heusel et al. 2017).
 
-    Of reconstructions it is the rFID: the reference is their originals, every image of the sampler's split, and not
+    Of reconstructions it is the rFID: the reference is their originals, every image of the output's split, and not
     the protocol's reference, against which public code finds twice or half as much.
     """
 
@@ -154,3 +133,11 @@ class LinearProbeSpec(MetricSpec):
     @property
     def reports(self) -> tuple[str, ...]:
         return ("probe_last", "probe_best")
+
+
+class Reference(Spec):
+    """The real images that samples are compared with."""
+
+    split: Literal["train", "val"] = "train"
+    count: Count | None = None
+    """Only the first so many of a seeded permutation; not given: all."""

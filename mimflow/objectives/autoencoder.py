@@ -14,8 +14,8 @@ from mimflow.objectives.base import Batch
 from mimflow.objectives.health import Spread, noise_std, spread_facts, spread_figures
 from mimflow.objectives.reconstructing import Reconstructing
 from mimflow.objectives.spec import AutoencoderSpec
-from mimflow.plan.tasks import Shapes
-from mimflow.system import SystemModules
+from mimflow.system.modules import SystemModules
+from mimflow.system.spec import Shapes
 
 
 class Autoencoder(Reconstructing):

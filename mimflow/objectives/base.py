@@ -9,11 +9,10 @@ from typing import Any, cast
 from torch import Tensor, nn
 
 from mimflow.objectives.spec import ObjectiveSpec
-from mimflow.plan.tasks import Shapes
 from mimflow.priors.base import Prior
-from mimflow.system import SystemModules
+from mimflow.system.modules import SystemModules
+from mimflow.system.spec import Shapes
 from mimflow.tokenizers.base import Tokenizer
-from mimflow.training.spec import Adamw
 
 SYSTEM = "system."
 """What the names of the system's tensors begin with inside an objective."""
@@ -35,21 +34,17 @@ class Batch:
 
 @dataclass(frozen=True)
 class Player:
-    """One side of a phase: what it trains, with what optimiser, from which step on and how often."""
+    """One side of a phase: what it trains, and from which step on."""
 
     name: str
     parameters: dict[str, nn.Parameter]
     """By their names in checkpoints."""
-    optimizer: Adamw | None = None
-    """Its own settings; none: the phase's."""
     start: int = 0
     """The first step that it takes part in."""
-    every: int = 1
-    """It takes part in every so many steps from `start` on."""
 
     def plays(self, step: int) -> bool:
         """Whether it takes part in this step, counted from 0."""
-        return step >= self.start and (step - self.start) % self.every == 0
+        return step >= self.start
 
 
 def checkpoint_name(name: str) -> str:

@@ -9,8 +9,8 @@ from torch.nn import functional as F
 
 from mimflow.objectives.base import Batch, Objective
 from mimflow.objectives.spec import CrossEntropySpec
-from mimflow.plan.tasks import Shapes
-from mimflow.system import SystemModules
+from mimflow.system.modules import SystemModules
+from mimflow.system.spec import Shapes
 
 
 class CrossEntropy(Objective):

@@ -12,8 +12,8 @@ from mimflow.nn.noise import add_noise
 from mimflow.objectives.base import Batch, Player
 from mimflow.objectives.reconstructing import Reconstructing
 from mimflow.objectives.spec import DecoderTrainingSpec
-from mimflow.plan.tasks import Shapes
-from mimflow.system import SystemModules
+from mimflow.system.modules import SystemModules
+from mimflow.system.spec import Shapes
 
 
 class DecoderTraining(Reconstructing):

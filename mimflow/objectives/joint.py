@@ -19,9 +19,9 @@ from mimflow.objectives.terms.alignment import Aligner
 from mimflow.objectives.terms.auxiliary import AuxiliaryDecoder
 from mimflow.objectives.terms.names import named
 from mimflow.objectives.terms.spec import Alignment, AlignPrior
-from mimflow.plan.tasks import Shapes
 from mimflow.priors.base import PriorLoss
-from mimflow.system import SystemModules
+from mimflow.system.modules import SystemModules
+from mimflow.system.spec import Shapes
 
 
 class Joint(Reconstructing):

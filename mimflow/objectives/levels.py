@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mimflow.objectives.spec import NoiseLevels
+from mimflow.spec.noise import NoiseLevels
 
 EDM_MEAN, EDM_STD = -1.2, 1.0
 """Of log t in EDM's law (arXiv 2206.00364, Table 1)."""

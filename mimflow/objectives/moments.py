@@ -12,9 +12,9 @@ from mimflow.errors import SpecError
 from mimflow.nn.modes import evaluating
 from mimflow.objectives.base import Batch, ClosedForm
 from mimflow.objectives.spec import MomentsSpec
-from mimflow.plan.tasks import Shapes
 from mimflow.priors.class_gaussian.model import ClassGaussian
-from mimflow.system import SystemModules
+from mimflow.system.modules import SystemModules
+from mimflow.system.spec import Shapes
 
 
 class Moments(ClosedForm):

@@ -11,10 +11,11 @@ from torch import Tensor
 from mimflow.errors import SpecError
 from mimflow.objectives.base import Batch, Objective
 from mimflow.objectives.levels import draw_levels, level_weight, reported_levels
-from mimflow.objectives.spec import GaussianNoise, NllSpec, NoiseLevels
-from mimflow.plan.tasks import Shapes
+from mimflow.objectives.spec import GaussianNoise, NllSpec
 from mimflow.priors.base import NULL_CLASS, FlowOutput, FlowPrior, nll_per_dimension
-from mimflow.system import SystemModules
+from mimflow.spec.noise import NoiseLevels
+from mimflow.system.modules import SystemModules
+from mimflow.system.spec import Shapes
 from mimflow.tokenizers.pixel.model import PixelTokenizer
 
 

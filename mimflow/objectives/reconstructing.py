@@ -14,8 +14,8 @@ from mimflow.objectives.terms.adversarial import Discriminator
 from mimflow.objectives.terms.names import named
 from mimflow.objectives.terms.perceptual import PerceptualDistance
 from mimflow.objectives.terms.pixels import pixel_distance
-from mimflow.plan.tasks import Shapes
-from mimflow.system import SystemModules
+from mimflow.system.modules import SystemModules
+from mimflow.system.spec import Shapes
 
 JUDGE = "discriminator"
 """The second player's name."""

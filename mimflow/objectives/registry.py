@@ -9,7 +9,7 @@ from mimflow.objectives.spec import (
     NllSpec,
     VelocitySpec,
 )
-from mimflow.registry import Registry
+from mimflow.spec.registry import Registry
 
 OBJECTIVES = Registry(
     "objective",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from mimflow.networks.spec import NetworkSpec
+from mimflow.features.spec import NetworkSpec
 from mimflow.objectives.terms.spec import (
     Adversarial,
     Alignment,
@@ -19,11 +19,11 @@ from mimflow.objectives.terms.spec import (
     Reconstruction,
 )
 from mimflow.spec.base import Fraction, NonNegative, Positive, Problem, Spec
-from mimflow.spec.noise import LatentNoise, NoNoise
+from mimflow.spec.noise import LatentNoise, NoiseLevels, NoNoise
 from mimflow.spec.shapes import ImageShape
 
 if TYPE_CHECKING:
-    from mimflow.spec.run import System
+    from mimflow.system.spec import System
 
 
 class ObjectiveSpec(Spec):
@@ -66,29 +66,6 @@ class UniformDequantisation(Spec):
     """Uniform noise of one grey level, for bits per dimension."""
 
     kind: Literal["uniform"] = "uniform"
-
-
-class NoiseLevels(Spec):
-    """x + t ε with a noise level t of each sample's own, for priors of noise levels (iTARFlow, arXiv 2604.20041).
-
-    The loss is the mean of w(t) times the negative log-likelihood at t.
-    """
-
-    kind: Literal["levels"] = "levels"
-    t0: Positive = 0.01
-    """The lowest level."""
-    t1: Positive
-    """The highest level, at which sampling starts."""
-    law: Literal["uniform", "edm", "linear"] = "uniform"
-    """t uniform in [t0, t1]; log t normal with mean −1.2 and standard deviation 1, whatever t0 and t1; or t² uniform in
-    [t0², t1²], so that t has a density proportional to t."""
-    weight: Literal["ones", "t", "t_norm", "sqr_t", "sqr_t_norm"] = "ones"
-    """w(t): 1, t, t / (t0 + t1), t² or t² / (t0² + t1²). All published recipes have `t`, the code's default is 1: the
-    gradient of a Gaussian's likelihood with respect to its mean grows as 1 / t, which `t` evens out."""
-
-    def problems(self) -> Iterator[Problem]:
-        if self.t0 >= self.t1:
-            yield Problem(("t0",), f"{self.t0} is not below t1, {self.t1}", "t0 < t1")
 
 
 InputNoise = Annotated[GaussianNoise | UniformDequantisation | NoiseLevels | NoNoise, Field(discriminator="kind")]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mimflow.networks.base import FrozenNetwork, build_network
-from mimflow.networks.spec import NetworkSpec
+from mimflow.features.networks import FrozenNetwork, build_network
+from mimflow.features.spec import NetworkSpec
 from mimflow.objectives.base import Batch
 
 

@@ -10,8 +10,8 @@ from mimflow.nn.noise import add_noise
 from mimflow.objectives.base import Batch, Objective
 from mimflow.objectives.nll import drop_labels
 from mimflow.objectives.spec import VelocitySpec
-from mimflow.plan.tasks import Shapes
-from mimflow.system import SystemModules
+from mimflow.system.modules import SystemModules
+from mimflow.system.spec import Shapes
 
 
 class VelocityRegression(Objective):

@@ -9,20 +9,23 @@ from pathlib import Path
 from typing import Any
 
 from mimflow.artifacts.manifest import canonical
+from mimflow.compute.spec import Compute
+from mimflow.data.spec import Augment
 from mimflow.errors import PlanError
-from mimflow.metrics.spec import ClassifierExtractorSpec
-from mimflow.networks.spec import NetworkSpec
+from mimflow.features.spec import ClassifierExtractorSpec, NetworkSpec
+from mimflow.metrics.spec import Reference
+from mimflow.outputs.reconstruction.spec import ReconstructionSpec
+from mimflow.outputs.spec import OutputSpec, Subject
 from mimflow.plan import paths
-from mimflow.plan.tasks import FEATURES, EvaluateTask, FeaturesTask, PrepareTask, SampleTask, Shapes, Task, TrainTask
-from mimflow.samplers.reconstruction.spec import ReconstructionSpec
-from mimflow.samplers.spec import SamplerSpec, Subject
+from mimflow.products.table.spec import TableSpec
+from mimflow.project.protocol import ProtocolSpec
+from mimflow.project.run import RunSpec
+from mimflow.project.workspace import Workspace
 from mimflow.spec.compose import nearest
-from mimflow.spec.protocol import ProtocolSpec, Reference
-from mimflow.spec.run import RunSpec, System
-from mimflow.spec.table import TableSpec
 from mimflow.spec.weights import RunWeights
-from mimflow.spec.workspace import Workspace
-from mimflow.training.spec import Augment, Compute, Phase
+from mimflow.system.spec import Shapes
+from mimflow.tasks import FEATURES, EvaluateTask, FeaturesTask, InferTask, PrepareTask, Task, TrainTask
+from mimflow.training.spec import Phase
 
 KEY_LENGTH = 12
 """Hexadecimal digits of a key that paths show."""
@@ -84,9 +87,9 @@ class Job:
 
 @dataclass(frozen=True)
 class Measurement:
-    """One run with one sampler and one seed, measured."""
+    """One run with one output and one seed, measured."""
 
-    sampler: str
+    output: str
     seed: int
     sample: Job
     evaluate: Job
@@ -116,9 +119,9 @@ class PlannedTable:
 
     @property
     def subjects(self) -> dict[str, Subject]:
-        """What the samplers of the columns give, in the order of the columns."""
-        names = dict.fromkeys(column.sampler for column in self.spec.columns if column.kind == "metric")
-        given = {name: sampler.subject for row in self.rows for name, sampler in row.spec.samplers.items()}
+        """What the outputs of the columns give, in the order of the columns."""
+        names = dict.fromkeys(column.output for column in self.spec.columns if column.kind == "metric")
+        given = {name: output.subject for row in self.rows for name, output in row.spec.outputs.items()}
         return {name: given[name] for name in names}
 
     def jobs(self) -> list[Job]:
@@ -194,7 +197,7 @@ class Plan:
         inputs |= self._features(run, phase)
         task = TrainTask(
             shapes=self._shapes(run),
-            system=system_of(run),
+            system=run.system,
             phase=phase,
             seed=seed,
             compute=run.compute,
@@ -222,14 +225,14 @@ class Plan:
         own = seed if reference.run is None else run.seeds[0]
         return self.train(name, index, own if reference.seed is None else reference.seed)
 
-    def sample(self, run_name: str, sampler: str, protocol: ProtocolSpec, seed: int) -> Job:
-        """What a sampler of a run gives under a protocol."""
+    def sample(self, run_name: str, output: str, protocol: ProtocolSpec, seed: int) -> Job:
+        """What a output of a run gives under a protocol."""
         run = self.workspace.runs[run_name].spec
-        spec = run.samplers[sampler]
-        task = SampleTask(
+        spec = run.outputs[output]
+        task = InferTask(
             shapes=self._shapes(run),
-            system=system_of(run),
-            sampler=spec,
+            system=run.system,
+            output=spec,
             samples=protocol.samples.drawing if spec.reads_data else protocol.samples,
             seed=seed,
             compute=run.compute,
@@ -237,7 +240,7 @@ class Plan:
         inputs = {"weights": self.train(run_name, len(run.phases) - 1, seed)}
         if spec.reads_data:
             inputs["data"] = self.prepare(run.dataset)
-        return self._add(Job(task, f"{run_name}.s{seed}.{sampler}", inputs))
+        return self._add(Job(task, f"{run_name}.s{seed}.{output}", inputs))
 
     def extractor(self, protocol: ProtocolSpec) -> Job | None:
         """The train job of a protocol's feature extractor, where a run trained it."""
@@ -246,12 +249,12 @@ class Plan:
         return None
 
     def evaluate(self, sample: Job, protocol_name: str) -> Job:
-        """The measurement of what a sampler gave, by those metrics of a protocol that fit it."""
+        """The measurement of what a output gave, by those metrics of a protocol that fit it."""
         protocol = self.workspace.protocols[protocol_name].spec
         dataset = self.workspace.datasets[protocol.dataset].spec
-        assert isinstance(sample.task, SampleTask)
-        sampler = sample.task.sampler
-        reference = _reference(sampler, protocol)
+        assert isinstance(sample.task, InferTask)
+        output = sample.task.output
+        reference = _reference(output, protocol)
         inputs = {"samples": sample}
         extractor = None
         if reference is not None:
@@ -263,7 +266,7 @@ class Plan:
             shapes=Shapes.of(dataset),
             extractor=protocol.extractor if reference is not None else None,
             extractor_system=extractor.task.system if extractor is not None else None,  # type: ignore[attr-defined]
-            metrics=[metric for metric in protocol.metrics if sampler.subject in metric.subjects],
+            metrics=[metric for metric in protocol.metrics if output.subject in metric.subjects],
             reference=reference,
             compute=sample.task.compute,
         )
@@ -277,37 +280,32 @@ class Plan:
     def _table(self, name: str) -> PlannedTable:
         spec = self.workspace.tables[name].spec
         protocol = self.workspace.protocols[spec.protocol].spec
-        samplers = {column.sampler for column in spec.columns if column.kind == "metric"}
+        outputs = {column.output for column in spec.columns if column.kind == "metric"}
         rows = []
         for row in spec.rows:
             members = [row.run] if row.run is not None else self.workspace.members(row.ablation or "")
-            rows += [self._row(spec, run, row.label, samplers) for run in members]
+            rows += [self._row(spec, run, row.label, outputs) for run in members]
         dataset = self.workspace.datasets[protocol.dataset]
         label = dataset.spec.label or dataset.name
         return PlannedTable(name, spec, protocol, label, self.extractor(protocol), tuple(rows))
 
-    def _row(self, table: TableSpec, run_name: str, label: str, samplers: set[str]) -> PlannedRow:
+    def _row(self, table: TableSpec, run_name: str, label: str, outputs: set[str]) -> PlannedRow:
         run = self.workspace.runs[run_name].spec
         seeds = table.seeds or run.seeds
         protocol = self.workspace.protocols[table.protocol].spec
         measured = []
-        for sampler in run.samplers:
-            if sampler not in samplers:
+        for output in run.outputs:
+            if output not in outputs:
                 continue
             for seed in seeds:
-                sample = self.sample(run_name, sampler, protocol, seed)
-                measured.append(Measurement(sampler, seed, sample, self.evaluate(sample, table.protocol)))
+                sample = self.sample(run_name, output, protocol, seed)
+                measured.append(Measurement(output, seed, sample, self.evaluate(sample, table.protocol)))
         trained = {seed: self.train(run_name, len(run.phases) - 1, seed) for seed in seeds}
         return PlannedRow(run_name, label or run.label or run_name, run, trained, tuple(measured))
 
 
-def system_of(run: RunSpec) -> System:
-    """The system of a run without how it is trained and sampled."""
-    return System(tokenizer=run.tokenizer, prior=run.prior, classifier=run.classifier)
-
-
-def _reference(sampler: SamplerSpec, protocol: ProtocolSpec) -> Reference | None:
-    """What a sampler's images are compared with: reconstructions with their originals; no images, no reference."""
-    if isinstance(sampler, ReconstructionSpec):
-        return Reference(split=sampler.split)
-    return protocol.reference if sampler.subject == "samples" else None
+def _reference(output: OutputSpec, protocol: ProtocolSpec) -> Reference | None:
+    """What a output's images are compared with: reconstructions with their originals; no images, no reference."""
+    if isinstance(output, ReconstructionSpec):
+        return Reference(split=output.split)
+    return protocol.reference if output.subject == "samples" else None

@@ -7,14 +7,14 @@ from typing import Any
 from mimflow.artifacts.source import source_digest
 from mimflow.classifiers.registry import CLASSIFIERS
 from mimflow.data.registry import SOURCES
-from mimflow.metrics.registry import EXTRACTORS, METRICS
-from mimflow.networks.registry import NETWORKS
+from mimflow.features.registry import EXTRACTORS, NETWORKS
+from mimflow.metrics.registry import METRICS
 from mimflow.objectives.registry import OBJECTIVES
-from mimflow.plan.tasks import Task
+from mimflow.outputs.registry import OUTPUTS
 from mimflow.priors.registry import PRIORS
-from mimflow.registry import Registry
-from mimflow.samplers.registry import SAMPLERS
 from mimflow.spec.base import Spec
+from mimflow.spec.registry import Registry
+from mimflow.tasks import Task
 from mimflow.tokenizers.registry import TOKENIZERS
 
 REGISTRIES: tuple[Registry, ...] = (
@@ -24,7 +24,7 @@ REGISTRIES: tuple[Registry, ...] = (
     CLASSIFIERS,
     NETWORKS,
     OBJECTIVES,
-    SAMPLERS,
+    OUTPUTS,
     METRICS,
     EXTRACTORS,
 )

@@ -19,7 +19,7 @@ from mimflow.plan.build import Plan, PlannedTable
 from mimflow.spec.differences import differences, show
 
 RENDER_VERSION = 1
-TEMPLATES = Path(__file__).resolve().parent.parent / "tables" / "templates"
+TEMPLATES = Path(__file__).resolve().parent.parent / "products" / "table" / "templates"
 
 
 def templates(table: PlannedTable, root: Path) -> list[Path]:

@@ -11,7 +11,7 @@ FOLDERS = {
     "prepare": "data",
     "features": "features",
     "train": "checkpoints",
-    "sample": "samples",
+    "infer": "outputs",
     "evaluate": "evaluations",
 }
 """The folder of the store that each stage writes to."""

@@ -11,7 +11,7 @@ from mimflow.plan import paths
 from mimflow.plan.build import Job, Plan
 from mimflow.plan.freshness import update_markers
 from mimflow.plan.pull import missing_outputs, nothing_to_do
-from mimflow.spec.workspace import Workspace
+from mimflow.project.workspace import Workspace
 
 
 def open_plan(root: Path, main_process: bool, recompute: bool = False) -> Plan:

@@ -11,8 +11,8 @@ from mimflow.errors import SpecError
 from mimflow.nn.transformer import TransformerLayer
 from mimflow.priors.base import FlowOutput, FlowPrior
 from mimflow.priors.block import AutoregressiveBlock, BlockOptions
+from mimflow.priors.guidance.rules import Guidance
 from mimflow.priors.spec import Tap
-from mimflow.samplers.guidance import Guidance
 from mimflow.spec.shapes import LatentShape
 
 

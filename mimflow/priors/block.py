@@ -20,7 +20,7 @@ from mimflow.nn.patchify import group_tokens, ungroup_tokens
 from mimflow.nn.rotary import grid_rotation
 from mimflow.nn.transformer import Transformer, TransformerLayer, Vectors
 from mimflow.priors.base import FlowOutput
-from mimflow.samplers.guidance import Guidance
+from mimflow.priors.guidance.rules import Guidance
 from mimflow.spec.shapes import LatentShape
 
 INVERSE_SOFTPLUS_OF_1 = math.log(math.e - 1)

@@ -5,7 +5,7 @@ from mimflow.priors.itarflow.spec import ItarflowSpec
 from mimflow.priors.sit.spec import SitSpec
 from mimflow.priors.starflow.spec import StarflowSpec
 from mimflow.priors.tarflow.spec import TarflowSpec
-from mimflow.registry import Registry
+from mimflow.spec.registry import Registry
 
 PRIORS = Registry(
     "prior",

@@ -7,11 +7,14 @@ variance is the best.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
 from mimflow.spec.base import Fraction, Positive, Problem, Spec
+
+if TYPE_CHECKING:
+    pass
 
 
 class UniformLaw(Spec):
@@ -67,3 +70,26 @@ class NoNoise(Spec):
 
 
 LatentNoise = Annotated[AdditiveNoise | LinearNoise | SlerpNoise | NoNoise, Field(discriminator="kind")]
+
+
+class NoiseLevels(Spec):
+    """x + t ε with a noise level t of each sample's own, for priors of noise levels (iTARFlow, arXiv 2604.20041).
+
+    The loss is the mean of w(t) times the negative log-likelihood at t.
+    """
+
+    kind: Literal["levels"] = "levels"
+    t0: Positive = 0.01
+    """The lowest level."""
+    t1: Positive
+    """The highest level, at which sampling starts."""
+    law: Literal["uniform", "edm", "linear"] = "uniform"
+    """t uniform in [t0, t1]; log t normal with mean −1.2 and standard deviation 1, whatever t0 and t1; or t² uniform in
+    [t0², t1²], so that t has a density proportional to t."""
+    weight: Literal["ones", "t", "t_norm", "sqr_t", "sqr_t_norm"] = "ones"
+    """w(t): 1, t, t / (t0 + t1), t² or t² / (t0² + t1²). All published recipes have `t`, the code's default is 1: the
+    gradient of a Gaussian's likelihood with respect to its mean grows as 1 / t, which `t` evens out."""
+
+    def problems(self) -> Iterator[Problem]:
+        if self.t0 >= self.t1:
+            yield Problem(("t0",), f"{self.t0} is not below t1, {self.t1}", "t0 < t1")

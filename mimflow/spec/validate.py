@@ -7,10 +7,10 @@ from typing import Any, TypeVar, get_args, get_origin
 
 from pydantic import ValidationError
 
-from mimflow.registry import Registry
 from mimflow.spec.base import Problem, Spec, all_problems
 from mimflow.spec.compose import field_name, locate, nearest
 from mimflow.spec.reader import Mark, Node
+from mimflow.spec.registry import Registry
 from mimflow.spec.weights import FileWeights, RunWeights
 
 S = TypeVar("S", bound=Spec)

@@ -1,4 +1,4 @@
-"""The evaluate stage: metrics of what a sampler gave."""
+"""The evaluate stage: metrics of what a output gave."""
 
 from __future__ import annotations
 
@@ -14,20 +14,22 @@ import torch_fidelity
 
 from mimflow.artifacts.manifest import Artifact, canonical, write_text
 from mimflow.artifacts.samples import FEATURES, SAMPLES, read_features, read_samples
+from mimflow.compute.devices import resolve
 from mimflow.data.prepared import Prepared
 from mimflow.errors import ArtifactError, SpecError
+from mimflow.features.registry import EXTRACTORS
 from mimflow.metrics.context import Context, FeatureSplit, Measurement, Representation
-from mimflow.metrics.registry import EXTRACTORS, METRICS
+from mimflow.metrics.registry import METRICS
+from mimflow.metrics.spec import Reference
 from mimflow.plan import paths
-from mimflow.plan.tasks import EvaluateTask, Shapes
 from mimflow.progress import Progress
 from mimflow.seeds import derive
-from mimflow.spec.protocol import Reference
-from mimflow.training.devices import resolve
+from mimflow.system.spec import Shapes
+from mimflow.tasks import EvaluateTask
 
 
 def run(task: EvaluateTask, inputs: dict[str, Artifact], work: Path, progress: Progress) -> dict[str, Any]:
-    """Measure what a sampler gave by every metric of the task; the result is `metrics.json`.
+    """Measure what a output gave by every metric of the task; the result is `metrics.json`.
 
     A metric that has no value says why and does not stop the others. Raises ArtifactError for samples or
     reference images that are not of the task's shape, and SpecError for a reference larger than its split.

@@ -11,15 +11,15 @@ import numpy as np
 import torch
 
 from mimflow.artifacts.manifest import Artifact, write_text
+from mimflow.compute.devices import resolve
 from mimflow.data.pixels import to_unit
 from mimflow.data.prepared import Prepared, Split
 from mimflow.data.sources.base import SPLITS
 from mimflow.errors import NotFiniteError, StorageError
-from mimflow.networks.base import FrozenNetwork, build_network
-from mimflow.networks.spec import NetworkSpec
-from mimflow.plan.tasks import FeaturesTask
+from mimflow.features.networks import FrozenNetwork, build_network
+from mimflow.features.spec import NetworkSpec
 from mimflow.progress import Progress
-from mimflow.training.devices import resolve
+from mimflow.tasks import FeaturesTask
 
 BATCH_SIZE = 64
 """Images that pass through the network at once."""

@@ -21,8 +21,8 @@ from mimflow.data.spec import DatasetSpec
 from mimflow.data.split import assign, check_classes
 from mimflow.data.workers import available_cores, write_shards
 from mimflow.errors import DataError, StorageError
-from mimflow.plan.tasks import PrepareTask
 from mimflow.progress import Progress
+from mimflow.tasks import PrepareTask
 
 SKIPPED_SHOWN = 20
 """Skipped images that the facts name; `sources.csv` has them all."""

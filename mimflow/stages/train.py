@@ -10,21 +10,23 @@ from typing import Any
 import numpy as np
 import torch
 
-from mimflow.artifacts.given import given_file
 from mimflow.artifacts.manifest import Artifact, write_text
+from mimflow.compute.devices import memory_errors, peak_memory_mb, resolve
 from mimflow.data.prepared import Prepared, Split, refuse_changed
 from mimflow.data.sources.spec import ImageFolderSpec
 from mimflow.objectives.base import ClosedForm, Objective
 from mimflow.objectives.registry import OBJECTIVES
-from mimflow.plan.tasks import FEATURES, TrainTask
 from mimflow.progress import Progress
 from mimflow.seeds import derive
 from mimflow.spec.weights import FileWeights, RunWeights
-from mimflow.system import SystemModules, load_weights, parameter_count, save_state
+from mimflow.system.modules import SystemModules, load_weights, parameter_count
+from mimflow.tasks import FEATURES, TrainTask
 from mimflow.training.batches import InOrder
-from mimflow.training.devices import memory_errors, peak_memory_mb, resolve
 from mimflow.training.loop import Splits, Trainer
+from mimflow.training.memory import out_of_memory
 from mimflow.training.validation import validate
+from mimflow.weights.given import given_file
+from mimflow.weights.tensors import save_state
 
 
 def run(task: TrainTask, inputs: dict[str, Artifact], work: Path, progress: Progress) -> dict[str, Any]:
@@ -103,7 +105,7 @@ def _train(
     phase = task.phase
     trainer = Trainer(objective, phase, phase.trained, splits, task.seed, device, work, work / "out", progress)
     val = trainer.run()
-    with memory_errors(phase):
+    with memory_errors(out_of_memory(phase.name, phase)):
         health = objective.health(trainer.val)
     write_text(work / "out" / "log.csv", trainer.log.csv())
     if trainer.ema is not None:
@@ -130,7 +132,7 @@ def _solve(objective: ClosedForm, task: TrainTask, splits: Splits, device: torch
     began = time.monotonic()
     size = task.phase.batch_size // task.phase.accumulate
     objective.eval()
-    with memory_errors(task.phase):
+    with memory_errors(out_of_memory(task.phase.name, task.phase)):
         objective.fit(InOrder(splits.train, size, device))
         figures = {
             name: validate(objective, InOrder(split, size, device), "system", task.seed, task.phase.precision)

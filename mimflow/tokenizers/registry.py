@@ -1,6 +1,6 @@
 """The tokenizers there are: one line each."""
 
-from mimflow.registry import Registry
+from mimflow.spec.registry import Registry
 from mimflow.tokenizers.kl_vae.spec import KlVaeSpec
 from mimflow.tokenizers.masked_ae.spec import MaskedAeSpec
 from mimflow.tokenizers.pixel.spec import PixelTokenizerSpec

@@ -11,10 +11,10 @@ import torch
 from mimflow.data.augment import augment
 from mimflow.data.pixels import to_unit
 from mimflow.data.prepared import Split
+from mimflow.data.spec import Augment
 from mimflow.errors import DataError
 from mimflow.objectives.base import Batch
 from mimflow.seeds import derive
-from mimflow.training.spec import Augment
 
 
 class InOrder:

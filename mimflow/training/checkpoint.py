@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from mimflow.artifacts.manifest import sha256_of, write_text
-from mimflow.system import save_state
+from mimflow.weights.tensors import save_state
 
 KEPT = 2
 

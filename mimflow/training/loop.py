@@ -15,22 +15,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mimflow.compute.devices import autocast, memory_errors
 from mimflow.data.prepared import Split
 from mimflow.errors import Interrupted, NotFiniteError, SpecError
 from mimflow.objectives.base import Batch, Objective, Player
 from mimflow.progress import Progress
 from mimflow.seeds import derive
-from mimflow.system import save_state
 from mimflow.training import checkpoint
 from mimflow.training.batches import InOrder, Shuffled
-from mimflow.training.devices import autocast, memory_errors
 from mimflow.training.ema import Ema
 from mimflow.training.log import TrainingLog
+from mimflow.training.memory import out_of_memory
 from mimflow.training.optimisers import build_optimiser, load_optimiser_state, optimiser_state
 from mimflow.training.schedule import share, warmup_steps
 from mimflow.training.signals import Interruption
 from mimflow.training.spec import Phase
 from mimflow.training.validation import validate
+from mimflow.weights.tensors import save_state
 
 RANK = 0
 """One process trains a job. Its number is in every seed, so that several will draw differently."""
@@ -85,10 +86,8 @@ class Trainer:
         objective.requires_grad_(False)
         if phase.optimizer is None:
             raise ValueError(f"phase '{phase.name}' has no optimiser: it is solved in closed form")
-        self.settings = {player.name: player.optimizer or phase.optimizer for player in self.players}
-        self.optimisers = {
-            player.name: build_optimiser(self.settings[player.name], player.parameters) for player in self.players
-        }
+        self.peak_lr = phase.optimizer.lr
+        self.optimisers = {player.name: build_optimiser(phase.optimizer, player.parameters) for player in self.players}
         averaged = {name: p for name, p in self.parameters.items() if not name.startswith("objective.")}
         self.ema = Ema(averaged, phase.ema) if phase.ema is not None else None
 
@@ -100,7 +99,7 @@ class Trainer:
     @property
     def last_lr(self) -> float:
         """The first player's learning rate at the step that was done last."""
-        return self.settings[self.players[0].name].lr * self._share(self.step - 1)
+        return self.peak_lr * self._share(self.step - 1)
 
     @property
     def parameters(self) -> dict[str, torch.nn.Parameter]:
@@ -122,7 +121,7 @@ class Trainer:
         Raises NotFiniteError before an update that is not finite, OutOfMemoryError, StorageError, and Interrupted
         once a checkpoint is written after SIGTERM or SIGUSR1.
         """
-        with Interruption() as interruption, memory_errors(self.phase):
+        with Interruption() as interruption, memory_errors(out_of_memory(self.phase.name, self.phase)):
             self._interruption = interruption
             checkpoint.remove_leftovers(self.checkpoints)
             checkpoint.remove_leftovers(self.out)
@@ -188,7 +187,7 @@ class Trainer:
             torch.nn.utils.clip_grads_with_norm_(player.parameters.values(), self.phase.clip, norm)
         sums[f"{prefix}grad_norm"] = norm
         numbers = dict(zip(sums, torch.stack([value.float() for value in sums.values()]).tolist(), strict=True))
-        lr = self.settings[player.name].lr * self._share(self.step)
+        lr = self.peak_lr * self._share(self.step)
         self._check_finite(numbers, lr)
         for group in optimiser.param_groups:
             group["lr"] = lr

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from mimflow.data.spec import Augment
 from mimflow.objectives.registry import OBJECTIVES
 from mimflow.objectives.spec import ObjectiveSpec
 from mimflow.spec.base import OUTSIDE_KEY, Count, Fraction, Name, NonNegative, Positive, Problem, Spec
@@ -42,15 +43,6 @@ class Schedule(Spec):
     def problems(self) -> Iterator[Problem]:
         if self.warmup_steps and self.warmup_epochs:
             yield Problem(("warmup_epochs",), "the warm-up is given in steps and in epochs", "keep one")
-
-
-class Augment(Spec):
-    """Random changes of each training image, drawn anew at every step."""
-
-    flip: bool = False
-    """Mirror left and right half of the time."""
-    shift: Annotated[int, Field(ge=0)] = 0
-    """Move by up to so many pixels each way; what comes in is the edge's colour."""
 
 
 class Phase(Spec):
@@ -105,12 +97,3 @@ class Phase(Spec):
                 f"{self.accumulate} parts do not divide a batch of {self.batch_size}",
                 "choose a divisor",
             )
-
-
-class Compute(Spec):
-    """Where a run is computed. The number of threads enters the key, because it changes bits on a CPU."""
-
-    device: Annotated[Literal["auto", "cpu", "cuda"], OUTSIDE_KEY] = "auto"
-    """`auto` takes a GPU if there is one."""
-    threads: Count = 1
-    """CPU threads of a job; small runs go faster side by side with one each."""

@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 import torch
 
+from mimflow.compute.devices import autocast
 from mimflow.nn.modes import evaluating
 from mimflow.objectives.base import Objective
 from mimflow.seeds import derive
 from mimflow.training.batches import InOrder
-from mimflow.training.devices import autocast
 
 
 def validate(

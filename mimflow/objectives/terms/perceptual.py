@@ -8,14 +8,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models.vgg import cfgs, make_layers
 
-from mimflow.artifacts.given import given_file
 from mimflow.errors import ArtifactError
-from mimflow.networks.base import IMAGENET_MEAN, IMAGENET_STD, Frozen, Preparation
+from mimflow.features.base import IMAGENET_MEAN, IMAGENET_STD, Frozen, Preparation
 from mimflow.objectives.base import Batch
 from mimflow.objectives.targets import Targets
 from mimflow.objectives.terms.spec import ConvnextPerceptual, FeaturePerceptual, LpipsPerceptual, Perceptual
 from mimflow.spec.weights import FileWeights
-from mimflow.tensors import read_tensors
+from mimflow.weights.given import given_file
+from mimflow.weights.tensors import read_tensors
 
 LPIPS_SLICES = ((0, 4), (4, 9), (9, 16), (16, 23), (23, 30))
 """VGG16's layers up to relu1_2, 2_2, 3_3, 4_3 and 5_3."""

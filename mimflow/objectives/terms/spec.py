@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from mimflow.networks.registry import NETWORKS
-from mimflow.networks.spec import NetworkSpec
+from mimflow.features.registry import NETWORKS
+from mimflow.features.spec import NetworkSpec
 from mimflow.priors.spec import Tap
 from mimflow.spec.base import Count, Fraction, NonNegative, Problem, Spec
 from mimflow.spec.weights import FileWeights

@@ -12,9 +12,9 @@ from mimflow.nn.transformer import TransformerLayer
 from mimflow.priors.autoregressive import AutoregressivePrior, alternating
 from mimflow.priors.base import FlowOutput, FlowPrior
 from mimflow.priors.block import BlockOptions
+from mimflow.priors.guidance.rules import Guidance
 from mimflow.priors.itarflow.spec import ItarflowSpec
 from mimflow.priors.spec import Tap
-from mimflow.samplers.guidance import Guidance
 from mimflow.spec.shapes import LatentShape
 
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from mimflow.artifacts.given import given_file
 from mimflow.spec.shapes import ImageShape
 from mimflow.tokenizers.base import Encoded, Tokenizer
 from mimflow.tokenizers.kl_vae.layers import Decoder, Encoder
+from mimflow.tokenizers.kl_vae.ldm import load_ldm
 from mimflow.tokenizers.kl_vae.spec import KlVaeSpec, LearnableVariance
-from mimflow.tokenizers.kl_vae.weights import load_ldm
+from mimflow.weights.given import given_file
 
 LOG_VARIANCES = (-30.0, 20.0)
 """What log-variances are clamped to (LDM)."""

@@ -8,14 +8,14 @@ import torch
 from timm.layers import PatchEmbed
 from torch import Tensor, nn
 
-from mimflow.artifacts.given import given_file
 from mimflow.nn.patchify import patchify, unpatchify
 from mimflow.nn.vit import Vit, init_linear, learned
 from mimflow.spec.shapes import ImageShape
 from mimflow.tokenizers.base import Encoded, Tokenizer
 from mimflow.tokenizers.masked_ae.masking import draw_mask, visible
 from mimflow.tokenizers.masked_ae.spec import MaskedAeSpec, NoMask, UniformMask, VitSpec
-from mimflow.tokenizers.masked_ae.weights import load_vit
+from mimflow.tokenizers.masked_ae.timm_vit import load_vit
+from mimflow.weights.given import given_file
 
 
 def _vit(spec: VitSpec, latents: int, side: int, rotary: bool) -> Vit:

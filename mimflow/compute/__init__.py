@@ -1,0 +1,1 @@
+"""Where jobs are computed: devices, threads, precision, memory."""

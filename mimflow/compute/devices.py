@@ -1,0 +1,45 @@
+"""Devices: which one, in what precision, and what to say when its memory runs out."""
+
+from __future__ import annotations
+
+import resource
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from mimflow.errors import DeviceError, OutOfMemoryError
+
+
+def resolve(device: str) -> torch.device:
+    """`auto`, `cpu` or `cuda` → a device that is there. DeviceError if it is not."""
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda" and not torch.cuda.is_available():
+        raise DeviceError("compute.device: cuda was asked for, and PyTorch finds none (use cpu or auto)")
+    return torch.device(device)
+
+
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """The context to compute losses in: bf16 where `precision` says so, else as the weights are."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
+
+
+def peak_memory_mb(device: torch.device) -> float:
+    """The most memory in use so far, in MB: of the device's tensors on a GPU, of the process on a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
+
+
+@contextmanager
+def memory_errors(message: str) -> Iterator[None]:
+    """Turn PyTorch's out-of-memory errors into ours; `message` says what did not fit and what to change."""
+    try:
+        yield
+    except RuntimeError as error:  # torch.OutOfMemoryError is one; the CPU's allocator raises it bare
+        if not isinstance(error, torch.OutOfMemoryError) and "DefaultCPUAllocator" not in str(error):
+            raise
+        raise OutOfMemoryError(message) from error

@@ -1,0 +1,16 @@
+"""Where a run is computed."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from mimflow.spec.base import OUTSIDE_KEY, Count, Spec
+
+
+class Compute(Spec):
+    """Where a run is computed. The number of threads enters the key, because it changes bits on a CPU."""
+
+    device: Annotated[Literal["auto", "cpu", "cuda"], OUTSIDE_KEY] = "auto"
+    """`auto` takes a GPU if there is one."""
+    threads: Count = 1
+    """CPU threads of a job; small runs go faster side by side with one each."""

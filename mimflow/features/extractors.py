@@ -1,0 +1,147 @@
+"""Feature extractors, as modules that torch-fidelity's metrics take their features from."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch_fidelity.feature_extractor_base import FeatureExtractorBase
+from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY, register_feature_extractor
+from torch_fidelity.utils import create_feature_extractor
+
+from mimflow.artifacts.manifest import Artifact, canonical
+from mimflow.errors import ArtifactError, SpecError
+from mimflow.features.spec import ClassifierExtractorSpec, InceptionExtractorSpec
+from mimflow.system.modules import SystemModules, load_weights
+from mimflow.system.spec import Shapes, System
+from mimflow.weights.given import given_file
+
+FEATURES_VERSION = 1
+"""Raised when an extractor gives other features for the same images."""
+INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
+"""What torch-fidelity's release v0.2.0 calls the weights."""
+
+
+@dataclass(frozen=True)
+class Extractor:
+    """A network and which of its layers metrics look at. Built as `build(spec, shapes, weights, system)`.
+
+    `weights` is the artifact of the run that trained it, `system` that run's system; both are None where no
+    run of this project did.
+    """
+
+    module: FeatureExtractorBase
+    """uint8 images (B, C, H, W) → (features, logits). Its name hashes all that its features depend on."""
+    features: str
+    """The layer that FID, KID, precision and recall compare: (B, F)."""
+    logits: str
+    """The layer that the Inception score takes the softmax of: (B, K)."""
+    classifies: bool
+    """Whether the logits are over the data's own classes."""
+    facts: dict[str, Any]
+    """What is known of it, for the manifest."""
+
+    @property
+    def name(self) -> str:
+        return self.module.get_name()
+
+
+def _name(kind: str, *content: Any) -> str:
+    """The extractor's name in torch-fidelity's cache; it changes with `FEATURES_VERSION`, too."""
+    digest = hashlib.sha256(canonical([FEATURES_VERSION, *content]).encode()).hexdigest()
+    return f"{kind}-{digest[:16]}"
+
+
+def _registered(
+    name: str, cls: type[FeatureExtractorBase], features: list[str], **options: Any
+) -> FeatureExtractorBase:
+    """An extractor made by torch-fidelity from its registry, where its metrics find it by name."""
+    if name not in FEATURE_EXTRACTORS_REGISTRY:
+        register_feature_extractor(name, cls)
+    return create_feature_extractor(name, features, cuda=False, verbose=False, **options)
+
+
+class ClassifierFeatures(FeatureExtractorBase):
+    """A classifier of this project behind torch-fidelity's interface."""
+
+    def __init__(self, name: str, features_list: list[str], classifier: nn.Module, verbose: bool):
+        super().__init__(name, features_list)
+        self.classifier = classifier
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """uint8 images (B, C, H, W), C as it was trained on → features (B, F), logits (B, K)."""
+        features, logits = self.classifier(images.float() / 127.5 - 1)
+        return features, logits
+
+    @staticmethod
+    def get_provided_features_list() -> tuple[str, ...]:
+        return "features", "logits"
+
+    @staticmethod
+    def get_default_feature_layer_for_metric(metric: str) -> str:
+        return "logits" if metric == "isc" else "features"
+
+
+def classifier_extractor(
+    spec: ClassifierExtractorSpec, shapes: Shapes, weights: Artifact | None, system: System | None
+) -> Extractor:
+    """The classifier of a run. SpecError if the run has none, ArtifactError if its weights do not fit."""
+    if weights is None or system is None or system.classifier is None:
+        run = spec.weights.run
+        raise SpecError(f"extractor.weights.run: run '{run}' has no classifier (name one that has)")
+    file = "ema.safetensors" if spec.weights.ema else "weights.safetensors"
+    path = weights.file(file)
+    only_classifier = System(classifier=system.classifier)
+    modules = SystemModules(only_classifier, shapes)
+    load_weights(modules, path, ["classifier"])
+    name = _name("classifier", only_classifier.identity(), shapes.identity(), weights.manifest.files[file].sha256)
+    facts = {
+        "extractor": name,
+        "extractor_run": weights.manifest.name,
+        "extractor_key": weights.manifest.key,
+        "extractor_accuracy": weights.manifest.facts.get("val", {}).get("accuracy"),
+    }
+    features = list(ClassifierFeatures.get_provided_features_list())
+    module = _registered(name, ClassifierFeatures, features, classifier=modules.module("classifier"))
+    return Extractor(module, features="features", logits="logits", classifies=True, facts=facts)
+
+
+class InceptionFeatures(FeatureExtractorInceptionV3):
+    """torch-fidelity's Inception, that sees grey images as RGB ones of three equal channels."""
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """uint8 images (B, 1 or 3, H, W) → features (B, 2048), logits without bias (B, 1008)."""
+        if images.shape[1] == 1:
+            images = images.expand(-1, 3, -1, -1)
+        return super().forward(images)
+
+
+def inception_extractor(
+    spec: InceptionExtractorSpec, shapes: Shapes, weights: Artifact | None, system: System | None
+) -> Extractor:
+    """torch-fidelity's port of the Inception of 2015, from a file that the user brings.
+
+    Raises ArtifactError if the file is missing, has another digest, or holds something else.
+    """
+    path = given_file(spec.weights, f"torch-fidelity's Inception weights ({INCEPTION_FILE})")
+    name = _name("inception", spec.weights.sha256, shapes.channels)
+    try:
+        # torch-fidelity unpickles without restraint: this refuses anything but tensors first.
+        torch.load(path, map_location="cpu", weights_only=True)
+        features = ["2048", "logits_unbiased"]
+        module = _registered(name, InceptionFeatures, features, feature_extractor_weights_path=str(path))
+    except (pickle.UnpicklingError, RuntimeError, TypeError, AttributeError) as error:
+        reason = str(error).splitlines()[0]
+        raise ArtifactError(f"{path}: not torch-fidelity's Inception weights ({INCEPTION_FILE}): {reason}") from error
+    facts = {
+        "extractor": name,
+        "extractor_file": spec.weights.file,
+        "extractor_sha256": spec.weights.sha256,
+        "extractor_input": "grey repeated to three channels" if shapes.channels == 1 else "RGB",
+    }
+    return Extractor(module, features="2048", logits="logits_unbiased", classifies=False, facts=facts)

@@ -1,0 +1,106 @@
+"""The specs of frozen networks, whose features objectives align with, predict, or compare images by."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from typing import Literal
+
+from mimflow.artifacts.manifest import canonical
+from mimflow.spec.base import Count, Problem, Spec
+from mimflow.spec.weights import FileWeights, RunWeights
+
+
+class NetworkSpec(Spec):
+    """Base of the network axis: a pretrained network and which of its feature maps is meant."""
+
+    kind: str
+
+    @property
+    def name(self) -> str:
+        """What stands for it in inputs, files and folders: its kind and a digest of all its fields."""
+        return f"{self.kind}-{hashlib.sha256(canonical(self.identity()).encode()).hexdigest()[:8]}"
+
+    @property
+    def side(self) -> int:
+        """Width and height of its feature map."""
+        raise NotImplementedError
+
+    @property
+    def channels(self) -> int:
+        """Features of each place of the map."""
+        raise NotImplementedError
+
+
+LITE0_CHANNELS = (16, 24, 40, 112, 320)
+
+
+class EfficientnetLite0Spec(NetworkSpec):
+    """EfficientNet-Lite0 trained on ImageNet-1k: comes inside a Python package, so that it is there offline."""
+
+    kind: Literal["efficientnet_lite0"] = "efficientnet_lite0"
+    stage: Literal[1, 2, 3, 4, 5]
+    """Which feature map: that of stride 2^stage. 32 px give maps 16, 8, 4, 2 and 1 wide."""
+    input_size: Count
+    """Images are resized to so many pixels first (bilinear, antialiased); their own size changes nothing."""
+
+    @property
+    def side(self) -> int:
+        return -(-self.input_size // 2**self.stage)
+
+    @property
+    def channels(self) -> int:
+        return LITE0_CHANNELS[self.stage - 1]
+
+
+class TimmVitSpec(NetworkSpec):
+    """A vision transformer of timm with weights that the user brings (DINOv2, SigLIP): its normalised patch tokens."""
+
+    kind: Literal["timm_vit"] = "timm_vit"
+    architecture: str
+    """timm's name of it: `vit_base_patch14_dinov2`, `vit_so400m_patch14_siglip_gap_224`."""
+    weights: FileWeights
+    width: Count
+    """Features of a token; refused if the architecture has others."""
+    patch_size: Count
+    """Side of a patch in pixels; weights for another are resampled, and position embeddings with them."""
+    input_size: Count
+    """Images are resized to so many pixels first (bilinear, antialiased); their own size changes nothing."""
+    normalisation: Literal["imagenet", "half"] = "imagenet"
+    """`imagenet`: its mean and standard deviation (DINOv2; MAETok's code does it for SigLIP, too); `half`: 0.5 and
+    0.5, as SigLIP was trained."""
+
+    @property
+    def side(self) -> int:
+        return self.input_size // self.patch_size
+
+    @property
+    def channels(self) -> int:
+        return self.width
+
+    def problems(self) -> Iterator[Problem]:
+        if self.input_size % self.patch_size:
+            nearest = max(1, round(self.input_size / self.patch_size)) * self.patch_size
+            yield Problem(
+                ("input_size",), f"{self.input_size} is no multiple of patch_size {self.patch_size}", f"try {nearest}"
+            )
+
+
+class ExtractorSpec(Spec):
+    """Base of the extractor axis: the network whose features metrics compare."""
+
+    kind: str
+
+
+class ClassifierExtractorSpec(ExtractorSpec):
+    """The features and logits of a classifier that a run of this project trained."""
+
+    kind: Literal["classifier"] = "classifier"
+    weights: RunWeights
+
+
+class InceptionExtractorSpec(ExtractorSpec):
+    """torch-fidelity's port of the TensorFlow Inception of 2015: the usual FID and IS. The user brings the weights."""
+
+    kind: Literal["inception"] = "inception"
+    weights: FileWeights

@@ -1,0 +1,1 @@
+"""Outputs: how images are drawn from a trained system. Guidance and denoising live here too."""

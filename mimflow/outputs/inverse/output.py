@@ -1,0 +1,46 @@
+"""Sampling by running a flow backwards."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from mimflow.errors import SpecError
+from mimflow.outputs.inverse.denoise import denoise
+from mimflow.outputs.inverse.spec import InverseSpec, LevelDenoising
+from mimflow.outputs.prior import PriorSampler
+from mimflow.priors.autoregressive import AutoregressivePrior
+from mimflow.priors.base import FlowPrior
+from mimflow.priors.guidance.rules import guidance_rule
+
+
+class InverseSampler(PriorSampler):
+    """Noise → inverse flow, guided if asked → steps along the score if asked → decoder → clamp.
+
+    A prior of noise levels is inverted at the level where its denoising begins.
+    """
+
+    remedy = "a smaller guidance weight or noise_temperature is less likely to overflow"
+
+    def __init__(self, spec: InverseSpec):
+        self.spec: InverseSpec = spec
+        self.guidance = guidance_rule(spec.guidance) if spec.guidance is not None else None
+
+    def latents(self, prior: FlowPrior, labels: Tensor, generator: torch.Generator) -> Tensor:
+        """Latents (B, tokens, channels). Raises SpecError for guidance of a prior that has no blocks to guide."""
+        noise = self.spec.noise_temperature * prior.noise(len(labels), generator)
+        latents = self._inverse(prior, noise.to(labels.device), labels)
+        if self.spec.denoise is not None:
+            latents = denoise(self.spec.denoise, prior, latents, labels, generator)
+        return latents
+
+    def _inverse(self, prior: FlowPrior, noise: Tensor, labels: Tensor) -> Tensor:
+        flow = prior.at(self.spec.denoise.t1) if isinstance(self.spec.denoise, LevelDenoising) else prior
+        if self.guidance is None:
+            return flow.inverse(noise, labels)
+        if not isinstance(prior, AutoregressivePrior):
+            raise SpecError(
+                f"outputs.guidance: {type(prior).__name__} is not autoregressive and can't be guided "
+                "(leave guidance out)"
+            )
+        return flow.inverse(noise, labels, self.guidance)

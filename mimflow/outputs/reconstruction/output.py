@@ -1,0 +1,46 @@
+"""Encoding a split's images and decoding them again."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mimflow.artifacts.samples import PAIRS, Shards, write_samples
+from mimflow.data.pixels import to_unit
+from mimflow.nn.noise import add_noise
+from mimflow.outputs.base import ImageOutput, Setting
+from mimflow.outputs.grid import COLUMNS, cells, choose, write_grid
+from mimflow.outputs.reconstruction.spec import ReconstructionSpec
+
+
+class Reconstructions(ImageOutput):
+    """`decode(encode(x))` of every image of a split, in its order; also `pairs.npz`, some beside their originals."""
+
+    def __init__(self, spec: ReconstructionSpec):
+        self.spec = spec
+
+    def labels(self, setting: Setting) -> np.ndarray:
+        return setting.split(self.spec.split).labels
+
+    def batch(self, setting: Setting, rows: range, labels: Tensor, seed: int) -> Tensor:
+        images = to_unit(setting.split(self.spec.split).images[rows.start : rows.stop]).to(setting.device)
+        tokenizer = setting.modules.module("tokenizer")
+        with torch.no_grad(), torch.random.fork_rng():
+            torch.manual_seed(seed)
+            ratio = self.spec.mask_ratio
+            latents = tokenizer.encode_hiding(images, ratio) if ratio else tokenizer.encode(images)
+            return tokenizer.decode(add_noise(latents, self.spec.noise))
+
+    def pictures(self, setting: Setting, shards: Shards, labels: np.ndarray) -> None:
+        """Original and reconstruction in turn: as a picture, and as `pairs.npz` for the pictures of tables."""
+        positions = choose(labels, COLUMNS // 2)
+        pairs = np.repeat(cells(shards, positions), 2, axis=1)
+        there = positions >= 0
+        pairs[:, ::2][there] = setting.split(self.spec.split).images[positions[there]]
+        write_grid(setting.work / "out" / "grid.png", pairs)
+
+        kept = np.repeat(positions, 2, axis=1)
+        kept = kept[kept >= 0]
+        shown = pairs[np.repeat(there, 2, axis=1)]
+        write_samples(setting.work / "out" / PAIRS, [shown], labels[kept], shards.row)

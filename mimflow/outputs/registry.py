@@ -1,0 +1,16 @@
+"""The outputs there are: one line each."""
+
+from mimflow.outputs.inverse.spec import InverseSpec
+from mimflow.outputs.reconstruction.spec import ReconstructionSpec
+from mimflow.outputs.representation.spec import RepresentationSpec
+from mimflow.outputs.velocity.spec import OdeSpec, SdeSpec
+from mimflow.spec.registry import Registry
+
+OUTPUTS = Registry(
+    "output",
+    (InverseSpec, "mimflow.outputs.inverse.output:InverseSampler"),
+    (OdeSpec, "mimflow.outputs.velocity.output:OdeSampler"),
+    (SdeSpec, "mimflow.outputs.velocity.output:SdeSampler"),
+    (ReconstructionSpec, "mimflow.outputs.reconstruction.output:Reconstructions"),
+    (RepresentationSpec, "mimflow.outputs.representation.output:Representations"),
+)

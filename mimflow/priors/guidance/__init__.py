@@ -1,0 +1,1 @@
+"""Guidance of autoregressive priors: specs, and the rules that blocks ask while they sample."""

@@ -1,0 +1,1 @@
+"""Products: what is rendered from results, one folder a kind."""

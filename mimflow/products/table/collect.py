@@ -1,0 +1,218 @@
+"""From a planned table and the store to a table as data."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from mimflow.outputs.spec import OutputSpec, Subject
+from mimflow.plan.build import Plan, PlannedRow, PlannedTable
+from mimflow.products.table import wording
+from mimflow.products.table.model import Block, Cell, Column, Group, Row, Table
+from mimflow.products.table.protocol import protocol_lines
+from mimflow.products.table.published import published_block
+from mimflow.products.table.results import Result, closed_form, open_done, phases, require_all, results
+from mimflow.products.table.spec import FactColumn, MetricColumn
+
+
+def collect(plan: Plan, table: PlannedTable, partial: bool = False) -> Table:
+    """The table as data. PlanError if results are missing, unless it is to be `partial`; ArtifactError if corrupt."""
+    root = plan.workspace.root
+    if not partial:
+        require_all(table, root)
+    found = results(table, root)
+    counts = heading_counts(table, found)
+    groups = column_groups(table, counts)
+    notes = Footnotes()
+    columns = [column for group in groups for column in group.columns]
+    rows = [
+        Row(row.label, row.run, tuple(_cell(column, row, found, counts, root, notes) for column in columns))
+        for row in table.rows
+    ]
+    return Table(
+        name=table.name,
+        title=table.spec.title,
+        measured=Block(groups, _with_best(rows, columns), table.spec.protocol),
+        footnotes=tuple(notes.texts),
+        published=tuple(published_block(plan.workspace, rows, groups) for rows in table.spec.published),
+        protocol=protocol_lines(table, found),
+        deviations=tuple((row.label, tuple(row.spec.deviations)) for row in table.rows if row.spec.deviations),
+        notes=tuple(table.spec.notes),
+    )
+
+
+class Footnotes:
+    """Sentences under a table, each once."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def mark(self, text: str) -> int:
+        """The number of a footnote, from 1."""
+        if text not in self.texts:
+            self.texts.append(text)
+        return self.texts.index(text) + 1
+
+
+# -- columns -------------------------------------------------------------------------------------------------------
+
+
+def column_groups(table: PlannedTable, counts: Mapping[str, int | None]) -> tuple[Group, ...]:
+    """Facts first, then a group for each output in the order in which the spec names them."""
+    facts: dict[str, Column] = {}
+    outputs: dict[str, dict[str, Column]] = {}
+    for spec in table.spec.columns:
+        if isinstance(spec, FactColumn):
+            label = spec.label or spec.fact.capitalize()
+            facts[spec.fact] = Column(spec.fact, label, label)
+        else:
+            column = _metric_column(spec, table.subjects[spec.output], counts[spec.output])
+            outputs.setdefault(spec.output, {})[column.name] = column
+    headings = {name: wording.output_heading(name, _outputs(table, name)) for name in outputs}
+    found = [
+        Group(heading, tuple(outputs[name].values()), name) for name, heading in wording.distinct(headings).items()
+    ]
+    return (*([Group("", tuple(facts.values()))] if facts else []), *found)
+
+
+def _outputs(table: PlannedTable, name: str) -> list[OutputSpec]:
+    return [row.spec.outputs[name] for row in table.rows if name in row.spec.outputs]
+
+
+def _metric_column(spec: MetricColumn, subject: Subject, count: int | None) -> Column:
+    label = spec.label or wording.metric_label(spec.metric, subject)
+    return Column(
+        name=f"{spec.output}.{spec.metric}",
+        heading=wording.with_count(label, spec.metric, count),
+        label=label,
+        metric=spec.metric,
+        output=spec.output,
+        digits=spec.digits,
+        better=spec.better,
+    )
+
+
+def heading_counts(table: PlannedTable, found: Mapping[str, Result]) -> dict[str, int | None]:
+    """How many images were measured, by output, if that is the same in all rows.
+
+    Otherwise what the protocol asks for of samples; how many reconstructions there are is only known when there are.
+    """
+    counts: dict[str, int | None] = {}
+    for output, subject in table.subjects.items():
+        measured = {
+            found[measurement.evaluate.id].count
+            for row in table.rows
+            for measurement in row.measured
+            if measurement.output == output and measurement.evaluate.id in found
+        }
+        if len(measured) == 1:
+            counts[output] = measured.pop()
+        else:
+            counts[output] = table.protocol.samples.count if subject == "samples" else None
+    return counts
+
+
+# -- cells ---------------------------------------------------------------------------------------------------------
+
+
+def _cell(
+    column: Column,
+    row: PlannedRow,
+    found: Mapping[str, Result],
+    in_heading: Mapping[str, int | None],
+    root: Path,
+    notes: Footnotes,
+) -> Cell:
+    if column.metric is None or column.output is None:
+        return _fact(column.name, row, root, notes)
+    asked = [measurement for measurement in row.measured if measurement.output == column.output]
+    there = {
+        measurement.seed: found[measurement.evaluate.id] for measurement in asked if measurement.evaluate.id in found
+    }
+    cell = _metric_cell(column, len(asked), there, notes)
+    counts = sorted({result.count for result in there.values()})
+    if counts and counts != [in_heading[column.output]]:
+        text = f"Measured on {' and '.join(f'{number:,}' for number in counts)} samples."
+        cell = replace(cell, marks=(*cell.marks, notes.mark(text)))
+    return replace(
+        cell,
+        count=counts[0] if len(counts) == 1 else None,
+        jobs=tuple(measurement.evaluate.id for measurement in asked if measurement.evaluate.id in found),
+    )
+
+
+def _metric_cell(column: Column, asked: int, there: Mapping[int, Result], notes: Footnotes) -> Cell:
+    """The mean over seeds, the spread from two seeds on, and why a seed that was measured has no value."""
+    assert column.metric is not None
+    measured = {seed: result.values[column.metric] for seed, result in there.items()}
+    values = [value.value for value in measured.values() if value.value is not None]
+    reasons = {seed: value.reason or "not said" for seed, value in measured.items() if value.value is None}
+    marks = tuple(dict.fromkeys(notes.mark(_reason(seed, text, asked)) for seed, text in reasons.items()))
+    short = f"{len(values)}/{asked}" if len(values) < asked and (values or len(reasons) < asked) else ""
+    if not values:
+        return Cell(short=short, marks=marks)
+    mean = statistics.fmean(values)
+    std = statistics.stdev(values) if len(values) > 1 else None
+    return Cell(
+        text=wording.decimals(mean, column.digits),
+        value=mean,
+        std=std,
+        spread="" if std is None else wording.decimals(std, column.digits),
+        n=len(values),
+        short=short,
+        marks=marks,
+    )
+
+
+def _reason(seed: int, reason: str, asked: int) -> str:
+    return f"No value: {reason}." if asked == 1 else f"No value for seed {seed}: {reason}."
+
+
+def _with_best(rows: list[Row], columns: list[Column]) -> tuple[Row, ...]:
+    """The same rows, the best of each column marked; equal as printed is equal. One value alone is no best."""
+    marked = [list(row.cells) for row in rows]
+    for index, column in enumerate(columns):
+        printed = {
+            place: round(row.cells[index].value or 0.0, column.digits)
+            for place, row in enumerate(rows)
+            if row.cells[index].value is not None
+        }
+        if column.better is None or len(printed) < 2:
+            continue
+        best = min(printed.values()) if column.better == "lower" else max(printed.values())
+        for place, value in printed.items():
+            if value == best:
+                marked[place][index] = replace(marked[place][index], best=True)
+    return tuple(replace(row, cells=tuple(cells)) for row, cells in zip(rows, marked, strict=True))
+
+
+# -- facts ---------------------------------------------------------------------------------------------------------
+
+
+def _fact(name: str, row: PlannedRow, root: Path, notes: Footnotes) -> Cell:
+    if name == "seeds":
+        return Cell(str(len(row.trained)))
+    seed = next((seed for seed, job in row.trained.items() if job.done(root)), None)
+    if seed is None:
+        return Cell()
+    if name == "epochs":
+        return _epochs(row, seed, root, notes)
+    artifact = open_done(row.trained[seed], root)
+    assert artifact is not None
+    return Cell(wording.parameter_count(artifact.manifest.facts["system_parameters"]))
+
+
+def _epochs(row: PlannedRow, seed: int, root: Path, notes: Footnotes) -> Cell:
+    """Passes over the training split in all phases that lead to the row's weights."""
+    iterated = [job for job in phases(row, seed) if not closed_form(job)]
+    if not iterated:
+        return Cell("closed form")
+    epochs = 0.0
+    for job in iterated:
+        artifact = open_done(job, root)
+        if artifact is None:
+            return Cell(marks=(notes.mark(f"The epochs of {job.name} are not in the store."),))
+        epochs += artifact.manifest.facts["epochs"]
+    return Cell(f"{round(epochs, 2):g}")

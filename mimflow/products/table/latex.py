@@ -1,0 +1,107 @@
+"""How a table is set as TeX, for booktabs and any engine."""
+
+from __future__ import annotations
+
+from mimflow.products.table.layout import RAISED, after, heading
+from mimflow.products.table.model import Block, Cell, Group
+
+_MATHS = {
+    "±": r"\pm",
+    "×": r"\times",
+    "−": "-",
+    "↓": r"\downarrow",
+    "↑": r"\uparrow",
+    "≤": r"\leq",
+    "≥": r"\geq",
+    "≈": r"\approx",
+    "∞": r"\infty",
+    "β": r"\beta",
+    "γ": r"\gamma",
+    "ε": r"\varepsilon",
+    "λ": r"\lambda",
+    "μ": r"\mu",
+    "σ": r"\sigma",
+    "τ": r"\tau",
+}
+_LATEX = str.maketrans(
+    {
+        "\\": r"\textbackslash{}",
+        "{": r"\{",
+        "}": r"\}",
+        "&": r"\&",
+        "%": r"\%",
+        "$": r"\$",
+        "#": r"\#",
+        "_": r"\_",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "<": r"\textless{}",
+        ">": r"\textgreater{}",
+        "|": r"\textbar{}",
+        "[": "{[}",  # after `\\` TeX would read an argument
+        "*": "{*}",  # and here its starred form
+        "—": "---",
+        "–": "--",
+        "…": r"\ldots{}",
+    }
+    | {symbol: f"${name}$" for symbol, name in _MATHS.items()}
+    | {raised: rf"\textsuperscript{{{digit}}}" for digit, raised in RAISED.items()}
+)
+
+
+def latex(text: str) -> str:
+    """A text with TeX's own characters escaped, on one line, and symbols that pdfTeX's fonts lack as maths."""
+    return " ".join(text.split()).translate(_LATEX)
+
+
+def latex_cell(cell: Cell) -> str:
+    r"""`\textbf{12.3} $\pm$ 0.4 (n=2/3)\textsuperscript{1}`."""
+    text = rf"\textbf{{{latex(cell.text)}}}" if cell.best else latex(cell.text)
+    marks = ",".join(map(str, cell.marks))
+    tail = after(cell)
+    return text + (f" {latex(tail)}" if tail else "") + (rf"\textsuperscript{{{marks}}}" if marks else "")
+
+
+def tabular(block: Block) -> str:
+    """A block as a `tabular`: outputs above, their metrics below them, no vertical rules."""
+    sourced = any(row.source for row in block.rows)
+    grouped = any(group.heading for group in block.groups)
+    metrics = [latex(heading(column)) if group.heading else "" for group in block.groups for column in group.columns]
+    end = ["Source"] if sourced else []
+    lines = [
+        rf"\begin{{tabular}}{{l{'r' * len(block.columns)}{'l' * sourced}}}",
+        r"\toprule",
+        _row(["", *_spanning(block.groups), *end]),
+    ]
+    if grouped:
+        lines += [_rules(block.groups), _row(["", *metrics, *("" for _ in end)])]
+    lines.append(r"\midrule")
+    for row in block.rows:
+        source = [latex(row.source)] if sourced else []
+        lines.append(_row([latex(row.label), *map(latex_cell, row.cells), *source]))
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"])
+
+
+def _row(cells: list[str]) -> str:
+    return " & ".join(cells) + r" \\"
+
+
+def _spanning(groups: tuple[Group, ...]) -> list[str]:
+    cells = []
+    for group in groups:
+        if group.heading:
+            cells.append(rf"\multicolumn{{{len(group.columns)}}}{{c}}{{{latex(group.heading)}}}")
+        else:
+            cells += [latex(heading(column)) for column in group.columns]
+    return cells
+
+
+def _rules(groups: tuple[Group, ...]) -> str:
+    """A thin line under each output's heading."""
+    rules, first = [], 2
+    for group in groups:
+        last = first + len(group.columns) - 1
+        if group.heading:
+            rules.append(rf"\cmidrule(lr){{{first}-{last}}}")
+        first = last + 1
+    return " ".join(rules)

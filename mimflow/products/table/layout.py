@@ -1,0 +1,129 @@
+"""How a table is set as Markdown and as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+
+from mimflow.products.table.model import Block, Cell, Column, Group, Table
+
+_ARROWS = {"lower": " ↓", "higher": " ↑"}
+RAISED = dict(zip("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹", strict=True))
+"""Superscript digits, by digit."""
+_MARKDOWN = re.compile(r"[\\`*|<\[\]]|(?<!\w)_|_(?!\w)")
+_CSV_COLUMNS = ("row", "run", "output", "metric", "value", "std", "n", "count", "protocol", "source", "key")
+
+
+def heading(column: Column) -> str:
+    """A column's heading with an arrow towards its better end."""
+    return column.heading + _ARROWS.get(column.better or "", "")
+
+
+def raised(number: int) -> str:
+    """A footnote's number in superscript digits."""
+    return "".join(RAISED[digit] for digit in str(number))
+
+
+def after(cell: Cell) -> str:
+    """What follows a value: its spread, and how many seeds it is from where some are missing."""
+    return (f" ± {cell.spread}" if cell.spread else "") + (f" (n={cell.short})" if cell.short else "")
+
+
+# -- Markdown ------------------------------------------------------------------------------------------------------
+
+
+def markdown(text: str) -> str:
+    """A text with Markdown's own characters escaped, on one line."""
+    return _MARKDOWN.sub(lambda match: "\\" + match.group(), " ".join(text.split()))
+
+
+def markdown_cell(cell: Cell) -> str:
+    """`**12.3** ± 0.4 (n=2/3)¹`."""
+    text = f"**{markdown(cell.text)}**" if cell.best else markdown(cell.text)
+    return text + after(cell) + ",".join(map(raised, cell.marks))
+
+
+def pipe_table(block: Block) -> str:
+    """A block as a Markdown table that can be read as text, too: outputs above, their metrics below them."""
+    grouped = any(group.heading for group in block.groups)
+    sourced = any(row.source for row in block.rows)
+    first = ["", *("" if group.heading else heading(column) for group in block.groups for column in group.columns)]
+    second = ["", *(heading(column) if group.heading else "" for group in block.groups for column in group.columns)]
+    body = [[markdown(row.label), *map(markdown_cell, row.cells)] for row in block.rows]
+    lines = [list(map(markdown, first)), list(map(markdown, second)), *body]
+    widths = [max(3, *(len(line[index]) for line in lines)) for index in range(len(first))]
+    spans = _spans(block.groups, widths)
+    source = ["Source", "", *(markdown(row.source) for row in block.rows)] if sourced else []
+    width = max(map(len, source), default=0)
+
+    def end(place: int) -> str:
+        return f" {source[place].ljust(width)} |" if sourced else ""
+
+    rule = "|".join([":".ljust(widths[0] + 2, "-"), *("-" * (size + 1) + ":" for size in widths[1:])])
+    aligned = [_line(cells, widths) + end(place) for place, cells in enumerate(lines[1:], start=1)]
+    top = f"| {' ' * widths[0]} |" + "".join(f" {span} |" for span in spans) + end(0)
+    rule = f"|{rule}|" + (":".ljust(width + 2, "-") + "|" if sourced else "")
+    return "\n".join([top, rule, *(aligned if grouped else aligned[1:])])
+
+
+def _line(cells: list[str], widths: list[int]) -> str:
+    padded = [cells[0].ljust(widths[0]), *(cell.rjust(size) for cell, size in zip(cells[1:], widths[1:], strict=True))]
+    return f"| {' | '.join(padded)} |"
+
+
+def _spans(groups: tuple[Group, ...], widths: list[int]) -> list[str]:
+    """The first line's cells: a fact's heading over its column, a output's over all of its columns.
+
+    Markdown cannot merge cells: those that follow a heading are empty and as narrow as can be. Widens the last column
+    of a group whose heading is longer than its columns.
+    """
+    texts, place = [], 1
+    for group in groups:
+        columns = range(place, place + len(group.columns))
+        place += len(group.columns)
+        if not group.heading:
+            texts += [
+                markdown(heading(column)).rjust(widths[index])
+                for index, column in zip(columns, group.columns, strict=True)
+            ]
+            continue
+        empty = " |" * (len(columns) - 1)
+        title = markdown(group.heading) + empty
+        width = sum(widths[index] for index in columns) + 3 * (len(columns) - 1)
+        widths[columns[-1]] += max(0, len(title) - width)
+        texts.append(title[: len(title) - len(empty)].ljust(width - len(empty)) + empty)
+    return texts
+
+
+# -- CSV -----------------------------------------------------------------------------------------------------------
+
+
+def tidy(table: Table) -> str:
+    """One line a row, output and metric that has been measured, at full precision; `key` names the evaluations.
+
+    Published ones have a source instead.
+    """
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(_CSV_COLUMNS)
+    for block in (table.measured, *table.published):
+        for row in block.rows:
+            for column, cell in zip(block.columns, row.cells, strict=True):
+                if column.metric is not None and (cell.jobs or cell.value is not None):
+                    writer.writerow(
+                        [
+                            row.label,
+                            row.run,
+                            column.output,
+                            column.metric,
+                            cell.value,
+                            cell.std,
+                            cell.n if row.run else None,
+                            cell.count,
+                            block.protocol,
+                            row.source,
+                            " ".join(cell.jobs),
+                        ]
+                    )
+    return stream.getvalue()

@@ -1,0 +1,33 @@
+"""The spec of a protocol: everything that turns samples into a number, apart from the system."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated
+
+from pydantic import Field
+
+from mimflow.features.registry import EXTRACTORS
+from mimflow.features.spec import ExtractorSpec
+from mimflow.metrics.registry import METRICS
+from mimflow.metrics.spec import MetricSpec, Reference
+from mimflow.outputs.drawing import Samples
+from mimflow.spec.base import OUTSIDE_KEY, Name, Problem, Spec
+
+
+class ProtocolSpec(Spec):
+    """A number without its protocol is not a number."""
+
+    label: Annotated[str, OUTSIDE_KEY] = ""
+    dataset: Name
+    """The data set of the reference; a run on another can't be measured with this protocol."""
+    samples: Samples
+    reference: Reference = Reference()
+    extractor: Annotated[ExtractorSpec, EXTRACTORS]
+    metrics: list[Annotated[MetricSpec, METRICS]] = Field(min_length=1)
+
+    def problems(self) -> Iterator[Problem]:
+        kinds = [metric.kind for metric in self.metrics]
+        for index, kind in enumerate(kinds):
+            if kind in kinds[:index]:
+                yield Problem(("metrics", index, "kind"), f"metric '{kind}' twice", "each once")

@@ -1,0 +1,138 @@
+"""The spec of a run: a system, the phases that train it and the outputs that draw from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated
+
+from pydantic import Field
+
+from mimflow.compute.spec import Compute
+from mimflow.data.spec import DatasetSpec
+from mimflow.outputs.registry import OUTPUTS
+from mimflow.outputs.spec import OutputSpec
+from mimflow.spec.base import OUTSIDE_KEY, Name, Problem
+from mimflow.spec.noise import NoiseLevels
+from mimflow.spec.weights import RunWeights
+from mimflow.system.spec import System
+from mimflow.training.spec import Phase
+
+
+class RunSpec(System):
+    """A system on a data set: how it is trained, and the ways to sample from it."""
+
+    label: Annotated[str, OUTSIDE_KEY] = ""
+    """The name in tables; the run's own name if empty."""
+    dataset: Name
+    """A data set of `specs/datasets`."""
+    phases: list[Phase] = Field(min_length=1)
+    """One train job each, in order."""
+    outputs: dict[Name, Annotated[OutputSpec, OUTPUTS]] = {}
+    """Named ways to sample, that tables ask for."""
+    seeds: list[int] = Field(default=[0], min_length=1)
+    """One whole run each; tables report mean and spread over them."""
+    compute: Compute = Compute()
+    deviations: Annotated[list[str], OUTSIDE_KEY] = []
+    """Where a small twin departs from its paper, printed under tables."""
+
+    @property
+    def system(self) -> System:
+        """The system alone, without how it is trained and what is made of it."""
+        return System(tokenizer=self.tokenizer, prior=self.prior, classifier=self.classifier)
+
+    def problems(self) -> Iterator[Problem]:
+        if not self.modules:
+            yield Problem((), "a system without networks", "name a tokenizer and a prior, or a classifier")
+        if self.prior is not None and self.tokenizer is None:
+            yield Problem(
+                ("tokenizer",),
+                "a prior needs the latents of a tokenizer",
+                "tokenizer: {kind: pixel, patch_size: 2}",
+            )
+        yield from self._phase_problems()
+        yield from self._level_problems()
+        for name, output in self.outputs.items():
+            for problem in (*output.system_problems(self), *output.level_problems(self._trained_levels)):
+                yield problem.within("outputs", name)
+            if output.ema and self.phases[-1].ema is None:
+                yield Problem(
+                    ("outputs", name, "ema"),
+                    "the last phase keeps no averaged weights",
+                    "ema: false, or give the phase an ema",
+                )
+        if len(set(self.seeds)) < len(self.seeds):
+            yield Problem(("seeds",), f"a seed twice: {self.seeds}", "each once")
+
+    def _phase_problems(self) -> Iterator[Problem]:
+        seen: list[str] = []
+        for index, phase in enumerate(self.phases):
+            if phase.name in seen:
+                yield Problem(("phases", index, "name"), f"two phases named '{phase.name}'", "names differ")
+            for needed in phase.objective.needs:
+                if needed not in self.modules:
+                    yield Problem(
+                        ("phases", index, "objective", "kind"),
+                        f"objective '{phase.objective.kind}' needs a {needed}",
+                        f"the system has: {', '.join(self.modules) or 'nothing'}",
+                    )
+            for position, module in enumerate(phase.trains or []):
+                if module not in self.modules:
+                    yield Problem(
+                        ("phases", index, "trains", position),
+                        f"there is no module '{module}'",
+                        f"the system has: {', '.join(self.modules)}",
+                    )
+            for problem in phase.objective.training_problems(self, phase.trained):
+                yield problem.within("phases", index)
+            for position, weights in enumerate(phase.start or []):
+                if not isinstance(weights, RunWeights) or weights.run is not None:
+                    continue
+                if (weights.phase or "") not in seen:
+                    yield Problem(
+                        ("phases", index, "start", position, "phase"),
+                        f"'{weights.phase}' is not a phase before '{phase.name}'",
+                        f"before it: {', '.join(seen) or 'none'}",
+                    )
+                elif weights.ema and self.phases[seen.index(weights.phase or "")].ema is None:
+                    yield Problem(
+                        ("phases", index, "start", position, "ema"),
+                        f"phase '{weights.phase}' keeps no averaged weights",
+                        "ema: false, or give that phase an ema",
+                    )
+            seen.append(phase.name)
+
+    @property
+    def _trained_levels(self) -> NoiseLevels | None:
+        """The noise levels of the last phase that names any."""
+        return next((phase.objective.levels for phase in reversed(self.phases) if phase.objective.levels), None)
+
+    def _level_problems(self) -> Iterator[Problem]:
+        for index, phase in enumerate(self.phases):
+            if self.prior is None or "prior" not in phase.objective.needs:
+                continue
+            if self.prior.noise_levels and phase.objective.levels is None:
+                yield Problem(
+                    ("phases", index, "objective", "noise"),
+                    f"prior '{self.prior.kind}' is trained at noise levels, and none is named",
+                    "objective: {kind: nll, noise: {kind: levels, t1: 0.3}}",
+                )
+            elif phase.objective.levels is not None and not self.prior.noise_levels:
+                yield Problem(
+                    ("phases", index, "objective", "noise"),
+                    f"prior '{self.prior.kind}' takes no noise levels",
+                    "noise: {kind: gaussian, std: 0.1}, or prior: {kind: itarflow}",
+                )
+
+    def data_problems(self, dataset: DatasetSpec) -> Iterator[Problem]:
+        """Contradictions between the system and the data set that it names."""
+        if self.tokenizer is None:
+            return
+        found = [problem.within("tokenizer") for problem in self.tokenizer.image_problems(dataset.image)]
+        if not found and self.prior is not None:
+            latent = self.tokenizer.latent_shape(dataset.image)
+            found = [problem.within("prior") for problem in self.prior.latent_problems(latent)]
+        yield from found
+        for index, phase in enumerate(self.phases):
+            if not found and all(needed in self.modules for needed in phase.objective.needs):
+                for problem in phase.objective.system_problems(self, dataset.image):
+                    yield problem.within("phases", index, "objective")

@@ -1,1 +1,0 @@
-"""Samplers: how images are drawn from a trained system. Guidance and denoising live here too."""

@@ -1,0 +1,90 @@
+"""What each stage depends on: a task is all that a job reads besides its inputs, and all that its key is made of."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+from mimflow.compute.spec import Compute
+from mimflow.data.spec import DatasetSpec
+from mimflow.features.registry import EXTRACTORS, NETWORKS
+from mimflow.features.spec import ExtractorSpec, NetworkSpec
+from mimflow.metrics.registry import METRICS
+from mimflow.metrics.spec import MetricSpec, Reference
+from mimflow.outputs.drawing import Drawing
+from mimflow.outputs.registry import OUTPUTS
+from mimflow.outputs.spec import OutputSpec
+from mimflow.spec.base import OUTSIDE_KEY, Spec
+from mimflow.system.spec import Shapes, System
+from mimflow.training.spec import Phase
+
+
+class Task(Spec):
+    """Base of the tasks. Raise `version` when a stage's results change for the same task."""
+
+    stage: ClassVar[str]
+    version: ClassVar[int] = 1
+
+
+class PrepareTask(Task):
+    """Images of a data set, cut, split and written once. Inputs: none."""
+
+    stage = "prepare"
+    dataset: DatasetSpec
+
+
+FEATURES = "features:"
+"""What the roles of stored features begin with; the network's name follows."""
+
+
+class FeaturesTask(Task):
+    """What a frozen network makes of every image of a data set. Inputs: `data`."""
+
+    stage = "features"
+    network: Annotated[NetworkSpec, NETWORKS]
+    compute: Annotated[Compute, OUTSIDE_KEY]
+
+
+class TrainTask(Task):
+    """One phase of one seed.
+
+    Inputs: `data`; `start0`, `start1`, … for weights of other jobs; `features:NAME` for what the network of that name
+    makes of the data.
+    """
+
+    stage = "train"
+    shapes: Shapes
+    system: System
+    phase: Phase
+    seed: int
+    compute: Compute
+
+
+class InferTask(Task):
+    """What a output draws from a trained system. Inputs: `weights`, and `data` where the output reads it."""
+
+    stage = "infer"
+    shapes: Shapes
+    system: System
+    output: Annotated[OutputSpec, OUTPUTS]
+    samples: Drawing
+    """`Samples` for outputs that draw from the prior."""
+    seed: int
+    """The run's seed: runs that differ in it draw different noise."""
+    compute: Compute
+
+
+class EvaluateTask(Task):
+    """Metrics of what a output gave. Inputs: `samples`, `data` to compare images with, `extractor` that a run trained.
+
+    Without a reference the metrics are those of a representation, which need no extractor either.
+    """
+
+    stage = "evaluate"
+    shapes: Shapes
+    extractor: Annotated[ExtractorSpec, EXTRACTORS] | None
+    extractor_system: System | None
+    """The system that the extractor's weights belong to, where a run trained it."""
+    metrics: list[Annotated[MetricSpec, METRICS]]
+    reference: Reference | None
+    """The protocol's for samples; for reconstructions the split of their originals."""
+    compute: Annotated[Compute, OUTSIDE_KEY]

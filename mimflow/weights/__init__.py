@@ -1,0 +1,1 @@
+"""Weights from outside: given files, tensors that have to fit, public checkpoints."""

@@ -1,0 +1,107 @@
+"""What the state dicts of apple/ml-tarflow and apple/ml-itarflow have in common."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+from torch import Tensor
+
+from mimflow.errors import ArtifactError
+from mimflow.spec.base import Problem
+
+HEAD_WIDTH = 64
+"""Width of an attention head; the state dicts do not tell."""
+
+NAMES = (
+    (".transformer.layers.", ".attn_blocks."),
+    (".attention_norm.", ".attention.norm."),
+    (".attention.out.", ".attention.proj."),
+    (".mlp_norm.", ".mlp.norm."),
+    (".mlp.up.", ".mlp.main.0."),
+    (".mlp.down.", ".mlp.main.2."),
+)
+"""Our part of a name, and theirs."""
+
+LAYER = re.compile(r"blocks\.(\d+)\.(?:attn|head)_blocks\.(\d+)\.")
+MASK = re.compile(r"blocks\.\d+\.attn_mask")
+"""Buffers that hold the causal mask: nothing was learned there."""
+
+LISTED = 4
+"""Names that an error lists of each sort."""
+
+
+def require(layout: str, public: Mapping[str, Tensor], names: Iterable[str]) -> list[Tensor]:
+    """The tensors of these names, without which nothing can be read off; ArtifactError if one is missing."""
+    missing = [name for name in names if name not in public]
+    if missing:
+        raise ArtifactError(f"not an {layout} checkpoint: {'; '.join(_listing('missing', missing))}")
+    return [public[name] for name in names]
+
+
+def refuse(layout: str, problems: Iterable[Problem]) -> None:
+    """ArtifactError for the first problem of a spec that was read off the tensors."""
+    for problem in problems:
+        raise ArtifactError(f"not an {layout} checkpoint: {problem.message}")
+
+
+def depths(public: Mapping[str, Tensor]) -> list[int]:
+    """The layers of each block; one without any counts as having one, for a message to name what is missing of it."""
+    found: dict[int, int] = {}
+    for name in public:
+        place = LAYER.match(name)
+        if place:
+            block, layer = int(place[1]), int(place[2])
+            found[block] = max(found.get(block, 0), layer + 1)
+    return [found.get(block, 1) for block in range(max(found, default=-1) + 1)]
+
+
+def matched(
+    layout: str, public: Mapping[str, Tensor], ours: Mapping[str, Tensor], names: Iterable[tuple[str, str]] = NAMES
+) -> dict[str, Tensor]:
+    """A public state under the names and in the shapes of `ours`.
+
+    ArtifactError names missing, unexpected and mis-shaped tensors.
+    """
+    expected = {_theirs(name, names): (name, _shape(name, tensor)) for name, tensor in ours.items()}
+    found = {name: tensor for name, tensor in public.items() if not MASK.fullmatch(name)}
+    # A variance is kept in every mode, and trained in the volume-preserving one only.
+    if "var" in found.keys() - expected.keys() and not (found.pop("var") == 1).all():
+        raise ArtifactError(f"{layout} checkpoint: var is not all ones, yet proj_out predicts a scale")
+    misshaped = [
+        f"{name} is {tuple(found[name].shape)} where {shape} fits"
+        for name, (_, shape) in expected.items()
+        if name in found and tuple(found[name].shape) != shape
+    ]
+    faults = [
+        *_listing("missing", [name for name in expected if name not in found]),
+        *_listing("unexpected", [name for name in found if name not in expected]),
+        *_listing("mis-shaped", misshaped),
+    ]
+    if faults:
+        raise ArtifactError(f"{layout} checkpoint does not fit: {'; '.join(faults)}")
+    return {name: found[theirs].reshape(ours[name].shape) for theirs, (name, _) in expected.items()}
+
+
+def _theirs(name: str, names: Iterable[tuple[str, str]]) -> str:
+    if name == "variance":
+        return "var"
+    for ours, theirs in names:
+        name = name.replace(ours, theirs)
+    return name
+
+
+def _shape(name: str, ours: Tensor) -> tuple[int, ...]:
+    """The shape of a tensor of theirs: class embeddings are (classes, 1, width)."""
+    if name.endswith("class_embed"):
+        classes, width = ours.shape
+        return (classes, 1, width)
+    return tuple(ours.shape)
+
+
+def _listing(title: str, items: list[str]) -> list[str]:
+    """`title: a, b, c, d and 7 more`, or nothing."""
+    if not items:
+        return []
+    more = f" and {len(items) - LISTED} more" if len(items) > LISTED else ""
+    return [f"{title} {', '.join(items[:LISTED])}{more}"]

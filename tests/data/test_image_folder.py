@@ -1,0 +1,82 @@
+"""The user's own images go the whole way by a path in a spec; the paper's spec trains on such a folder."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from photographs import CROP, write_photographs
+from PIL import Image
+from projects import REPOSITORY, edit, new_project, snakemake
+
+from mimflow.errors import DataError
+from mimflow.plan.build import Plan
+from mimflow.project.workspace import Workspace
+from mimflow.stages.runner import run_job
+
+DATASET = """\
+label: photographs
+source: {kind: image_folder, path: data/photographs}
+transform: {size: 8, method: bilinear}
+split: {kind: folders}
+channels: 3
+num_classes: 3
+workers: 2
+"""
+
+
+def test_a_folder_of_photographs_goes_the_whole_way(tmp_path: Path) -> None:
+    project = new_project(tmp_path / "project")
+    write_photographs(project / "data/photographs", train=40, val=10)
+    (project / "specs/datasets/photographs.yaml").write_text(DATASET)
+    for name in ("mini/tarflow", "mini/gaussian", "mini/classifier", "protocols/digits-200"):
+        edit(project, name, "dataset: digits", "dataset: photographs")
+    edit(project, "protocols/digits-200", "count: 200, batch_size: 100", "count: 60, batch_size: 30")
+    snakemake(project)
+    text = (project / "results/table1.md").read_text()
+    assert "FID-60" in text and "photographs" in text
+    (manifest,) = (project / "results/store/data").glob("photographs-*/manifest.json")
+    facts = json.loads(manifest.read_text())["facts"]
+    assert facts["images"] == {"train": 120, "val": 30} and facts["skipped"] == 0
+    assert "Nothing to be done" in snakemake(project)
+
+
+@pytest.fixture
+def paper(tmp_path: Path) -> Path:
+    """The paper's ImageNet-64 spec on a folder of photographs, nothing overridden but sizes."""
+    write_photographs(tmp_path / "data/imagenet", train=4, val=1)
+    shutil.copytree(REPOSITORY / "specs/systems", tmp_path / "specs/systems")
+    shutil.copytree(REPOSITORY / "specs/datasets", tmp_path / "specs/datasets")
+    (tmp_path / "specs/datasets/small.yaml").write_text("extends: imagenet64.yaml\noverrides: {num_classes: 3}\n")
+    (tmp_path / "specs/systems/small.yaml").write_text(
+        "extends: tarflow-imagenet64-cond.yaml\n"
+        "dataset: small\n"
+        "overrides:\n"
+        "  prior.width: 64\n"
+        "  prior.blocks: [1, 1]\n"
+        "  phases.main.batch_size: 4\n"
+        "  phases.main.epochs: 0.25\n"
+        "  compute.threads: 1\n"
+    )
+    return tmp_path
+
+
+def test_the_papers_spec_trains_a_step_on_a_folder(paper: Path) -> None:
+    plan = Plan(Workspace(paper))
+    run_job(plan, plan.job("small"))
+    artifact = run_job(plan, plan.job("small.main.s0"))
+    facts = artifact.manifest.facts
+    assert facts["steps"] == 1 and np.isfinite(facts["final"]["loss"])
+    assert artifact.manifest.task["phase"]["precision"] == "bf16"
+
+
+def test_an_image_that_changed_after_preparation_is_refused(paper: Path) -> None:
+    plan = Plan(Workspace(paper))
+    run_job(plan, plan.job("small"))
+    changed = paper / "data/imagenet/train/astronaut/000.png"
+    Image.new("RGB", (CROP, CROP)).save(changed)
+    with pytest.raises(DataError, match=r"changed after it was prepared: train/astronaut/000\.png"):
+        run_job(plan, plan.job("small.main.s0"))

@@ -1,0 +1,140 @@
+"""What every registered output must do, whatever it draws from."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+import torch
+from parts import missing_examples
+from training_parts import MASKED_AE, SHAPES, TARFLOW, perturbed_modules, tiny_data
+
+from mimflow.artifacts.manifest import Artifact
+from mimflow.compute.spec import Compute
+from mimflow.data.prepared import Prepared
+from mimflow.outputs.base import Setting
+from mimflow.outputs.drawing import Drawing, Samples
+from mimflow.outputs.registry import OUTPUTS
+from mimflow.outputs.spec import OutputSpec
+from mimflow.progress import Progress
+from mimflow.system.spec import System
+from mimflow.tasks import InferTask
+
+ITARFLOW = TARFLOW | {"prior": TARFLOW["prior"] | {"kind": "itarflow"}}
+SIT = {
+    "tokenizer": {"kind": "pixel", "patch_size": 4},
+    "prior": {"kind": "sit", "width": 8, "layers": 1, "head_width": 4, "expansion": 2},
+}
+LEVELS = {"kind": "levels", "t0": 0.1, "t1": 0.3, "steps": 2, "method": "sde"}
+FREE = {"kind": "classifier_free", "weight": 1.0}
+
+EXAMPLES = {
+    "inverse": [
+        (TARFLOW, {"guidance": {"kind": "linear", "weight": 1.0}, "denoise": {"kind": "score", "std": 0.3}}),
+        (TARFLOW, {"guidance": {"kind": "gaussian_product", "weight": 2.0}, "denoise": {"kind": "score_guidance"}}),
+        (ITARFLOW, {"denoise": LEVELS}),
+        (MASKED_AE, {"noise_temperature": 0.9}),
+    ],
+    "ode": [(SIT, {"steps": 2, "method": "heun", "guidance": FREE})],
+    "sde": [(SIT, {"steps": 2, "guidance": FREE})],
+    "reconstruction": [(MASKED_AE, {"mask_ratio": 0.5, "noise": {"kind": "additive", "std": 0.3}})],
+    "representation": [
+        (MASKED_AE, {}),
+        (MASKED_AE, {"where": {"kind": "prior", "tap": {"block": 1, "layer": 0}}}),
+    ],
+}
+"""Systems and what is said of the output, by kind."""
+DRAWN = ["inverse", "ode", "sde", "reconstruction"]
+"""What has randomness of its own; features have none."""
+
+CASES = [
+    pytest.param(system, {"kind": kind, "ema": False} | fields, id=f"{kind}-{number}")
+    for kind, examples in EXAMPLES.items()
+    for number, (system, fields) in enumerate(examples)
+]
+every_output = pytest.mark.parametrize(("system", "output"), CASES)
+
+
+class StopAt(io.StringIO):
+    """Takes progress lines, and interrupts the job when so many batches are done."""
+
+    def __init__(self, batches: int):
+        super().__init__()
+        self.batches = batches
+
+    def write(self, text: str) -> int:
+        if f"batch {self.batches}/" in text:
+            raise KeyboardInterrupt
+        return super().write(text)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    return tiny_data(tmp_path_factory.mktemp("project") / "data")
+
+
+def setting(
+    system: dict, output: dict, data: Artifact, work: Path, seed: int = 0, stream: io.StringIO | None = None
+) -> Setting:
+    """A trained system away from its start, to draw nine samples from or to see the data through, in batches of four."""
+    modules = perturbed_modules(system).eval()
+    spec: OutputSpec = OUTPUTS.spec(output["kind"]).model_validate(output)
+    task = InferTask(
+        shapes=SHAPES,
+        system=System.model_validate(system),
+        output=spec,
+        samples=Drawing(batch_size=4) if spec.reads_data else Samples(count=9, batch_size=4),
+        seed=seed,
+        compute=Compute(device="cpu"),
+    )
+    progress = Progress("sample", interval=0.0, stream=stream or io.StringIO())
+    return Setting(task, modules, Prepared.open(data), torch.device("cpu"), work, progress)
+
+
+def written(place: Setting) -> dict[str, bytes]:
+    """All that a output writes."""
+    OUTPUTS.build(place.task.output).write(place)
+    return {path.name: path.read_bytes() for path in sorted((place.work / "out").iterdir())}
+
+
+def test_every_kind_has_an_example() -> None:
+    missing = missing_examples(OUTPUTS, EXAMPLES)
+    assert not missing, f"add a tiny example of {missing} to EXAMPLES"
+
+
+@every_output
+def test_the_same_seed_gives_the_same_bytes(system: dict, output: dict, data: Artifact, tmp_path: Path) -> None:
+    once = written(setting(system, output, data, tmp_path / "once"))
+    torch.manual_seed(99)  # what others drew before is not its business
+    assert once and written(setting(system, output, data, tmp_path / "again")) == once
+
+
+@pytest.mark.parametrize(("system", "output"), [case for case in CASES if case.values[1]["kind"] in DRAWN])
+def test_another_seed_gives_other_images(system: dict, output: dict, data: Artifact, tmp_path: Path) -> None:
+    one, other = (written(setting(system, output, data, tmp_path / str(seed), seed=seed)) for seed in (0, 1))
+    assert one.keys() == other.keys()
+    assert one["samples.npz"] != other["samples.npz"]
+
+
+@every_output
+def test_an_interrupted_job_ends_in_the_same_bytes(system: dict, output: dict, data: Artifact, tmp_path: Path) -> None:
+    whole = written(setting(system, output, data, tmp_path / "whole"))
+    with pytest.raises(KeyboardInterrupt):
+        written(setting(system, output, data, tmp_path / "work", stream=StopAt(2)))
+    assert not (tmp_path / "work" / "out").exists()
+    assert written(setting(system, output, data, tmp_path / "work")) == whole
+
+
+@every_output
+def test_the_system_is_left_as_it_was(system: dict, output: dict, data: Artifact, tmp_path: Path) -> None:
+    place = setting(system, output, data, tmp_path / "work")
+    before = {name: tensor.clone() for name, tensor in place.modules.state_dict().items()}
+    needs = [parameter.requires_grad for parameter in place.modules.parameters()]
+    modes = [module.training for module in place.modules.modules()]
+    written(place)
+    after = place.modules.state_dict()
+    assert after.keys() == before.keys() and all(torch.equal(after[name], before[name]) for name in before)
+    assert [parameter.requires_grad for parameter in place.modules.parameters()] == needs
+    assert [module.training for module in place.modules.modules()] == modes
+    assert all(parameter.grad is None for parameter in place.modules.parameters())

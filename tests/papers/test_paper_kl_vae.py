@@ -1,0 +1,43 @@
+"""The KL-VAE's paper spec runs two steps on a folder of photographs with only its sizes overridden."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from papers import given, paper_project, random_perceptual, small
+
+from mimflow.plan.build import Plan
+from mimflow.project.workspace import Workspace
+from mimflow.stages.runner import run_job
+
+SIZES = {
+    "tokenizer.channels": 4,
+    "tokenizer.width": 8,
+    "tokenizer.groups": 4,
+    "phases.main.batch_size": 4,
+    "phases.main.steps": 2,
+    "phases.main.objective.adversarial.start": 0.5,
+    "phases.main.objective.adversarial.width": 8,
+    "compute.threads": 1,
+}
+
+
+@pytest.mark.parametrize("name", ["kl-vae-f16-d64", "kl-vae-f16-d64-fixed-ln"])
+def test_a_step_with_and_one_without_the_discriminator(tmp_path: Path, name: str) -> None:
+    files = random_perceptual(paper_project(tmp_path))
+    place = "phases.main.objective.perceptual.0"
+    small(
+        tmp_path,
+        "small",
+        name,
+        SIZES | given(f"{place}.vgg", files["vgg"]) | given(f"{place}.linear", files["linear"]),
+    )
+    plan = Plan(Workspace(tmp_path))
+    run_job(plan, plan.job("small"))
+    facts = run_job(plan, plan.job("small.main.s0")).manifest.facts
+    assert facts["steps"] == 2
+    assert ("kl" in facts["final"]) == (name == "kl-vae-f16-d64")
+    assert facts["final"].keys() >= {"reconstruction", "perceptual", "adversarial_weight", "discriminator_loss"}
+    assert all(np.isfinite(value) for value in facts["final"].values())

@@ -1,0 +1,174 @@
+"""The specs that ship: they validate, fit their schemas, and have the papers' sizes and pinned keys."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import jsonschema
+import pytest
+import torch
+from projects import REPOSITORY, command
+
+from mimflow.plan.build import Plan
+from mimflow.project.schemas import schema
+from mimflow.project.workspace import KINDS, Workspace
+from mimflow.spec.reader import read
+from mimflow.system.modules import SystemModules, parameter_count
+from mimflow.system.spec import Shapes
+
+GOLDEN = REPOSITORY / "tests/recordings/keys.json"
+FILES = {
+    kind: sorted(f for folder in folders for f in (REPOSITORY / "specs" / folder).glob("*.yaml"))
+    for kind, (_, folders) in KINDS.items()
+}
+PAIRS = [
+    pytest.param(kind, file, id=file.relative_to(REPOSITORY / "specs").as_posix())
+    for kind, files in FILES.items()
+    for file in files
+]
+
+
+@pytest.fixture(scope="module")
+def plan() -> Plan:
+    return Plan(Workspace(REPOSITORY))
+
+
+def test_keys_are_pinned(plan: Plan) -> None:
+    """A key that changes retrains what people have: change this file only when that is meant (MIMFLOW_GOLDEN=1)."""
+    keys = {job.name: job.key for job in sorted(plan.jobs.values(), key=lambda job: job.name)}
+    resolved = {name: loaded.spec.model_dump(mode="json") for name, loaded in sorted(plan.workspace.runs.items())}
+    found = json.dumps({"keys": keys, "runs": resolved}, indent=1, ensure_ascii=False) + "\n"
+    if os.environ.get("MIMFLOW_GOLDEN"):
+        GOLDEN.write_text(found, encoding="utf-8")
+    assert found == GOLDEN.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("kind", "file"), PAIRS)
+def test_a_shipped_spec_fits_its_schema_and_names_it(kind: str, file: Path) -> None:
+    validator = jsonschema.Draft202012Validator(schema(kind))
+    assert [error.message for error in validator.iter_errors(read(file, str(file)).plain())] == []
+    assert file.read_text().splitlines()[0] == f"# yaml-language-server: $schema=../schemas/{kind}.json"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_schemas_that_ship_are_current(kind: str) -> None:
+    shipped = json.loads((REPOSITORY / f"specs/schemas/{kind}.json").read_text())
+    assert shipped == schema(kind), "run `mimflow schema`"
+    jsonschema.Draft202012Validator.check_schema(shipped)
+
+
+def test_a_schema_refuses_what_validation_refuses_and_describes_fields() -> None:
+    validator = jsonschema.Draft202012Validator(schema("run"))
+    run = read(REPOSITORY / "specs/systems/tarflow-imagenet64-cond.yaml", "x").plain()
+    assert validator.is_valid(run)
+    assert not validator.is_valid(run | {"colour": 1})
+    assert not validator.is_valid(run | {"prior": run["prior"] | {"widht": 1}})
+    assert not validator.is_valid(run | {"prior": run["prior"] | {"width": "768"}})
+    assert not validator.is_valid({key: value for key, value in run.items() if key != "dataset"})
+    assert validator.is_valid({"extends": "x.yaml", "prior": {"width": 3}})
+    assert not validator.is_valid({"extends": "x.yaml", "prior": {"widht": 3}})
+    assert schema("run")["$defs"]["TarflowSpec"]["properties"]["width"]["description"] == "Width of the transformers."
+
+
+PARAMETERS = {
+    "tarflow-imagenet64-uncond": 460.1,
+    "tarflow-imagenet64-bpd": 460.1,
+    "tarflow-imagenet64-cond": 466.3,
+    "tarflow-imagenet128": 823.9,
+    "tarflow-afhq256": 463.5,
+    "itarflow-imagenet64": 771.4,
+    "itarflow-imagenet128": 1202.5,
+    "itarflow-imagenet256": 2220.7,
+    "mimflow-l": 611.0,
+    "mimflow-b": 263.1,
+    "mimflow-s": 67.8,
+    "kl-vae-f16-d16": 66.46,
+    "kl-vae-f16-d32": 66.68,
+    "kl-vae-f16-d64": 67.14,
+    "kl-vae-f16-d64-fixed": 66.83,
+    "kl-vae-f16-d64-fixed-ln": 66.83,
+    "kl-vae-f16-d128": 68.09,
+    "starflow-imagenet256": 1495.9,
+    "starflow-imagenet256-denoised": 1495.9,
+    "starflow-imagenet512": 1495.9,
+    "simflow-s": 103.87,
+    "simflow-b": 208.14,
+    "simflow-l": 541.69,
+    "simflow-xl": 762.14,
+    "simflow-xxl": 1431.48,
+    "simflow-xxl-36": 1192.43,
+    "simflow-xxl-512": 1436.79,
+    "simflow-repa-e": 1431.48,
+    "simflow-repa-e-512": 1436.79,
+    "simflow-frozen-vae-learnable": 1431.79,
+    "simflow-frozen-fixed": 1431.48,
+    "sit-s-2": 116.5,
+    "sit-b-2": 214.0,
+    "sit-l-2": 541.5,
+    "sit-xl-2": 758.5,
+    "sit-xl-1-d32-frozen": 744.7,
+    "sit-xl-1-d64-frozen": 745.2,
+    "sit-xl-1-d32-joint": 744.5,
+    "sit-xl-1-d64-joint": 744.9,
+    "sit-xl-1-d64-joint-80": 744.9,
+}
+"""Millions; TARFlow's and iTARFlow's as their code has them, MIMFlow's as its sheet's parts add up, the KL-VAE's from
+MAR's, and those of systems are their parts' sums. SiT alone has 32.9, 130.3, 457.8 and 674.8, the paper's sizes; 674.9
+with single tokens."""
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_systems_have_the_papers_parameters(plan: Plan, name: str) -> None:
+    run = plan.workspace.runs[name].spec
+    shapes = Shapes.of(plan.workspace.datasets[run.dataset].spec)
+    with torch.device("meta"):
+        modules = SystemModules(run.system, shapes)
+    assert parameter_count(modules) / 1e6 == pytest.approx(PARAMETERS[name], abs=0.05)
+
+
+FLOWS = {"s": 37, "b": 141, "l": 475, "xl": 695, "xxl": 1365, "xxl-36": 1126, "repa-e": 1365}
+
+
+@pytest.mark.parametrize("size", FLOWS)
+def test_simflows_flows_have_the_papers_parameters(plan: Plan, size: str) -> None:
+    run = plan.workspace.runs[f"simflow-{size}"].spec
+    with torch.device("meta"):
+        modules = SystemModules(run.system, Shapes.of(plan.workspace.datasets[run.dataset].spec))
+    assert round(parameter_count(modules.prior) / 1e6) == FLOWS[size]
+
+
+def test_mimflow_l_has_the_papers_parts(plan: Plan) -> None:
+    run = plan.workspace.runs["mimflow-l"].spec
+    with torch.device("meta"):
+        modules = SystemModules(run.system, Shapes.of(plan.workspace.datasets[run.dataset].spec))
+    assert parameter_count(modules.prior) / 1e6 == pytest.approx(439.1, abs=0.05)
+    for half in (modules.tokenizer.encoder, modules.tokenizer.decoder):
+        assert parameter_count(half.vit) / 1e6 == pytest.approx(85.1, abs=0.05)
+
+
+def test_every_system_of_a_paper_says_what_to_expect() -> None:
+    for file in (REPOSITORY / "specs/systems").glob("*.yaml"):
+        header = "\n".join(line for line in file.read_text().splitlines() if line.startswith("#"))
+        assert "Expect" in header or "No published" in header, file.name
+        assert " M parameters" in header, file.name
+
+
+def test_explain_shows_origins_and_diff_shows_fields() -> None:
+    explained = command(REPOSITORY, "mimflow", "explain", "tarflow-mnist5k").stdout
+    lines = {line.split(":")[0].strip(): line for line in explained.splitlines()}
+    assert "# specs/mini/tarflow-mnist5k.yaml:" in lines["width"]
+    assert "# specs/systems/tarflow-imagenet64-cond.yaml:" in lines["label_drop"]
+    assert lines["expansion"].endswith("# default")
+    compared = command(REPOSITORY, "mimflow", "diff", "tarflow-imagenet64-cond", "tarflow-imagenet128").stdout
+    assert "tokenizer.patch_size" in compared and "2 → 4" in compared and "prior.width" in compared
+
+
+def test_validate_names_files_and_problems() -> None:
+    assert (
+        command(REPOSITORY, "mimflow", "validate", "tarflow-mnist5k").stdout
+        == "valid: specs/mini/tarflow-mnist5k.yaml\n"
+    )
+    done = command(REPOSITORY, "mimflow", "validate", "tarflow-mnist5", check=False)
+    assert done.returncode == 2 and "did you mean 'tarflow-mnist5k'?" in done.stdout

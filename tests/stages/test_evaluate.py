@@ -1,0 +1,202 @@
+"""The evaluate stage: what it writes, what it refuses, and where it keeps what can be shared."""
+
+from __future__ import annotations
+
+import io
+import json
+from contextlib import chdir
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch_fidelity
+from artifacts import store_artifact
+
+from mimflow.artifacts.manifest import Artifact
+from mimflow.artifacts.samples import write_samples
+from mimflow.classifiers.convnet.spec import ConvnetSpec
+from mimflow.compute.spec import Compute
+from mimflow.errors import ArtifactError, SpecError
+from mimflow.features.spec import ClassifierExtractorSpec
+from mimflow.metrics.spec import ClassAccuracySpec, FidSpec, IsSpec, KidSpec, PrecisionRecallSpec, Reference
+from mimflow.plan import paths
+from mimflow.progress import Progress
+from mimflow.spec.weights import RunWeights
+from mimflow.stages.evaluate import run
+from mimflow.system.modules import SystemModules
+from mimflow.system.spec import Shapes, System
+from mimflow.tasks import EvaluateTask
+from mimflow.weights.tensors import save_state
+
+SHAPES = Shapes(channels=3, size=8, num_classes=4)
+CLASSIFIER = System(classifier=ConvnetSpec(widths=[4, 8], features=6))
+TASK = EvaluateTask(
+    shapes=SHAPES,
+    extractor=ClassifierExtractorSpec(weights=RunWeights(run="judge")),
+    extractor_system=CLASSIFIER,
+    metrics=[
+        FidSpec(),
+        IsSpec(splits=2),
+        KidSpec(subset_size=20, subsets=2),
+        PrecisionRecallSpec(),
+        ClassAccuracySpec(),
+    ],
+    reference=Reference(),
+    compute=Compute(device="cpu"),
+)
+
+
+def random_images(count: int, seed: int, size: int = 8) -> np.ndarray:
+    return np.random.default_rng(seed).integers(256, size=(count, size, size, 3), dtype=np.uint8)
+
+
+def prepared(folder: Path, counts: dict[str, int]) -> Artifact:
+    folder.mkdir(parents=True)
+    for seed, (split, count) in enumerate(counts.items()):
+        np.save(folder / f"{split}.images.npy", random_images(count, seed))
+        np.save(folder / f"{split}.labels.npy", np.arange(count) % 4)
+    return store_artifact(folder, stage="prepare", name="noise", facts={"classes": list("abcd")})
+
+
+def sampled(folder: Path, images: np.ndarray) -> Artifact:
+    labels = np.arange(len(images)) % 4
+    write_samples(folder / "samples.npz", [images], labels, images.shape[1:])
+    return store_artifact(folder, stage="infer", name="tiny.s0.unguided")
+
+
+def judge(folder: Path, seed: int = 0) -> Artifact:
+    torch.manual_seed(seed)
+    save_state(SystemModules(CLASSIFIER, SHAPES).state_dict(), folder / "weights.safetensors")
+    return store_artifact(folder, stage="train", name="judge.main.s0", facts={"val": {"accuracy": 0.97}})
+
+
+@pytest.fixture(autouse=True)
+def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stages run in the project's folder."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def inputs(tmp_path: Path) -> dict[str, Artifact]:
+    return {
+        "samples": sampled(tmp_path / "samples", random_images(40, 7)),
+        "data": prepared(tmp_path / "data", {"train": 60, "val": 30}),
+        "extractor": judge(tmp_path / "judge"),
+    }
+
+
+def evaluate(
+    root: Path, inputs: dict[str, Artifact], job: str = "job", **fields: object
+) -> tuple[dict[str, object], dict[str, object], str]:
+    """What the stage wrote, the facts that it returned and what it said."""
+    work = paths.work(root, job)
+    progress = Progress("evaluate", stream=io.StringIO())
+    root.mkdir(exist_ok=True)
+    with chdir(root):  # as the runner does
+        facts = run(TASK.model_copy(update=fields), inputs, work, progress)
+    metrics = json.loads((work / "out" / "metrics.json").read_text(encoding="utf-8"))
+    return metrics, facts, progress.stream.getvalue()
+
+
+def test_every_metric_stands_in_the_file_with_the_count(inputs: dict[str, Artifact], tmp_path: Path) -> None:
+    metrics, facts, said = evaluate(tmp_path, inputs)
+    assert list(metrics) == ["fid", "is", "kid", "precision", "recall", "class_accuracy", "count"]
+    assert metrics.pop("count") == 40
+    for measurement in metrics.values():
+        assert measurement.keys() == {"value", "std", "reason"}
+        assert isinstance(measurement["value"], float) and measurement["reason"] is None
+    assert metrics["is"]["std"] is not None and metrics["fid"]["std"] is None
+    assert facts.pop("extractor").startswith("classifier-")
+    assert facts == {
+        "extractor_run": "judge.main.s0",
+        "extractor_key": "0" * 64,
+        "extractor_accuracy": 0.97,
+        "count": 40,
+        "reference_split": "train",
+        "reference_count": 60,
+        "torch_fidelity": torch_fidelity.__version__,
+    }
+    assert "metric 5/5" in said
+
+
+def test_a_metric_without_a_value_says_why_and_stops_no_other(inputs: dict[str, Artifact], tmp_path: Path) -> None:
+    metrics, _, said = evaluate(tmp_path, inputs, metrics=[KidSpec(), FidSpec()])
+    reason = "40 samples, at least 1000 needed"
+    assert metrics["kid"] == {"value": None, "std": None, "reason": reason}
+    assert metrics["fid"]["value"] > 0
+    assert f"kid: no value: {reason}" in said
+
+
+def test_the_reference_is_the_split_asked_for(inputs: dict[str, Artifact], tmp_path: Path) -> None:
+    train = inputs["data"].folder / "train.images.npy"
+    inputs["samples"] = sampled(tmp_path / "copies", np.load(train))
+    same, _, _ = evaluate(tmp_path, inputs)
+    other, facts, _ = evaluate(tmp_path, inputs, reference=Reference(split="val"))
+    assert same["fid"]["value"] == pytest.approx(0, abs=1e-6)
+    assert (same["precision"]["value"], same["recall"]["value"]) == (1, 1)
+    assert other["fid"]["value"] != same["fid"]["value"]
+    assert other["precision"]["value"] < 1
+    assert (facts["reference_split"], facts["reference_count"]) == ("val", 30)
+
+
+def test_a_part_of_the_reference_is_a_seeded_choice(inputs: dict[str, Artifact], tmp_path: Path) -> None:
+    fid = {}
+    for job, count in (("all", None), ("all by number", 60), ("some", 25), ("some again", 25)):
+        part = Reference(count=count)
+        metrics, facts, _ = evaluate(tmp_path / job, inputs, reference=part)
+        assert facts["reference_count"] == (count or 60)
+        fid[job] = metrics["fid"]["value"]
+    assert fid["all"] == pytest.approx(fid["all by number"], rel=1e-4)
+    assert fid["some"] == fid["some again"] != fid["all"]
+
+
+def test_a_reference_larger_than_its_split_is_refused(inputs: dict[str, Artifact], tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"reference\.count: 61 images, split 'train' of noise has 60"):
+        evaluate(tmp_path, inputs, reference=Reference(count=61))
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (random_images(9, 0, size=4), "samples are uint8 4×4×3, the protocol's are uint8 8×8×3"),
+        (random_images(9, 0)[..., :1], "samples are uint8 8×8×1, the protocol's are uint8 8×8×3"),
+    ],
+    ids=["size", "channels"],
+)
+def test_samples_of_another_shape_are_refused(
+    images: np.ndarray, message: str, inputs: dict[str, Artifact], tmp_path: Path
+) -> None:
+    inputs["samples"] = sampled(tmp_path / "other", images)
+    with pytest.raises(ArtifactError, match=message):
+        evaluate(tmp_path, inputs)
+
+
+def test_evaluations_of_a_project_share_the_reference(
+    inputs: dict[str, Artifact], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, _, _ = evaluate(tmp_path, inputs, "first")
+    cache = paths.cache(tmp_path) / "torch-fidelity"
+    files = {path: path.stat().st_mtime_ns for path in cache.iterdir()}
+    assert files
+    inputs["samples"] = sampled(tmp_path / "others", random_images(40, 8))
+    second, _, _ = evaluate(tmp_path, inputs, "second")
+    assert {path: path.stat().st_mtime_ns for path in cache.iterdir()} == files
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    alone, _, _ = evaluate(elsewhere, inputs)
+    assert second == alone != first
+
+
+def test_another_extractor_has_its_own_reference_features(
+    inputs: dict[str, Artifact], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluate(tmp_path, inputs, "first")
+    inputs["extractor"] = judge(tmp_path / "other judge", seed=1)
+    second, _, _ = evaluate(tmp_path, inputs, "second")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    alone, _, _ = evaluate(elsewhere, inputs)
+    assert second == alone

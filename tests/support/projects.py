@@ -1,0 +1,73 @@
+"""Projects for tests: this repository's workflow over the tiny specs of `tests/tiny`, in folders of their own."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+WORKFLOW = ("Snakefile", "rules", "profiles", "dvc.yaml", ".dvcignore", ".gitignore")
+TIMEOUT = 300
+
+
+def new_project(root: Path) -> Path:
+    """A fresh project below `root`: the workflow's files and the tiny specs, nothing computed."""
+    root.mkdir(parents=True, exist_ok=True)
+    for name in WORKFLOW:
+        source = REPOSITORY / name
+        if source.is_dir():
+            shutil.copytree(source, root / name)
+        else:
+            shutil.copy(source, root / name)
+    shutil.copytree(REPOSITORY / "tests" / "tiny" / "specs", root / "specs")
+    return root
+
+
+def copy_project(source: Path, root: Path) -> Path:
+    """A project with all that another has computed."""
+    shutil.copytree(source, root, symlinks=True)
+    return root
+
+
+def command(project: Path, *words: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a program of this environment in a project; its output, both streams together, is `stdout`."""
+    folder = Path(sys.executable).parent
+    found = {
+        **os.environ,
+        "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}",
+        "OMP_NUM_THREADS": "1",
+        "XDG_CACHE_HOME": str(project / ".cache"),
+        **environment,
+    }
+    done = subprocess.run(
+        words, cwd=project, env=found, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=TIMEOUT
+    )
+    if check and done.returncode:
+        raise AssertionError(f"{' '.join(words)} ended with {done.returncode}:\n{done.stdout}")
+    return done
+
+
+def snakemake(project: Path, *words: str, check: bool = True) -> str:
+    """The output of Snakemake on the project's table."""
+    return command(project, "snakemake", "--cores", "2", *words, "results/table1.md", check=check).stdout
+
+
+def would_run(project: Path) -> set[str]:
+    """The names of the jobs that Snakemake would run, without their keys; the table's is `render`."""
+    text = snakemake(project, "-n")
+    jobs = {job.rpartition("-")[0] for job in re.findall(r"wildcards: job=(\S+)", text)}
+    jobs |= {"render"} if "rule render:" in text else set()
+    assert jobs or "Nothing to be done" in text, text
+    return jobs
+
+
+def edit(project: Path, name: str, old: str, new: str) -> None:
+    """Replace the one place in a spec that says `old`."""
+    path = project / "specs" / f"{name}.yaml"
+    text = path.read_text(encoding="utf-8")
+    assert text.count(old) == 1, f"{name} says {old!r} {text.count(old)} times"
+    path.write_text(text.replace(old, new), encoding="utf-8")

@@ -1,0 +1,130 @@
+"""`mimflow import-checkpoint`: an artifact that a run can start from, or the tensors that do not fit."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from projects import REPOSITORY
+from safetensors.torch import load_file, save_file
+
+from mimflow.errors import ArtifactError, PlanError
+from mimflow.project.importing import import_checkpoint
+from mimflow.project.workspace import Workspace
+from mimflow.system.modules import SystemModules, load_weights
+from mimflow.system.spec import Shapes
+
+REFERENCE = np.load(REPOSITORY / "tests/recordings/ml_tarflow_reference.npz")
+ITARFLOW = np.load(REPOSITORY / "tests/recordings/ml_itarflow_reference.npz")
+
+
+def state_of(reference: np.lib.npyio.NpzFile) -> dict[str, torch.Tensor]:
+    return {name[3:]: torch.from_numpy(reference[name]) for name in reference.files if name.startswith("sd/")}
+
+
+STATE = state_of(REFERENCE)
+RUN = """\
+dataset: tiny
+tokenizer: {kind: pixel, patch_size: 2}
+prior: {kind: tarflow, width: 64, blocks: [1, 1, 1]}
+phases:
+  - objective: {kind: nll, noise: {kind: gaussian, std: 0.05}}
+    steps: 1
+    optimizer: {kind: adamw, lr: 1e-4}
+"""
+OVER_LEVELS = (
+    RUN.replace("kind: tarflow", "kind: itarflow")
+    .replace("[1, 1, 1]", "[1, 1, 2]")
+    .replace("{kind: gaussian, std: 0.05}", "{kind: levels, t1: 0.3}")
+)
+DATASET = """\
+source: {kind: image_folder, path: data}
+transform: {size: 8, method: bilinear}
+split: {kind: stratified, val: 4}
+channels: 3
+num_classes: 4
+"""
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    for name, text in (
+        ("datasets/tiny", DATASET),
+        ("systems/reference", RUN),
+        ("systems/wide", RUN.replace("64", "128")),
+        ("systems/levels", OVER_LEVELS),
+    ):
+        path = tmp_path / "specs" / f"{name}.yaml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return Workspace(tmp_path)
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_an_imported_checkpoint_computes_what_the_public_code_does(workspace: Workspace, suffix: str) -> None:
+    file = workspace.root / f"public{suffix}"
+    if suffix == ".pth":
+        torch.save(STATE, file)
+    else:
+        save_file(STATE, file)
+    out = workspace.root / "imported"
+    text = import_checkpoint(file, "ml-tarflow", workspace, "reference", out)
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert manifest["files"]["weights.safetensors"]["sha256"] in text
+    run = workspace.runs["reference"].spec
+    modules = SystemModules(run, Shapes.of(workspace.datasets["tiny"].spec))
+    load_weights(modules, out / "weights.safetensors")
+    images, labels = torch.from_numpy(REFERENCE["x"]), torch.from_numpy(REFERENCE["y"])
+    with torch.no_grad():
+        z, _, _ = modules.prior(modules.tokenizer.encode(images), labels)
+    torch.testing.assert_close(z, torch.from_numpy(REFERENCE["z"]), atol=2e-5, rtol=0)
+    assert set(load_file(out / "weights.safetensors")) == set(modules.state_dict())
+
+
+def test_an_imported_checkpoint_of_noise_levels(workspace: Workspace) -> None:
+    file, out = workspace.root / "public.pth", workspace.root / "imported"
+    torch.save(state_of(ITARFLOW), file)
+    import_checkpoint(file, "ml-itarflow", workspace, "levels", out)
+    modules = SystemModules(workspace.runs["levels"].spec, Shapes.of(workspace.datasets["tiny"].spec))
+    load_weights(modules, out / "weights.safetensors")
+    images, labels, levels = (torch.from_numpy(ITARFLOW[name]) for name in ("x", "y", "t"))
+    with torch.no_grad():
+        z, _, _ = modules.prior.at(levels[:, 0])(modules.tokenizer.encode(images), labels)
+    torch.testing.assert_close(z, torch.from_numpy(ITARFLOW["z"]), atol=2e-5, rtol=0)
+    with pytest.raises(PlanError, match="--spec levels: its prior is not what ml-tarflow holds"):
+        import_checkpoint(file, "ml-tarflow", workspace, "levels", workspace.root / "other")
+
+
+def test_tensors_that_do_not_fit_are_named(workspace: Workspace) -> None:
+    file = workspace.root / "public.pth"
+    torch.save(STATE, file)
+    with pytest.raises(ArtifactError, match=r"mis-shaped blocks\.0\.pos_embed is \(16, 64\) where \(16, 128\) fits"):
+        import_checkpoint(file, "ml-tarflow", workspace, "wide", workspace.root / "out")
+    assert not (workspace.root / "out").exists()
+
+
+def test_a_malicious_pickle_is_refused_and_not_run(workspace: Workspace) -> None:
+    class Attack:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return Path.touch, (workspace.root / "attacked",)  # type: ignore[return-value]
+
+    file = workspace.root / "public.pth"
+    file.write_bytes(pickle.dumps({"x": Attack()}))
+    with pytest.raises(ArtifactError, match="not a checkpoint of tensors"):
+        import_checkpoint(file, "ml-tarflow", workspace, "reference", workspace.root / "out")
+    assert not (workspace.root / "attacked").exists()
+
+
+def test_unknown_layout_and_run(workspace: Workspace) -> None:
+    file = workspace.root / "public.pth"
+    torch.save(STATE, file)
+    with pytest.raises(PlanError, match=r"--from ml-tarflw: no such layout \(did you mean 'ml-tarflow'\?\)"):
+        import_checkpoint(file, "ml-tarflw", workspace, "reference", workspace.root / "out")
+    with pytest.raises(PlanError, match="no run named 'referenc'"):
+        import_checkpoint(file, "ml-tarflow", workspace, "referenc", workspace.root / "out")
+    with pytest.raises(ArtifactError, match="no such file"):
+        import_checkpoint(workspace.root / "none.pth", "ml-tarflow", workspace, "reference", workspace.root / "out")
