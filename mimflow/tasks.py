@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, ClassVar
 
 from mimflow.compute.spec import Compute
+from mimflow.data.pins import Pin
 from mimflow.data.spec import DatasetSpec
 from mimflow.features.registry import EXTRACTORS, NETWORKS
 from mimflow.features.spec import ExtractorSpec, NetworkSpec
@@ -30,6 +31,8 @@ class PrepareTask(Task):
 
     stage = "prepare"
     dataset: DatasetSpec
+    files: Pin | None = None
+    """The files of a folder of images; null where a package brings them."""
 
 
 FEATURES = "features:"

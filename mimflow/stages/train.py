@@ -12,8 +12,7 @@ import torch
 
 from mimflow.artifacts.manifest import Artifact, write_text
 from mimflow.compute.devices import memory_errors, peak_memory_mb, resolve
-from mimflow.data.prepared import Prepared, Split, refuse_changed
-from mimflow.data.sources.spec import ImageFolderSpec
+from mimflow.data.prepared import Prepared, Split
 from mimflow.objectives.base import ClosedForm, Objective
 from mimflow.objectives.registry import OBJECTIVES
 from mimflow.progress import Progress
@@ -41,7 +40,6 @@ def run(task: TrainTask, inputs: dict[str, Artifact], work: Path, progress: Prog
     out = work / "out"
     out.mkdir(parents=True, exist_ok=True)
     objective = build_objective(task, inputs).to(device)
-    _refuse_changed_images(inputs["data"])
     prepared = Prepared.open(inputs["data"])
     splits = Splits(*(_with_features(prepared.split(name), name, inputs) for name in ("train", "val")))
     if isinstance(objective, ClosedForm):
@@ -61,13 +59,6 @@ def _with_features(split: Split, name: str, inputs: dict[str, Artifact]) -> Spli
         network: np.load(artifact.file(f"{name}.{network}.npy"), mmap_mode="r") for network, artifact in stored.items()
     }
     return replace(split, features=features)
-
-
-def _refuse_changed_images(data: Artifact) -> None:
-    """DataError if the data came from a folder of the user's whose images are others now."""
-    source = data.manifest.task.get("dataset", {}).get("source", {})
-    if source.get("kind") == "image_folder":
-        refuse_changed(data, ImageFolderSpec.model_validate(source))
 
 
 def build_objective(task: TrainTask, inputs: dict[str, Artifact]) -> Objective:

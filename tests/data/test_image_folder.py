@@ -13,8 +13,7 @@ from PIL import Image
 from projects import REPOSITORY, edit, new_project, snakemake
 
 from mimflow.errors import DataError
-from mimflow.plan.build import Plan
-from mimflow.project.workspace import Workspace
+from mimflow.products.registry import open_plan
 from mimflow.stages.runner import run_job
 
 DATASET = """\
@@ -65,7 +64,7 @@ def paper(tmp_path: Path) -> Path:
 
 
 def test_the_papers_spec_trains_a_step_on_a_folder(paper: Path) -> None:
-    plan = Plan(Workspace(paper))
+    plan = open_plan(paper)
     run_job(plan, plan.job("small"))
     artifact = run_job(plan, plan.job("small.main.s0"))
     facts = artifact.manifest.facts
@@ -74,7 +73,7 @@ def test_the_papers_spec_trains_a_step_on_a_folder(paper: Path) -> None:
 
 
 def test_an_image_that_changed_after_preparation_is_refused(paper: Path) -> None:
-    plan = Plan(Workspace(paper))
+    plan = open_plan(paper)
     run_job(plan, plan.job("small"))
     changed = paper / "data/imagenet/train/astronaut/000.png"
     Image.new("RGB", (CROP, CROP)).save(changed)

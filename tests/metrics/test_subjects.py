@@ -22,10 +22,10 @@ from tables_project import (
 )
 
 from mimflow.artifacts.samples import FEATURES, PAIRS, write_features, write_samples
-from mimflow.plan.build import Job
+from mimflow.plan.jobs import Job
+from mimflow.products.registry import open_workspace
 from mimflow.products.table.collect import collect
 from mimflow.products.table.why import why
-from mimflow.project.workspace import Workspace
 from mimflow.tasks import EvaluateTask, InferTask
 
 RECONSTRUCTION = "  reconstruction: {kind: reconstruction}\n"
@@ -132,7 +132,7 @@ def test_fields_of_a_output_enter_its_key(project: Path) -> None:
 
 
 def problems(root: Path) -> list[str]:
-    return Workspace(root).problems
+    return open_workspace(root).problems
 
 
 @pytest.mark.parametrize(

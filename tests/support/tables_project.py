@@ -12,9 +12,9 @@ import numpy as np
 
 from mimflow.artifacts.manifest import MANIFEST, Manifest, record_files
 from mimflow.artifacts.samples import write_samples
-from mimflow.plan.build import Job, Plan
+from mimflow.plan.jobs import Job, Plan
+from mimflow.products.registry import open_plan
 from mimflow.products.table.render import render_table
-from mimflow.project.workspace import Workspace
 
 GOLDEN = Path(__file__).parents[1] / "recordings" / "tables"
 DATASET = """\
@@ -154,7 +154,7 @@ def edit(root: Path, name: str, old: str, new: str) -> None:
 
 
 def plan_of(root: Path) -> Plan:
-    return Plan(Workspace(root))
+    return open_plan(root)
 
 
 def put(root: Path, job: Job, facts: dict[str, Any]) -> None:

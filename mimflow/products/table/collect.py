@@ -8,20 +8,18 @@ from dataclasses import replace
 from pathlib import Path
 
 from mimflow.outputs.spec import OutputSpec, Subject
-from mimflow.plan.build import Plan, PlannedRow, PlannedTable
 from mimflow.products.table import wording
 from mimflow.products.table.model import Block, Cell, Column, Group, Row, Table
+from mimflow.products.table.product import PlannedRow, TableProduct
 from mimflow.products.table.protocol import protocol_lines
 from mimflow.products.table.published import published_block
-from mimflow.products.table.results import Result, closed_form, open_done, phases, require_all, results
+from mimflow.products.table.results import Result, closed_form, open_done, results
 from mimflow.products.table.spec import FactColumn, MetricColumn
 
 
-def collect(plan: Plan, table: PlannedTable, partial: bool = False) -> Table:
-    """The table as data. PlanError if results are missing, unless it is to be `partial`; ArtifactError if corrupt."""
-    root = plan.workspace.root
-    if not partial:
-        require_all(table, root)
+def collect(table: TableProduct) -> Table:
+    """The table as data, with the results that are there. ArtifactError if one is corrupt."""
+    root = table.root
     found = results(table, root)
     counts = heading_counts(table, found)
     groups = column_groups(table, counts)
@@ -36,7 +34,7 @@ def collect(plan: Plan, table: PlannedTable, partial: bool = False) -> Table:
         title=table.spec.title,
         measured=Block(groups, _with_best(rows, columns), table.spec.protocol),
         footnotes=tuple(notes.texts),
-        published=tuple(published_block(plan.workspace, rows, groups) for rows in table.spec.published),
+        published=tuple(published_block(table.plan.workspace, rows, groups) for rows in table.spec.published),
         protocol=protocol_lines(table, found),
         deviations=tuple((row.label, tuple(row.spec.deviations)) for row in table.rows if row.spec.deviations),
         notes=tuple(table.spec.notes),
@@ -59,7 +57,7 @@ class Footnotes:
 # -- columns -------------------------------------------------------------------------------------------------------
 
 
-def column_groups(table: PlannedTable, counts: Mapping[str, int | None]) -> tuple[Group, ...]:
+def column_groups(table: TableProduct, counts: Mapping[str, int | None]) -> tuple[Group, ...]:
     """Facts first, then a group for each output in the order in which the spec names them."""
     facts: dict[str, Column] = {}
     outputs: dict[str, dict[str, Column]] = {}
@@ -77,7 +75,7 @@ def column_groups(table: PlannedTable, counts: Mapping[str, int | None]) -> tupl
     return (*([Group("", tuple(facts.values()))] if facts else []), *found)
 
 
-def _outputs(table: PlannedTable, name: str) -> list[OutputSpec]:
+def _outputs(table: TableProduct, name: str) -> list[OutputSpec]:
     return [row.spec.outputs[name] for row in table.rows if name in row.spec.outputs]
 
 
@@ -94,7 +92,7 @@ def _metric_column(spec: MetricColumn, subject: Subject, count: int | None) -> C
     )
 
 
-def heading_counts(table: PlannedTable, found: Mapping[str, Result]) -> dict[str, int | None]:
+def heading_counts(table: TableProduct, found: Mapping[str, Result]) -> dict[str, int | None]:
     """How many images were measured, by output, if that is the same in all rows.
 
     Otherwise what the protocol asks for of samples; how many reconstructions there are is only known when there are.
@@ -194,19 +192,19 @@ def _with_best(rows: list[Row], columns: list[Column]) -> tuple[Row, ...]:
 def _fact(name: str, row: PlannedRow, root: Path, notes: Footnotes) -> Cell:
     if name == "seeds":
         return Cell(str(len(row.trained)))
-    seed = next((seed for seed, job in row.trained.items() if job.done(root)), None)
+    seed = next((seed for seed, jobs in row.trained.items() if jobs[-1].done(root)), None)
     if seed is None:
         return Cell()
     if name == "epochs":
         return _epochs(row, seed, root, notes)
-    artifact = open_done(row.trained[seed], root)
+    artifact = open_done(row.trained[seed][-1], root)
     assert artifact is not None
     return Cell(wording.parameter_count(artifact.manifest.facts["system_parameters"]))
 
 
 def _epochs(row: PlannedRow, seed: int, root: Path, notes: Footnotes) -> Cell:
     """Passes over the training split in all phases that lead to the row's weights."""
-    iterated = [job for job in phases(row, seed) if not closed_form(job)]
+    iterated = [job for job in row.trained[seed] if not closed_form(job)]
     if not iterated:
         return Cell("closed form")
     epochs = 0.0

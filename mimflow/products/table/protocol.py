@@ -8,8 +8,8 @@ from typing import Any
 from mimflow.features.spec import ClassifierExtractorSpec, InceptionExtractorSpec
 from mimflow.metrics.spec import MetricSpec
 from mimflow.outputs.spec import Subject
-from mimflow.plan.build import PlannedTable
 from mimflow.products.table import wording
+from mimflow.products.table.product import TableProduct
 from mimflow.products.table.results import Result
 from mimflow.project.protocol import ProtocolSpec
 
@@ -18,7 +18,7 @@ _QUANTISATION = {"round": "rounded to 8 bits", "truncate": "truncated to 8 bits"
 REPRESENTATION = "of every image of both splits: probes are trained on train and measured on val"
 
 
-def protocol_lines(table: PlannedTable, found: Mapping[str, Result]) -> tuple[tuple[str, str], ...]:
+def protocol_lines(table: TableProduct, found: Mapping[str, Result]) -> tuple[tuple[str, str], ...]:
     """Term and text: protocol, what is measured, extractor, metrics, seeds, and each output's settings."""
     protocol = table.protocol
     subjects = table.subjects
@@ -38,7 +38,7 @@ def protocol_lines(table: PlannedTable, found: Mapping[str, Result]) -> tuple[tu
     return (*lines, *((f"Output {name}", _output(table, name)) for name in subjects))
 
 
-def _facts(table: PlannedTable, found: Mapping[str, Result]) -> dict[Subject, Mapping[str, Any]]:
+def _facts(table: TableProduct, found: Mapping[str, Result]) -> dict[Subject, Mapping[str, Any]]:
     """What one evaluation of each subject knows of its protocol: the same in all."""
     facts: dict[Subject, Mapping[str, Any]] = {}
     for row in table.rows:
@@ -69,7 +69,7 @@ def reconstructions_line(protocol: ProtocolSpec) -> str:
     return f"of every image of the output's split, {bits}, against these same images"
 
 
-def _reference(table: PlannedTable, facts: Mapping[str, Any]) -> str:
+def _reference(table: TableProduct, facts: Mapping[str, Any]) -> str:
     reference = table.protocol.reference
     count = facts.get("reference_count", reference.count)
     images = f"{count:,} images" if count is not None else "all images"
@@ -97,14 +97,14 @@ def _metric(spec: MetricSpec) -> str:
     return f"{names} ({parameters})" if parameters else names
 
 
-def _seeds(table: PlannedTable) -> str:
+def _seeds(table: TableProduct) -> str:
     seeds = wording.by_row({row.label: ", ".join(map(str, row.trained)) for row in table.rows})
     if all(len(row.trained) == 1 for row in table.rows):
         return f"{seeds} (one run each, so no spread is given)"
     return f"{seeds} (mean ± standard deviation, n − 1)"
 
 
-def _output(table: PlannedTable, name: str) -> str:
+def _output(table: TableProduct, name: str) -> str:
     return wording.by_row(
         {row.label: wording.sampling(row.spec.outputs[name]) for row in table.rows if name in row.spec.outputs}
     )

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from mimflow.project.kinds import ProductSpec
 from mimflow.spec.base import Name, Problem, Spec
 
 
@@ -54,10 +55,9 @@ class MetricColumn(Spec):
     """Which end is set in bold."""
 
 
-class TableSpec(Spec):
+class TableSpec(ProductSpec):
     """A table: published rows, measured rows, columns, one protocol."""
 
-    title: str
     protocol: Name
     """A protocol of `specs/protocols`: every measured number is measured under it."""
     published: list[PublishedRows] = []
