@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from mimflow.compute.spec import Compute
@@ -12,7 +13,7 @@ from mimflow.metrics.spec import Reference
 from mimflow.outputs.reconstruction.spec import ReconstructionSpec
 from mimflow.outputs.spec import OutputSpec
 from mimflow.plan import paths
-from mimflow.plan.jobs import Job
+from mimflow.plan.jobs import KEY_LENGTH, Job
 from mimflow.plan.product import Product
 from mimflow.project.pins import read_pin
 from mimflow.project.protocol import ProtocolSpec
@@ -70,6 +71,10 @@ class Plan:
             return next(iter(named.values()))
         if named:
             raise PlanError(f"'{name}' is the name of several jobs: {', '.join(named)}")
+        if re.fullmatch(rf"[0-9a-f]{{{KEY_LENGTH}}}", name):
+            raise PlanError(
+                f"no spec asks for the job {name} any more: specs have changed since (mimflow plan PRODUCT)"
+            )
         hint = nearest(name, [given for _, given in self.names])
         raise PlanError(f"no spec asks for a job '{name}'" + (f" ({hint})" if hint else ""))
 
