@@ -10,9 +10,11 @@ import numpy as np
 import torch
 import torch_fidelity
 
+from mimflow.artifacts.data import images_file
 from mimflow.artifacts.manifest import Artifact, canonical
-from mimflow.artifacts.metrics import MetricValue, write_metrics
-from mimflow.artifacts.samples import FEATURES, SAMPLES, read_features, read_samples
+from mimflow.artifacts.metrics import EvaluateFacts, MetricValue, write_metrics
+from mimflow.artifacts.representation import REPRESENTATION, read_representation
+from mimflow.artifacts.samples import SAMPLES, read_samples
 from mimflow.compute.devices import resolve
 from mimflow.data.prepared import Prepared
 from mimflow.errors import ArtifactError, SpecError
@@ -27,7 +29,7 @@ from mimflow.system.spec import Shapes
 from mimflow.tasks import EvaluateTask
 
 
-def run(task: EvaluateTask, inputs: dict[str, Artifact], work: Path, progress: Progress) -> dict[str, Any]:
+def run(task: EvaluateTask, inputs: dict[str, Artifact], work: Path, progress: Progress) -> EvaluateFacts:
     """Measure what a output gave by every metric of the task; the result is `metrics.json`.
 
     A metric that has no value says why and does not stop the others. Raises ArtifactError for samples or
@@ -51,7 +53,7 @@ def run(task: EvaluateTask, inputs: dict[str, Artifact], work: Path, progress: P
             progress.say(f"{kind}: no value: {measurement.reason}")
 
     write_metrics(work / "out", measured, count)
-    return {"count": count, **facts}
+    return EvaluateFacts(count=count, **facts)
 
 
 def _images(
@@ -78,8 +80,8 @@ def _representation(
     task: EvaluateTask, inputs: dict[str, Artifact], device: torch.device
 ) -> tuple[Representation, int, dict[str, Any]]:
     """Features of both splits, the number of those that are measured, and facts about them."""
-    path = inputs["samples"].file(FEATURES)
-    train, val = (FeatureSplit(*map(torch.from_numpy, read_features(path, split))) for split in ("train", "val"))
+    path = inputs["samples"].file(REPRESENTATION)
+    train, val = (FeatureSplit(*map(torch.from_numpy, read_representation(path, split))) for split in ("train", "val"))
     facts = {"train_count": len(train.labels), "features": train.features.shape[1]}
     return Representation(train, val, task.shapes.num_classes, device), len(val.labels), facts
 
@@ -100,7 +102,7 @@ def _reference(data: Artifact, reference: Reference) -> np.ndarray:
 
 def _reference_name(data: Artifact, reference: Reference, count: int, device: torch.device) -> str:
     """A hash of the reference's pixels, and of what decides how they are rounded on the way to features."""
-    pixels = data.manifest.files[f"{reference.split}.images.npy"].sha256
+    pixels = data.manifest.files[images_file(reference.split)].sha256
     content = [pixels, reference.split, count, device.type, torch.__version__]
     return f"reference-{hashlib.sha256(canonical(content).encode()).hexdigest()[:16]}"
 
