@@ -12,6 +12,7 @@ import os
 from typing import Any
 
 from mimflow.artifacts.manifest import Manifest, canonical, read_manifest, sha256_of, write_text
+from mimflow.artifacts.metrics import METRICS
 from mimflow.errors import ArtifactError
 from mimflow.plan import paths
 from mimflow.plan.build import Plan
@@ -41,7 +42,7 @@ def number_digests(product: Product) -> dict[str, str]:
     """The digests of the numbers that a product shows, by its own names of jobs, as far as they are in the store."""
     root = product.root
     measured = {name: job for name, job in product.jobs().items() if job.stage == "evaluate" and job.done(root)}
-    return {name: read_manifest(root / job.manifest).files["metrics.json"].sha256 for name, job in measured.items()}
+    return {name: read_manifest(root / job.manifest).files[METRICS].sha256 for name, job in measured.items()}
 
 
 def product_record(product: Product) -> Manifest | None:

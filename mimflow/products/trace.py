@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
+from mimflow.artifacts.checkpoint import AVERAGED, WEIGHTS, TrainFacts
+from mimflow.artifacts.data import DataFacts
+from mimflow.artifacts.facts import read_facts
 from mimflow.artifacts.manifest import Artifact, Manifest
 from mimflow.errors import PlanError
 from mimflow.plan.jobs import Job
@@ -53,7 +55,7 @@ def training_lines(job: Job, root: Path, depth: int, weights: str | None = None)
     """A train job, the job that it starts from, and its data."""
     yield from job_lines("checkpoint", job, root, depth)
     artifact = open_done(job, root)
-    for name in [weights] if weights else ["weights.safetensors", "ema.safetensors"]:
+    for name in [weights] if weights else [WEIGHTS, AVERAGED]:
         if artifact is not None and name in artifact.manifest.files:
             yield depth + 1, f"{name}, SHA-256 {artifact.manifest.files[name].sha256}"
     task = job.task
@@ -74,8 +76,8 @@ def training_lines(job: Job, root: Path, depth: int, weights: str | None = None)
 def _data(job: Job, root: Path, depth: int) -> Iterator[Line]:
     yield from job_lines("data", job, root, depth)
     artifact = open_done(job, root)
-    if artifact is not None and artifact.manifest.facts["skipped"]:
-        yield depth + 1, f"images that could not be read: {artifact.manifest.facts['skipped']}"
+    if artifact is not None and (skipped := read_facts(artifact, DataFacts).skipped):
+        yield depth + 1, f"images that could not be read: {skipped}"
 
 
 def _phase(job: Job, artifact: Artifact | None) -> list[str]:
@@ -84,9 +86,9 @@ def _phase(job: Job, artifact: Artifact | None) -> list[str]:
     parts = [wording.settings(phase.objective)]
     if closed_form(job):
         return [*parts, "in closed form"]
-    facts: dict[str, Any] = {} if artifact is None else artifact.manifest.facts
-    if "steps" in facts:
-        parts.append(f"{facts['steps']:,} steps, {round(facts['epochs'], 2):g} epochs")
+    if artifact is not None:
+        facts = read_facts(artifact, TrainFacts)
+        parts.append(f"{facts.steps:,} steps, {round(facts.epochs, 2):g} epochs")
     parts.append(f"batch {phase.batch_size}")
     if phase.optimizer is not None:
         parts.append(wording.settings(phase.optimizer))

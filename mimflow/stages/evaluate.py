@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +10,16 @@ import numpy as np
 import torch
 import torch_fidelity
 
-from mimflow.artifacts.manifest import Artifact, canonical, write_text
-from mimflow.artifacts.samples import FEATURES, SAMPLES, read_features, read_samples
+from mimflow.artifacts.data import images_file
+from mimflow.artifacts.manifest import Artifact, canonical
+from mimflow.artifacts.metrics import EvaluateFacts, MetricValue, write_metrics
+from mimflow.artifacts.representation import REPRESENTATION, read_representation
+from mimflow.artifacts.samples import SAMPLES, read_samples
 from mimflow.compute.devices import resolve
 from mimflow.data.prepared import Prepared
 from mimflow.errors import ArtifactError, SpecError
 from mimflow.features.registry import EXTRACTORS
-from mimflow.metrics.context import Context, FeatureSplit, Measurement, Representation
+from mimflow.metrics.context import Context, FeatureSplit, Representation
 from mimflow.metrics.registry import METRICS
 from mimflow.metrics.spec import Reference
 from mimflow.plan import paths
@@ -28,7 +29,7 @@ from mimflow.system.spec import Shapes
 from mimflow.tasks import EvaluateTask
 
 
-def run(task: EvaluateTask, inputs: dict[str, Artifact], work: Path, progress: Progress) -> dict[str, Any]:
+def run(task: EvaluateTask, inputs: dict[str, Artifact], work: Path, progress: Progress) -> EvaluateFacts:
     """Measure what a output gave by every metric of the task; the result is `metrics.json`.
 
     A metric that has no value says why and does not stop the others. Raises ArtifactError for samples or
@@ -42,7 +43,7 @@ def run(task: EvaluateTask, inputs: dict[str, Artifact], work: Path, progress: P
     else:
         context, count, facts = _images(task, task.reference, inputs, device)
 
-    measured: dict[str, Measurement] = {}
+    measured: dict[str, MetricValue] = {}
     progress.start(len(task.metrics), unit="metric")
     for index, metric in enumerate(task.metrics):
         measured |= METRICS.build(metric, context)
@@ -51,10 +52,8 @@ def run(task: EvaluateTask, inputs: dict[str, Artifact], work: Path, progress: P
         if measurement.value is None:
             progress.say(f"{kind}: no value: {measurement.reason}")
 
-    metrics = {kind: asdict(measurement) for kind, measurement in measured.items()}
-    text = json.dumps({**metrics, "count": count}, indent=1, ensure_ascii=False, allow_nan=False)
-    write_text(work / "out" / "metrics.json", text + "\n")
-    return {"count": count, **facts}
+    write_metrics(work / "out", measured, count)
+    return EvaluateFacts(count=count, **facts)
 
 
 def _images(
@@ -81,8 +80,8 @@ def _representation(
     task: EvaluateTask, inputs: dict[str, Artifact], device: torch.device
 ) -> tuple[Representation, int, dict[str, Any]]:
     """Features of both splits, the number of those that are measured, and facts about them."""
-    path = inputs["samples"].file(FEATURES)
-    train, val = (FeatureSplit(*map(torch.from_numpy, read_features(path, split))) for split in ("train", "val"))
+    path = inputs["samples"].file(REPRESENTATION)
+    train, val = (FeatureSplit(*map(torch.from_numpy, read_representation(path, split))) for split in ("train", "val"))
     facts = {"train_count": len(train.labels), "features": train.features.shape[1]}
     return Representation(train, val, task.shapes.num_classes, device), len(val.labels), facts
 
@@ -103,7 +102,7 @@ def _reference(data: Artifact, reference: Reference) -> np.ndarray:
 
 def _reference_name(data: Artifact, reference: Reference, count: int, device: torch.device) -> str:
     """A hash of the reference's pixels, and of what decides how they are rounded on the way to features."""
-    pixels = data.manifest.files[f"{reference.split}.images.npy"].sha256
+    pixels = data.manifest.files[images_file(reference.split)].sha256
     content = [pixels, reference.split, count, device.type, torch.__version__]
     return f"reference-{hashlib.sha256(canonical(content).encode()).hexdigest()[:16]}"
 

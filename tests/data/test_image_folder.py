@@ -8,11 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from photographs import CROP, write_photographs
-from PIL import Image
+from photographs import write_photographs
 from projects import REPOSITORY, command, edit, new_project, result_of, snakemake
 
-from mimflow.errors import DataError
 from mimflow.products.registry import open_plan
 from mimflow.stages.runner import run_job
 

@@ -21,7 +21,8 @@ from tables_project import (
     write,
 )
 
-from mimflow.artifacts.samples import FEATURES, PAIRS, write_features, write_samples
+from mimflow.artifacts.representation import REPRESENTATION, write_representation
+from mimflow.artifacts.samples import PAIRS, write_samples
 from mimflow.plan.jobs import Job
 from mimflow.products.registry import open_workspace
 from mimflow.products.table.collect import collect
@@ -243,7 +244,7 @@ def filled(project: Path) -> Path:
             put(project, job, {})
         elif job.name.endswith("probe"):
             (project / job.folder).mkdir(parents=True)
-            write_features(project / job.folder / FEATURES, {})
+            write_representation(project / job.folder / REPRESENTATION, {})
             put(project, job, {})
         else:
             assert job.name in FACTS

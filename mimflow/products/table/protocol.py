@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
+from mimflow.artifacts.metrics import EvaluateFacts
 from mimflow.features.spec import ClassifierExtractorSpec, InceptionExtractorSpec
 from mimflow.metrics.spec import MetricSpec
 from mimflow.outputs.spec import Subject
@@ -25,12 +25,12 @@ def protocol_lines(table: TableProduct, found: Mapping[str, Result]) -> tuple[tu
     facts = _facts(table, found)
     lines = [("Protocol", f"{table.spec.protocol}: {protocol.label}" if protocol.label else table.spec.protocol)]
     if "samples" in subjects.values():
-        lines += [("Samples", samples_line(protocol)), ("Reference", _reference(table, facts.get("samples", {})))]
+        lines += [("Samples", samples_line(protocol)), ("Reference", _reference(table, facts.get("samples")))]
     if "reconstructions" in subjects.values():
         lines.append(("Reconstructions", reconstructions_line(protocol)))
     if "representation" in subjects.values():
         lines.append(("Representation", REPRESENTATION))
-    judged = facts.get("samples", facts.get("reconstructions", {}))
+    judged = facts.get("samples", facts.get("reconstructions"))
     fitting = [metric for metric in protocol.metrics if set(metric.subjects) & set(subjects.values())]
     if set(subjects.values()) - {"representation"}:
         lines.append(("Extractor", extractor_line(protocol, judged)))
@@ -38,9 +38,9 @@ def protocol_lines(table: TableProduct, found: Mapping[str, Result]) -> tuple[tu
     return (*lines, *((f"Output {name}", _output(table, name)) for name in subjects))
 
 
-def _facts(table: TableProduct, found: Mapping[str, Result]) -> dict[Subject, Mapping[str, Any]]:
+def _facts(table: TableProduct, found: Mapping[str, Result]) -> dict[Subject, EvaluateFacts]:
     """What one evaluation of each subject knows of its protocol: the same in all."""
-    facts: dict[Subject, Mapping[str, Any]] = {}
+    facts: dict[Subject, EvaluateFacts] = {}
     for row in table.rows:
         for measurement in row.measured:
             if measurement.evaluate.id in found:
@@ -69,24 +69,24 @@ def reconstructions_line(protocol: ProtocolSpec) -> str:
     return f"of every image of the output's split, {bits}, against these same images"
 
 
-def _reference(table: TableProduct, facts: Mapping[str, Any]) -> str:
+def _reference(table: TableProduct, facts: EvaluateFacts | None) -> str:
     reference = table.protocol.reference
-    count = facts.get("reference_count", reference.count)
+    count = reference.count if facts is None else facts.reference_count
     images = f"{count:,} images" if count is not None else "all images"
     return f"{images} of the {reference.split} split of {table.dataset_label}"
 
 
-def extractor_line(protocol: ProtocolSpec, facts: Mapping[str, Any]) -> str:
+def extractor_line(protocol: ProtocolSpec, facts: EvaluateFacts | None) -> str:
     """The network, where its weights come from, and how accurate it is where an evaluation knows that."""
     spec = protocol.extractor
     if isinstance(spec, ClassifierExtractorSpec):
         weights = "averaged weights" if spec.weights.ema else "weights of the last step"
         text = f"classifier of run {spec.weights.run}, {weights}"
-        accuracy = facts.get("extractor_accuracy")
+        accuracy = None if facts is None else facts.extractor_accuracy
         return text if accuracy is None else f"{text}, {accuracy:.1%} accurate on the validation split"
     if isinstance(spec, InceptionExtractorSpec):
         text = f"Inception of 2015 (torch-fidelity), SHA-256 {spec.weights.sha256[:12]}…"
-        seen = facts.get("extractor_input")
+        seen = None if facts is None else facts.extractor_input
         return text if seen is None else f"{text}, images {seen}"
     return wording.settings(spec)
 

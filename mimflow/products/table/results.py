@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from mimflow.artifacts.facts import read_facts
 from mimflow.artifacts.manifest import Artifact
+from mimflow.artifacts.metrics import EvaluateFacts, MetricValue, read_metrics
 from mimflow.errors import ArtifactError
 from mimflow.plan.jobs import Job
 from mimflow.products.table.product import TableProduct
@@ -16,21 +16,12 @@ from mimflow.tasks import TrainTask
 
 
 @dataclass(frozen=True)
-class Value:
-    """One metric of one seed. `reason` says why there is no value."""
-
-    value: float | None
-    std: float | None
-    reason: str | None
-
-
-@dataclass(frozen=True)
 class Result:
     """What one evaluation found."""
 
-    values: Mapping[str, Value]
+    values: Mapping[str, MetricValue]
     count: int
-    facts: Mapping[str, Any]
+    facts: EvaluateFacts
 
 
 def open_done(job: Job, root: Path) -> Artifact | None:
@@ -50,9 +41,8 @@ def read_result(job: Job, root: Path) -> Result | None:
     artifact = open_done(job, root)
     if artifact is None:
         return None
-    metrics = json.loads(artifact.file("metrics.json").read_text(encoding="utf-8"))
-    count = metrics.pop("count")
-    return Result({name: Value(**value) for name, value in metrics.items()}, count, artifact.manifest.facts)
+    values, count = read_metrics(artifact)
+    return Result(values, count, read_facts(artifact, EvaluateFacts))
 
 
 def results(table: TableProduct, root: Path) -> dict[str, Result]:

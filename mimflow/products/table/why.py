@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from mimflow.artifacts.checkpoint import weights_file
 from mimflow.errors import PlanError
 from mimflow.plan.build import Measurement, Plan
 from mimflow.products.table import wording
@@ -157,14 +158,14 @@ def _seed(measurement: Measurement, column: Column, table: TableProduct, root: P
     task = measurement.infer.task
     assert isinstance(task, InferTask)
     yield 3, wording.sampling(task.output)
-    weights = "ema.safetensors" if task.output.ema else "weights.safetensors"
+    weights = weights_file(task.output.ema)
     yield from training_lines(measurement.infer.inputs["weights"], root, 2, weights)
 
 
 def _measured_on(measurement: Measurement, table: TableProduct, result: Result) -> Iterator[str]:
     subject = table.subjects[measurement.output]
     if subject == "representation":
-        yield f"trained on {result.facts['train_count']:,} images, measured on {result.count:,}"
+        yield f"trained on {result.facts.train_count:,} images, measured on {result.count:,}"
         return
-    yield f"{result.count:,} {subject} against {result.facts['reference_count']:,} images"
+    yield f"{result.count:,} {subject} against {result.facts.reference_count:,} images"
     yield extractor_line(table.protocol, result.facts)
