@@ -50,9 +50,9 @@ def _digest(pairs: Iterable[tuple[str, str]]) -> str:
     return digest.hexdigest()
 
 
-def list_folder(folder: ImageFolder, by_split: bool) -> Pin:
-    """The pin of a folder as it is now, by names and sizes. DataError if it holds no images."""
-    sizes = [(name, size) for name, size, _ in folder.stamps(by_split)]
+def pin_of(folder: ImageFolder, stamps: Iterable[tuple[str, int, int]]) -> Pin:
+    """The pin of a folder by names and sizes, as `ImageFolder.stamps` gives them. DataError if it holds no images."""
+    sizes = [(name, size) for name, size, _ in stamps]
     if not sizes:
         raise DataError(f"{folder.root}: no images to pin")
     return Pin(images=len(sizes), bytes=sum(size for _, size in sizes), listing=listing_digest(sizes))
@@ -60,8 +60,8 @@ def list_folder(folder: ImageFolder, by_split: bool) -> Pin:
 
 def read_folder(folder: ImageFolder, by_split: bool, done: Callable[[int], None]) -> Pin:
     """The pin of a folder as it is now, contents included; `done` is told how many files have been read."""
-    pin = list_folder(folder, by_split)
-    names = folder.names(by_split)
+    stamps = list(folder.stamps(by_split))
+    pin, names = pin_of(folder, stamps), [name for name, *_ in stamps]
     digests = []
     with ThreadPoolExecutor(READERS) as pool:
         for name, digest in zip(names, pool.map(lambda name: _digest_of(folder, name), names), strict=True):

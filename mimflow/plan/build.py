@@ -48,7 +48,7 @@ class Plan:
         self.names: dict[tuple[str, str], Job] = {}
         """By stage and every name that the specs have for a job. Names with one key are one job."""
         self.looked_at: dict[str, str | None] = {}
-        """What is wrong with the folders of data sets, as far as anybody has asked."""
+        """By preparation: what is wrong with the folder that it reads, as far as anybody has asked."""
         for run in workspace.runs.values():
             for seed in run.spec.seeds:
                 self.train(run.name, len(run.spec.phases) - 1, seed)

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from mimflow.artifacts.manifest import write_text
-from mimflow.data.pins import Pin, list_folder, read_folder
+from mimflow.artifacts.manifest import Artifact, write_text
+from mimflow.data.pins import Pin, pin_of, read_folder
+from mimflow.data.prepared import changed_sources, touched
 from mimflow.data.sources.folder import ImageFolder
 from mimflow.data.sources.spec import ImageFolderSpec
 from mimflow.data.spec import DatasetSpec
@@ -18,6 +19,9 @@ from mimflow.errors import PlanError, SpecError
 from mimflow.progress import Progress
 from mimflow.project.workspace import Loaded, Workspace
 from mimflow.spec.compose import shown_path
+
+NAMED = 3
+"""Changed images that a message names."""
 
 
 def pin_file(loaded: Loaded[DatasetSpec]) -> Path:
@@ -36,8 +40,11 @@ def read_pin(loaded: Loaded[DatasetSpec]) -> Pin | None:
         raise SpecError(f"{path}:1:1: not a pin of a data set (`mimflow data lock {loaded.name}` writes it)") from error
 
 
-def folder_problem(workspace: Workspace, name: str) -> str | None:
-    """Why the folder of a data set is not what is pinned, in a line; None if it is, or if it is not here at all."""
+def folder_problem(workspace: Workspace, name: str, prepared: Artifact | None) -> str | None:
+    """Why the folder of a data set is not what is pinned, in a line; None if it is, or if it is not here at all.
+
+    Names and sizes are compared. Where it is prepared already, files that were touched since are read again.
+    """
     loaded = workspace.datasets[name]
     source = loaded.spec.source
     if not isinstance(source, ImageFolderSpec):
@@ -52,13 +59,25 @@ def folder_problem(workspace: Workspace, name: str) -> str | None:
                 f"data set '{name}': the images in {source.path} are not pinned yet (`mimflow data lock {name}` writes "
                 f"{shown_path(pin_file(loaded), workspace.root)}, which belongs into the repository)"
             )
-        now = list_folder(folder, _by_split(loaded.spec))
-    if now.listing == pin.listing:
-        return None
+        stamps = list(folder.stamps(_by_split(loaded.spec)))
+        now = pin_of(folder, stamps)
+        if now.listing == pin.listing:
+            changed = changed_sources(prepared, source) if prepared is not None and touched(prepared, stamps) else []
+            return _changed_problem(name, source.path, changed)
     return (
         f"data set '{name}': {source.path} holds {now.images:,} images of {now.bytes:,} bytes in all, "
         f"{pin.images:,} of {pin.bytes:,} are pinned (put back those that are, or `mimflow data lock {name}`, "
         "which makes all that depends on them anew)"
+    )
+
+
+def _changed_problem(name: str, path: str, changed: list[str]) -> str | None:
+    if not changed:
+        return None
+    more = f" and {len(changed) - NAMED} more" if len(changed) > NAMED else ""
+    return (
+        f"data set '{name}': {path} changed after it was prepared: {', '.join(changed[:NAMED])}{more} "
+        f"(put the images back, or `mimflow data lock {name}`, which makes all that depends on them anew)"
     )
 
 
@@ -88,7 +107,7 @@ def _lock(workspace: Workspace, loaded: Loaded[DatasetSpec], contents: bool) -> 
         progress.start(len(folder.names(by_split)), unit="image")
         pin = read_folder(folder, by_split, progress.advance)
     else:
-        pin = list_folder(folder, by_split)
+        pin = pin_of(folder, folder.stamps(by_split))
     path = pin_file(loaded)
     write_text(path, json.dumps(pin.model_dump(mode="json"), indent=1) + "\n")
     what = "unchanged" if old == pin else "written" if old is None else "changed: what depends on it is stale"

@@ -21,7 +21,7 @@ from tables_project import (
     write,
 )
 
-from mimflow.artifacts.representation import REPRESENTATION, write_representation
+from mimflow.artifacts.representation import write_representation
 from mimflow.artifacts.samples import PAIRS, write_samples
 from mimflow.plan.jobs import Job
 from mimflow.products.registry import open_workspace
