@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import torch
 
-from mimflow.metrics.context import Context, Measurement
+from mimflow.artifacts.metrics import MetricValue
+from mimflow.metrics.context import Context
 from mimflow.metrics.spec import ClassAccuracySpec
 
 
-def class_accuracy(spec: ClassAccuracySpec, context: Context) -> dict[str, Measurement]:
+def class_accuracy(spec: ClassAccuracySpec, context: Context) -> dict[str, MetricValue]:
     """The share of samples whose largest logit is that of their label."""
     return {"class_accuracy": _accuracy(context)}
 
 
-def _accuracy(context: Context) -> Measurement:
+def _accuracy(context: Context) -> MetricValue:
     if not context.extractor.classifies:
-        return Measurement(None, reason="the extractor does not know the data's classes")
+        return MetricValue(None, reason="the extractor does not know the data's classes")
     if (context.labels < 0).any():
-        return Measurement(None, reason="the samples were drawn without a class")
+        return MetricValue(None, reason="the samples were drawn without a class")
     logits = context.sample_features[context.extractor.logits]
     broken = int((~logits.isfinite().all(1)).sum())
     if broken:
-        return Measurement(None, reason=f"logits of {broken} of {len(logits)} samples are not finite")
+        return MetricValue(None, reason=f"logits of {broken} of {len(logits)} samples are not finite")
     right = logits.argmax(1) == torch.from_numpy(context.labels)
-    return Measurement(right.double().mean().item())
+    return MetricValue(right.double().mean().item())

@@ -1,4 +1,4 @@
-"""What a metric is given, and what it gives back."""
+"""What a metric is given."""
 
 from __future__ import annotations
 
@@ -18,16 +18,6 @@ from mimflow.features.extractors import Extractor
 
 BATCH_SIZE = 64
 """Images that pass through the extractor at once: torch-fidelity's default."""
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """One number of a metric, or the reason why there is none."""
-
-    value: float | None
-    std: float | None = None
-    """Spread over the metric's own splits or subsets."""
-    reason: str | None = None
 
 
 class ImageRows(Dataset[Tensor]):

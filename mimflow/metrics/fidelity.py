@@ -11,14 +11,15 @@ from torch_fidelity.metric_isc import KEY_METRIC_ISC_MEAN, KEY_METRIC_ISC_STD, i
 from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, KEY_METRIC_KID_STD, kid_features_to_metric
 from torch_fidelity.metric_prc import KEY_METRIC_PRECISION, KEY_METRIC_RECALL, prc_features_to_metric
 
-from mimflow.metrics.context import Context, Measurement
+from mimflow.artifacts.metrics import MetricValue
+from mimflow.metrics.context import Context
 from mimflow.metrics.spec import FidSpec, IsSpec, KidSpec, PrecisionRecallSpec
 
 SEED = 2020
 """Of the Inception score's shuffle and KID's subsets: torch-fidelity's default."""
 
 
-def fid(spec: FidSpec, context: Context) -> dict[str, Measurement]:
+def fid(spec: FidSpec, context: Context) -> dict[str, MetricValue]:
     """|μ₁ − μ₂|² + tr(Σ₁ + Σ₂ − 2 (Σ₁ Σ₂)^½) (Heusel et al. 2017, Eq. 6), with unbiased covariances."""
     features = context.sample_features[context.extractor.features]
     reason = _why_not(features, "samples", 2) or _too_few(len(context.reference), "reference images", 2)
@@ -32,10 +33,10 @@ def fid(spec: FidSpec, context: Context) -> dict[str, Measurement]:
         )
     except np.linalg.LinAlgError as error:
         return _none("fid", reason=f"the covariances' product has no eigenvalues: {error}")
-    return {"fid": _measurement(result[KEY_METRIC_FID])}
+    return {"fid": _value(result[KEY_METRIC_FID])}
 
 
-def inception_score(spec: IsSpec, context: Context) -> dict[str, Measurement]:
+def inception_score(spec: IsSpec, context: Context) -> dict[str, MetricValue]:
     """exp E KL(p(y|x) ‖ p(y)), mean and spread over splits (Salimans et al. 2016, section 4).
 
     Samples are permuted first: sorted by class, each split would hold few classes, and that caps the score.
@@ -45,10 +46,10 @@ def inception_score(spec: IsSpec, context: Context) -> dict[str, Measurement]:
     if reason is not None:
         return _none("is", reason=reason)
     result = isc_features_to_metric(logits, spec.splits, shuffle=True, rng_seed=SEED)
-    return {"is": _measurement(result[KEY_METRIC_ISC_MEAN], result[KEY_METRIC_ISC_STD])}
+    return {"is": _value(result[KEY_METRIC_ISC_MEAN], result[KEY_METRIC_ISC_STD])}
 
 
-def kid(spec: KidSpec, context: Context) -> dict[str, Measurement]:
+def kid(spec: KidSpec, context: Context) -> dict[str, MetricValue]:
     """Unbiased squared MMD with the kernel (xᵀy / d + 1)³ over d features (Bińkowski et al. 2018).
 
     Mean and spread over random subsets. Slightly negative values are what an unbiased estimate of zero looks
@@ -69,10 +70,10 @@ def kid(spec: KidSpec, context: Context) -> dict[str, Measurement]:
         rng_seed=SEED,
         verbose=False,
     )
-    return {"kid": _measurement(result[KEY_METRIC_KID_MEAN], result[KEY_METRIC_KID_STD])}
+    return {"kid": _value(result[KEY_METRIC_KID_MEAN], result[KEY_METRIC_KID_STD])}
 
 
-def precision_recall(spec: PrecisionRecallSpec, context: Context) -> dict[str, Measurement]:
+def precision_recall(spec: PrecisionRecallSpec, context: Context) -> dict[str, MetricValue]:
     """Share of samples within a reference image's ball, and the reverse (Kynkäänniemi et al. 2019, Eq. 1–3).
 
     A ball reaches to the image's `neighbourhood`-th nearest neighbour other than itself. Both numbers depend
@@ -87,8 +88,8 @@ def precision_recall(spec: PrecisionRecallSpec, context: Context) -> dict[str, M
         samples, reference, prc_neighborhood=spec.neighbourhood, save_cpu_ram=True, verbose=False
     )
     return {
-        "precision": _measurement(result[KEY_METRIC_PRECISION]),
-        "recall": _measurement(result[KEY_METRIC_RECALL]),
+        "precision": _value(result[KEY_METRIC_PRECISION]),
+        "recall": _value(result[KEY_METRIC_RECALL]),
     }
 
 
@@ -109,12 +110,12 @@ def _why_not(features: Tensor, what: str, least: int) -> str | None:
     return _too_few(len(features), what, least)
 
 
-def _none(*names: str, reason: str) -> dict[str, Measurement]:
-    return {name: Measurement(None, reason=reason) for name in names}
+def _none(*names: str, reason: str) -> dict[str, MetricValue]:
+    return {name: MetricValue(None, reason=reason) for name in names}
 
 
-def _measurement(value: float, std: float | None = None) -> Measurement:
+def _value(value: float, std: float | None = None) -> MetricValue:
     """A result of torch-fidelity's, which can overflow even where the features did not."""
     if not math.isfinite(value):
-        return Measurement(None, reason=f"the result is {value}")
-    return Measurement(value, std)
+        return MetricValue(None, reason=f"the result is {value}")
+    return MetricValue(value, std)

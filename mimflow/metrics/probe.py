@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mimflow.metrics.context import FeatureSplit, Measurement, Representation
+from mimflow.artifacts.metrics import MetricValue
+from mimflow.metrics.context import FeatureSplit, Representation
 from mimflow.metrics.spec import LinearProbeSpec
 from mimflow.seeds import derive
 
@@ -16,14 +17,14 @@ LEAST_VARIANCE = 1e-6
 """Variances of features below it, of ones that never change, count as this."""
 
 
-def linear_probe(spec: LinearProbeSpec, context: Representation) -> dict[str, Measurement]:
+def linear_probe(spec: LinearProbeSpec, context: Representation) -> dict[str, MetricValue]:
     """Accuracy on the validation split after the last epoch, and the best of the epochs evaluated.
 
     The same numbers for the same seed on the same device; the caller's random state is left alone.
     """
     reason = _why_not(context.train, "training") or _why_not(context.val, "validation")
     if reason is not None:
-        return {name: Measurement(None, reason=reason) for name in spec.reports}
+        return {name: MetricValue(None, reason=reason) for name in spec.reports}
     mean, scale = _standard(context.train.features)
     train, val = (
         FeatureSplit(((split.features - mean) / scale).to(context.device), split.labels.to(context.device))
@@ -32,7 +33,7 @@ def linear_probe(spec: LinearProbeSpec, context: Representation) -> dict[str, Me
     with torch.random.fork_rng():
         torch.manual_seed(derive(spec.seed, "linear probe"))
         accuracies = _train(spec, train, val, context.num_classes)
-    return {"probe_last": Measurement(accuracies[-1]), "probe_best": Measurement(max(accuracies))}
+    return {"probe_last": MetricValue(accuracies[-1]), "probe_best": MetricValue(max(accuracies))}
 
 
 def _train(spec: LinearProbeSpec, train: FeatureSplit, val: FeatureSplit, num_classes: int) -> list[float]:

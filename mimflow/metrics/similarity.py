@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from skimage.metrics import structural_similarity
 
-from mimflow.metrics.context import Context, Measurement
+from mimflow.artifacts.metrics import MetricValue
+from mimflow.metrics.context import Context
 from mimflow.metrics.spec import PsnrSpec, SsimSpec
 
 PEAK = 255
@@ -16,7 +17,7 @@ PART = 256
 """Images whose differences are in memory at once."""
 
 
-def psnr(spec: PsnrSpec, context: Context) -> dict[str, Measurement]:
+def psnr(spec: PsnrSpec, context: Context) -> dict[str, MetricValue]:
     """10 log₁₀(255² / MSE) in dB, and the same of the mean MSE."""
     errors = np.concatenate(
         [
@@ -26,19 +27,19 @@ def psnr(spec: PsnrSpec, context: Context) -> dict[str, Measurement]:
     )
     if not errors.any():
         reason = "every reconstruction is exact: infinite"
-        return {name: Measurement(None, reason=reason) for name in spec.reports}
+        return {name: MetricValue(None, reason=reason) for name in spec.reports}
     exact = int((errors == 0).sum())
-    mean = Measurement(None, reason=f"{exact} of {len(errors)} reconstructions are exact: infinite")
+    mean = MetricValue(None, reason=f"{exact} of {len(errors)} reconstructions are exact: infinite")
     if not exact:
-        mean = Measurement(float(_decibels(errors).mean()))
-    return {"psnr": mean, "psnr_pooled": Measurement(float(_decibels(errors.mean())))}
+        mean = MetricValue(float(_decibels(errors).mean()))
+    return {"psnr": mean, "psnr_pooled": MetricValue(float(_decibels(errors.mean())))}
 
 
-def ssim(spec: SsimSpec, context: Context) -> dict[str, Measurement]:
+def ssim(spec: SsimSpec, context: Context) -> dict[str, MetricValue]:
     """Structural similarity by scikit-image, with the settings that agree with Wang et al.'s own code."""
     side = min(context.samples.shape[1:3])
     if side < SSIM_WINDOW:
-        return {"ssim": Measurement(None, reason=f"images of {side} pixels are smaller than its window of 11")}
+        return {"ssim": MetricValue(None, reason=f"images of {side} pixels are smaller than its window of 11")}
     values = [
         structural_similarity(
             image,
@@ -51,7 +52,7 @@ def ssim(spec: SsimSpec, context: Context) -> dict[str, Measurement]:
         )
         for image, original in zip(context.samples, context.reference, strict=True)
     ]
-    return {"ssim": Measurement(float(np.mean(values)))}
+    return {"ssim": MetricValue(float(np.mean(values)))}
 
 
 def _squared_errors(images: np.ndarray, originals: np.ndarray) -> np.ndarray:

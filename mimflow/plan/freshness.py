@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mimflow.artifacts.manifest import canonical, read_manifest, sha256_of, write_text
+from mimflow.artifacts.metrics import METRICS
 from mimflow.errors import ArtifactError
 from mimflow.plan import paths
 from mimflow.plan.build import Plan, PlannedTable
@@ -47,7 +48,7 @@ def number_digests(plan: Plan, table: PlannedTable) -> dict[str, str]:
     """The digests of the numbers that a table shows, by job, as far as they are in the store."""
     root = plan.workspace.root
     jobs = [measurement.evaluate for row in table.rows for measurement in row.measured]
-    return {job.name: read_manifest(root / job.manifest).files["metrics.json"].sha256 for job in jobs if job.done(root)}
+    return {job.name: read_manifest(root / job.manifest).files[METRICS].sha256 for job in jobs if job.done(root)}
 
 
 def table_key(identity: dict[str, Any]) -> str:

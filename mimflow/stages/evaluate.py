@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +10,14 @@ import numpy as np
 import torch
 import torch_fidelity
 
-from mimflow.artifacts.manifest import Artifact, canonical, write_text
+from mimflow.artifacts.manifest import Artifact, canonical
+from mimflow.artifacts.metrics import MetricValue, write_metrics
 from mimflow.artifacts.samples import FEATURES, SAMPLES, read_features, read_samples
 from mimflow.compute.devices import resolve
 from mimflow.data.prepared import Prepared
 from mimflow.errors import ArtifactError, SpecError
 from mimflow.features.registry import EXTRACTORS
-from mimflow.metrics.context import Context, FeatureSplit, Measurement, Representation
+from mimflow.metrics.context import Context, FeatureSplit, Representation
 from mimflow.metrics.registry import METRICS
 from mimflow.metrics.spec import Reference
 from mimflow.plan import paths
@@ -42,7 +41,7 @@ def run(task: EvaluateTask, inputs: dict[str, Artifact], work: Path, progress: P
     else:
         context, count, facts = _images(task, task.reference, inputs, device)
 
-    measured: dict[str, Measurement] = {}
+    measured: dict[str, MetricValue] = {}
     progress.start(len(task.metrics), unit="metric")
     for index, metric in enumerate(task.metrics):
         measured |= METRICS.build(metric, context)
@@ -51,9 +50,7 @@ def run(task: EvaluateTask, inputs: dict[str, Artifact], work: Path, progress: P
         if measurement.value is None:
             progress.say(f"{kind}: no value: {measurement.reason}")
 
-    metrics = {kind: asdict(measurement) for kind, measurement in measured.items()}
-    text = json.dumps({**metrics, "count": count}, indent=1, ensure_ascii=False, allow_nan=False)
-    write_text(work / "out" / "metrics.json", text + "\n")
+    write_metrics(work / "out", measured, count)
     return {"count": count, **facts}
 
 

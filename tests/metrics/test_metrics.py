@@ -23,8 +23,9 @@ from measuring import (
 )
 from parts import flattened, label_of, missing_examples
 
+from mimflow.artifacts.metrics import MetricValue
 from mimflow.features.extractors import Extractor
-from mimflow.metrics.context import ImageRows, Measurement
+from mimflow.metrics.context import ImageRows
 from mimflow.metrics.registry import METRICS
 from mimflow.metrics.spec import (
     ClassAccuracySpec,
@@ -165,9 +166,9 @@ def test_fid_falls_with_the_number_of_samples(count: int, expected: float, tmp_p
 def test_fid_of_one_image_is_a_reason(tmp_path: Path) -> None:
     many, one = gaussian_images(20, 16, seed=0), gaussian_images(1, 16, seed=1)
     few = measure(FidSpec(), context_of(one, many, tmp_path))["fid"]
-    assert few == Measurement(None, reason="1 samples, at least 2 needed")
+    assert few == MetricValue(None, reason="1 samples, at least 2 needed")
     few = measure(FidSpec(), context_of(many, one, tmp_path))["fid"]
-    assert few == Measurement(None, reason="1 reference images, at least 2 needed")
+    assert few == MetricValue(None, reason="1 reference images, at least 2 needed")
 
 
 # -- Inception score -----------------------------------------------------------------------------------------
@@ -196,7 +197,7 @@ def test_is_does_not_fall_when_samples_are_sorted_by_class(tmp_path: Path) -> No
 def test_is_with_more_splits_than_samples_is_a_reason(tmp_path: Path) -> None:
     samples = gaussian_images(5, 16, seed=0)
     found = measure(IsSpec(splits=10), context_of(samples, samples, tmp_path))["is"]
-    assert found == Measurement(None, reason="5 samples, at least 10 needed")
+    assert found == MetricValue(None, reason="5 samples, at least 10 needed")
 
 
 # -- KID -----------------------------------------------------------------------------------------------------
@@ -234,7 +235,7 @@ def test_kid_without_enough_images_is_a_reason(
     samples: int, reference: int, subset: int, reason: str, tmp_path: Path
 ) -> None:
     context = context_of(gaussian_images(samples, 16, seed=0), gaussian_images(reference, 16, seed=1), tmp_path)
-    assert measure(KidSpec(subset_size=subset), context)["kid"] == Measurement(None, reason=reason)
+    assert measure(KidSpec(subset_size=subset), context)["kid"] == MetricValue(None, reason=reason)
 
 
 # -- precision and recall ------------------------------------------------------------------------------------
@@ -261,7 +262,7 @@ def test_samples_of_one_of_two_modes_are_precise_without_recall(tmp_path: Path) 
 def test_precision_needs_more_images_than_neighbours(tmp_path: Path) -> None:
     context = context_of(gaussian_images(3, 16, seed=0), gaussian_images(9, 16, seed=1), tmp_path)
     for measurement in measure(PrecisionRecallSpec(neighbourhood=3), context).values():
-        assert measurement == Measurement(None, reason="3 samples, at least 4 needed")
+        assert measurement == MetricValue(None, reason="3 samples, at least 4 needed")
 
 
 # -- class accuracy ------------------------------------------------------------------------------------------

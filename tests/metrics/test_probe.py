@@ -12,10 +12,11 @@ import torch
 from artifacts import store_artifact
 
 from mimflow.artifacts.manifest import Artifact
+from mimflow.artifacts.metrics import MetricValue
 from mimflow.artifacts.samples import read_features
 from mimflow.compute.spec import Compute
 from mimflow.data.pixels import to_unit
-from mimflow.metrics.context import FeatureSplit, Measurement, Representation
+from mimflow.metrics.context import FeatureSplit, Representation
 from mimflow.metrics.registry import METRICS
 from mimflow.metrics.spec import LinearProbeSpec
 from mimflow.outputs.drawing import Drawing
@@ -48,7 +49,7 @@ def representation(train: FeatureSplit, val: FeatureSplit) -> Representation:
     return Representation(train, val, CLASSES, torch.device("cpu"))
 
 
-def probe(train: FeatureSplit, val: FeatureSplit, spec: LinearProbeSpec = PROBE) -> dict[str, Measurement]:
+def probe(train: FeatureSplit, val: FeatureSplit, spec: LinearProbeSpec = PROBE) -> dict[str]:
     found = METRICS.build(spec, representation(train, val))
     assert tuple(found) == spec.reports
     return found
@@ -159,7 +160,7 @@ def test_features_that_are_not_finite_are_a_reason(broken: str, reason: str) -> 
     splits = {"train": drawn(20, 4, 0), "val": drawn(10, 4, 1)}
     splits[broken].features[[3, 5], 1] = torch.nan
     for measurement in probe(**splits).values():
-        assert measurement == Measurement(None, reason=f"{reason} are not finite")
+        assert measurement == MetricValue(None, reason=f"{reason} are not finite")
 
 
 def test_a_single_image_is_a_reason() -> None:

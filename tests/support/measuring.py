@@ -11,7 +11,7 @@ import torch
 from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 
 from mimflow.features.extractors import Extractor
-from mimflow.metrics.context import Context, Measurement
+from mimflow.metrics.context import Context
 from mimflow.metrics.registry import METRICS
 from mimflow.metrics.spec import MetricSpec
 
@@ -74,7 +74,7 @@ def context_of(
     )
 
 
-def measure(spec: MetricSpec, context: Context) -> dict[str, Measurement]:
+def measure(spec: MetricSpec, context: Context) -> dict[str]:
     return METRICS.build(spec, context)
 
 

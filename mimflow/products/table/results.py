@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mimflow.artifacts.manifest import Artifact
+from mimflow.artifacts.metrics import MetricValue, read_metrics
 from mimflow.errors import ArtifactError, PlanError
 from mimflow.plan import paths
 from mimflow.plan.build import Job, PlannedRow, PlannedTable
@@ -17,19 +17,10 @@ from mimflow.tasks import TrainTask
 
 
 @dataclass(frozen=True)
-class Value:
-    """One metric of one seed. `reason` says why there is no value."""
-
-    value: float | None
-    std: float | None
-    reason: str | None
-
-
-@dataclass(frozen=True)
 class Result:
     """What one evaluation found."""
 
-    values: Mapping[str, Value]
+    values: Mapping[str, MetricValue]
     count: int
     facts: Mapping[str, Any]
 
@@ -51,9 +42,8 @@ def read_result(job: Job, root: Path) -> Result | None:
     artifact = open_done(job, root)
     if artifact is None:
         return None
-    metrics = json.loads(artifact.file("metrics.json").read_text(encoding="utf-8"))
-    count = metrics.pop("count")
-    return Result({name: Value(**value) for name, value in metrics.items()}, count, artifact.manifest.facts)
+    values, count = read_metrics(artifact)
+    return Result(values, count, artifact.manifest.facts)
 
 
 def results(table: PlannedTable, root: Path) -> dict[str, Result]:
