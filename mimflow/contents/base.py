@@ -1,4 +1,4 @@
-"""What is to be known of what an output holds. Nothing here imports torch: metrics' side is imported when it is opened."""
+"""What is to be known of what an output holds, without torch: what opens it for metrics is imported then."""
 
 from __future__ import annotations
 

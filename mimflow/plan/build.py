@@ -10,12 +10,11 @@ from typing import Any
 
 from mimflow.artifacts.manifest import canonical
 from mimflow.compute.spec import Compute
+from mimflow.contents.base import Content
+from mimflow.contents.registry import CONTENTS
 from mimflow.data.spec import Augment
 from mimflow.errors import PlanError
 from mimflow.features.spec import ClassifierExtractorSpec, NetworkSpec
-from mimflow.metrics.spec import Reference
-from mimflow.outputs.reconstruction.spec import ReconstructionSpec
-from mimflow.outputs.spec import OutputSpec, Subject
 from mimflow.plan import paths
 from mimflow.products.table.spec import TableSpec
 from mimflow.project.protocol import ProtocolSpec
@@ -118,11 +117,10 @@ class PlannedTable:
     rows: tuple[PlannedRow, ...]
 
     @property
-    def subjects(self) -> dict[str, Subject]:
-        """What the outputs of the columns give, in the order of the columns."""
-        names = dict.fromkeys(column.output for column in self.spec.columns if column.kind == "metric")
-        given = {name: output.subject for row in self.rows for name, output in row.spec.outputs.items()}
-        return {name: given[name] for name in names}
+    def contents(self) -> dict[str, Content]:
+        """What the outputs of the columns hold, in the order of the columns."""
+        held = {name: CONTENTS[output.content] for row in self.rows for name, output in row.spec.outputs.items()}
+        return {name: held[name] for name in self.spec.outputs}
 
     def jobs(self) -> list[Job]:
         """The jobs whose results it reads, each once."""
@@ -233,7 +231,7 @@ class Plan:
             shapes=self._shapes(run),
             system=run.system,
             output=spec,
-            samples=protocol.samples.drawing if spec.reads_data else protocol.samples,
+            samples=CONTENTS[spec.content].drawing(protocol.samples),
             seed=seed,
             compute=run.compute,
         )
@@ -254,19 +252,20 @@ class Plan:
         dataset = self.workspace.datasets[protocol.dataset].spec
         assert isinstance(sample.task, InferTask)
         output = sample.task.output
-        reference = _reference(output, protocol)
-        inputs = {"samples": sample}
-        extractor = None
+        content = CONTENTS[output.content]
+        reference = content.reference(output, protocol.reference)
+        extractor = self.extractor(protocol) if content.extracts else None
+        inputs = {"output": sample}
         if reference is not None:
             inputs["data"] = self.prepare(protocol.dataset)
-            extractor = self.extractor(protocol)
         if extractor is not None:
             inputs["extractor"] = extractor
         task = EvaluateTask(
+            content=content.name,
             shapes=Shapes.of(dataset),
-            extractor=protocol.extractor if reference is not None else None,
+            extractor=protocol.extractor if content.extracts else None,
             extractor_system=extractor.task.system if extractor is not None else None,  # type: ignore[attr-defined]
-            metrics=[metric for metric in protocol.metrics if output.subject in metric.subjects],
+            metrics=[metric for metric in protocol.metrics if content.name in metric.measures],
             reference=reference,
             compute=sample.task.compute,
         )
@@ -280,32 +279,24 @@ class Plan:
     def _table(self, name: str) -> PlannedTable:
         spec = self.workspace.tables[name].spec
         protocol = self.workspace.protocols[spec.protocol].spec
-        outputs = {column.output for column in spec.columns if column.kind == "metric"}
         rows = []
         for row in spec.rows:
             members = [row.run] if row.run is not None else self.workspace.members(row.ablation or "")
-            rows += [self._row(spec, run, row.label, outputs) for run in members]
+            rows += [self._row(spec, run, row.label) for run in members]
         dataset = self.workspace.datasets[protocol.dataset]
         label = dataset.spec.label or dataset.name
         return PlannedTable(name, spec, protocol, label, self.extractor(protocol), tuple(rows))
 
-    def _row(self, table: TableSpec, run_name: str, label: str, outputs: set[str]) -> PlannedRow:
+    def _row(self, table: TableSpec, run_name: str, label: str) -> PlannedRow:
         run = self.workspace.runs[run_name].spec
         seeds = table.seeds or run.seeds
         protocol = self.workspace.protocols[table.protocol].spec
         measured = []
         for output in run.outputs:
-            if output not in outputs:
+            if output not in table.outputs:
                 continue
             for seed in seeds:
                 sample = self.sample(run_name, output, protocol, seed)
                 measured.append(Measurement(output, seed, sample, self.evaluate(sample, table.protocol)))
         trained = {seed: self.train(run_name, len(run.phases) - 1, seed) for seed in seeds}
         return PlannedRow(run_name, label or run.label or run_name, run, trained, tuple(measured))
-
-
-def _reference(output: OutputSpec, protocol: ProtocolSpec) -> Reference | None:
-    """What a output's images are compared with: reconstructions with their originals; no images, no reference."""
-    if isinstance(output, ReconstructionSpec):
-        return Reference(split=output.split)
-    return protocol.reference if output.subject == "samples" else None

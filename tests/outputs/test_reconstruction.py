@@ -261,7 +261,7 @@ def test_reconstructions_are_measured_against_their_originals(inputs: dict[str, 
         work = tmp_path / f"{name} measured"
         progress = Progress("evaluate", stream=io.StringIO())
         with chdir(tmp_path):
-            facts = evaluate.run(EVALUATE, {**inputs, "samples": samples, "extractor": judge}, work, progress)
+            facts = evaluate.run(EVALUATE, {**inputs, "output": samples, "extractor": judge}, work, progress)
         assert (facts["count"], facts["reference_split"], facts["reference_count"]) == (31, "val", 31)
         found[name] = json.loads((work / "out" / "metrics.json").read_text())
     assert found["exact"]["fid"]["value"] == pytest.approx(0, abs=1e-6)

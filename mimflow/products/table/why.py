@@ -13,12 +13,13 @@ from mimflow.plan.status import CHANGED, code_changed
 from mimflow.products.table import wording
 from mimflow.products.table.collect import collect
 from mimflow.products.table.model import Cell, Column, Group, Table
-from mimflow.products.table.protocol import extractor_line, subject_line
+from mimflow.products.table.protocol import extractor_line
 from mimflow.products.table.published import value_of
 from mimflow.products.table.results import Result, closed_form, open_done, read_result
 from mimflow.products.table.spec import PublishedRows
 from mimflow.project.published import PublishedEntry
 from mimflow.spec.compose import locate, nearest
+from mimflow.spec.words import settings
 from mimflow.tasks import InferTask, TrainTask
 
 Line = tuple[int, str]
@@ -126,7 +127,8 @@ def _of_measured(
     root = plan.workspace.root
     value = wording.NOTHING if cell.value is None else f"{cell.value:.6g}"
     spread = "" if cell.std is None else f" ± {cell.std:.3g}"
-    yield 0, f"{_of_column(group, column)}, of {row.label}: {value if column.metric else cell.text}{spread}"
+    unit = f" {column.unit}" if column.unit and cell.value is not None else ""
+    yield 0, f"{_of_column(group, column)}, of {row.label}: {value if column.metric else cell.text}{spread}{unit}"
     if column.metric is None:
         for job in row.trained.values():
             yield from _training(job, root, 1)
@@ -136,8 +138,11 @@ def _of_measured(
         yield 1, f"run {row.run} has no output '{column.output}'"
         return
     assert column.output is not None
+    protocol = table.protocol
+    yield 1, f"metric      {protocol.numbers[column.metric].sentence}"
     yield 1, f"mean of     {cell.n} of {len(asked)} seed{'s' * (len(asked) != 1)}"
-    yield 1, f"protocol    {table.spec.protocol}: {subject_line(table.subjects[column.output], table.protocol)}"
+    line = table.contents[column.output].line(protocol.samples, protocol.reference)
+    yield 1, f"protocol    {table.spec.protocol}: {line}"
     for measurement in asked:
         yield from _seed(measurement, column, table, root)
 
@@ -166,12 +171,10 @@ def _seed(measurement: Measurement, column: Column, table: PlannedTable, root: P
 
 
 def _measured_on(measurement: Measurement, table: PlannedTable, result: Result) -> Iterator[str]:
-    subject = table.subjects[measurement.output]
-    if subject == "representation":
-        yield f"trained on {result.facts['train_count']:,} images, measured on {result.count:,}"
-        return
-    yield f"{result.count:,} {subject} against {result.facts['reference_count']:,} images"
-    yield extractor_line(table.protocol, result.facts)
+    content = table.contents[measurement.output]
+    yield content.measured(result.count, result.facts)
+    if content.extracts:
+        yield extractor_line(table.protocol, result.facts)
 
 
 def _training(job: Job, root: Path, depth: int, weights: str | None = None) -> Iterator[Line]:
@@ -186,7 +189,7 @@ def _training(job: Job, root: Path, depth: int, weights: str | None = None) -> I
     phase = task.phase
     yield depth + 1, f"phase {phase.name}, seed {task.seed}: {'; '.join(_phase(job, artifact))}"
     for module in task.system.modules:
-        yield depth + 1, f"{module}: {wording.settings(getattr(task.system, module))}"
+        yield depth + 1, f"{module}: {settings(getattr(task.system, module))}"
     for role, upstream in job.inputs.items():
         if role == "data":
             yield from _data(upstream, root, depth + 1)
@@ -206,7 +209,7 @@ def _data(job: Job, root: Path, depth: int) -> Iterator[Line]:
 def _phase(job: Job, artifact: Artifact | None) -> list[str]:
     assert isinstance(job.task, TrainTask)
     phase = job.task.phase
-    parts = [wording.settings(phase.objective)]
+    parts = [settings(phase.objective)]
     if closed_form(job):
         return [*parts, "in closed form"]
     facts: dict[str, Any] = {} if artifact is None else artifact.manifest.facts
@@ -214,7 +217,7 @@ def _phase(job: Job, artifact: Artifact | None) -> list[str]:
         parts.append(f"{facts['steps']:,} steps, {round(facts['epochs'], 2):g} epochs")
     parts.append(f"batch {phase.batch_size}")
     if phase.optimizer is not None:
-        parts.append(wording.settings(phase.optimizer))
+        parts.append(settings(phase.optimizer))
     return parts
 
 
