@@ -265,6 +265,7 @@ def test_a_representation_is_measured_without_reference_and_extractor(
     represent(TASK, inputs, tmp_path / "features")
     samples = store_artifact(tmp_path / "features" / "out", stage="infer", name="tiny.s0.representation")
     task = EvaluateTask(
+        content="representation",
         shapes=SHAPES,
         extractor=None,
         extractor_system=None,

@@ -239,6 +239,7 @@ def test_ssim_of_images_smaller_than_its_window_is_a_reason(tmp_path: Path) -> N
 
 CLASSIFIER = System(classifier=ConvnetSpec(widths=[4], features=6))
 EVALUATE = EvaluateTask(
+    content="reconstructions",
     shapes=SHAPES,
     extractor=ClassifierExtractorSpec(weights=RunWeights(run="judge")),
     extractor_system=CLASSIFIER,

@@ -38,8 +38,8 @@ def test_rendered_table_is_fresh_until_something_changes(project: Path) -> None:
     assert reason(project) == "never rendered"
     render(project)
     assert reason(project) == ""
-    edit(project, "tables/t", "output: guided, digits: 1", "output: guided, digits: 2")
-    assert reason(project) == "spec.columns.5.digits: 1 → 2"
+    edit(project, "tables/t", "- guided.fid", "- {output: guided, metrics: [{metric: fid, digits: 2}]}")
+    assert reason(project).startswith('spec.columns.3: guided.fid → {"output": "guided", ')
     render(project)
     assert reason(project) == ""
     edit(project, "mini/tarflow", "label: TARFlow", "label: TARFlow, small")

@@ -32,6 +32,7 @@ from mimflow.weights.tensors import save_state
 SHAPES = Shapes(channels=3, size=8, num_classes=4)
 CLASSIFIER = System(classifier=ConvnetSpec(widths=[4, 8], features=6))
 TASK = EvaluateTask(
+    content="samples",
     shapes=SHAPES,
     extractor=ClassifierExtractorSpec(weights=RunWeights(run="judge")),
     extractor_system=CLASSIFIER,

@@ -107,12 +107,10 @@ protocol: small
 published: [{file: paper, entries: [ours, smaller]}]
 rows: [{run: gaussian}, {run: tarflow}]
 columns:
-  - {kind: fact, fact: parameters}
-  - {kind: fact, fact: epochs}
-  - {kind: metric, metric: fid, output: unguided, digits: 1, better: lower}
-  - {kind: metric, metric: is, output: unguided, better: higher}
-  - {kind: metric, metric: class_accuracy, output: unguided, label: Accuracy, digits: 3, better: higher}
-  - {kind: metric, metric: fid, output: guided, digits: 1, better: lower}
+  - parameters
+  - epochs
+  - {output: unguided, metrics: [fid, is, class_accuracy]}
+  - guided.fid
 notes: ["A note with 50 % & more."]
 """
 METRICS = {

@@ -162,7 +162,7 @@ def _seed(measurement: Measurement, column: Column, table: PlannedTable, root: P
     extractor = measurement.evaluate.inputs.get("extractor")
     if extractor is not None:
         yield from _job("extractor", extractor, root, 3)
-    yield from _job("samples", measurement.sample, root, 2)
+    yield from _job("output", measurement.sample, root, 2)
     task = measurement.sample.task
     assert isinstance(task, InferTask)
     yield 3, wording.sampling(task.output)
