@@ -23,6 +23,32 @@ class MetricValue:
     reason: str | None = None
 
 
+@dataclass(frozen=True)
+class EvaluateFacts:
+    """What was measured, by which extractor, against what; fields of other kinds of evaluation are None."""
+
+    count: int
+    """Images that were measured."""
+    extractor: str | None = None
+    """Its name, which hashes all that its features depend on."""
+    extractor_run: str | None = None
+    extractor_key: str | None = None
+    extractor_accuracy: float | None = None
+    """On the validation split, of a classifier that was trained here."""
+    extractor_file: str | None = None
+    extractor_sha256: str | None = None
+    extractor_input: str | None = None
+    """How it sees images, in words."""
+    reference_split: str | None = None
+    reference_count: int | None = None
+    torch_fidelity: str | None = None
+    """The version that measured."""
+    train_count: int | None = None
+    """Images that probes were trained on, of a representation."""
+    features: int | None = None
+    """Of an image, of a representation."""
+
+
 def write_metrics(folder: Path, values: Mapping[str, MetricValue], count: int) -> None:
     """Write the values by metric, and the number of samples that they were measured on, below `folder`.
 

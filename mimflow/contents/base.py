@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from mimflow.artifacts.manifest import Artifact
+from mimflow.artifacts.metrics import EvaluateFacts
 from mimflow.features.spec import ExtractorSpec
 from mimflow.metrics.spec import Reference
 from mimflow.outputs.drawing import Drawing
@@ -49,10 +50,8 @@ class Opened:
     """An output as metrics are given it."""
 
     given: ImageComparison | RepresentedSplits
-    count: int
-    """Images that are measured."""
-    facts: dict[str, Any]
-    """For the manifest."""
+    facts: EvaluateFacts
+    """How many images are measured, and how."""
 
 
 class Content(ABC):
@@ -92,7 +91,7 @@ class Content(ABC):
 
     @abstractmethod
     def lines(
-        self, draws: Draws, reference: Reference, dataset: str, facts: Mapping[str, Any]
+        self, draws: Draws, reference: Reference, dataset: str, facts: EvaluateFacts | None
     ) -> Iterable[tuple[str, str]]:
         """Terms and texts under a table: what is measured, and against what. `facts` are an evaluation's, if any."""
 
@@ -101,7 +100,7 @@ class Content(ABC):
         """The same in one line."""
 
     @abstractmethod
-    def measured(self, count: int, facts: Mapping[str, Any]) -> str:
+    def measured(self, facts: EvaluateFacts) -> str:
         """What one evaluation measured: `2,000 samples against 4,000 images`."""
 
     def open(self, evaluation: Evaluation) -> Opened:

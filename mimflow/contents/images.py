@@ -8,7 +8,9 @@ import numpy as np
 import torch
 import torch_fidelity
 
+from mimflow.artifacts.data import images_file
 from mimflow.artifacts.manifest import Artifact, canonical
+from mimflow.artifacts.metrics import EvaluateFacts
 from mimflow.artifacts.samples import read_samples
 from mimflow.contents.base import Content, Evaluation, Opened
 from mimflow.data.prepared import Prepared
@@ -36,14 +38,15 @@ def open_images(content: Content, evaluation: Evaluation) -> Opened:
         evaluation.extractor, shapes, evaluation.extractor_weights, evaluation.extractor_system
     )
     name = _reference_name(data, reference, len(compared), evaluation.device)
-    facts = {
+    facts = EvaluateFacts(
+        len(images),
         **extractor.facts,
-        "reference_split": reference.split,
-        "reference_count": len(compared),
-        "torch_fidelity": torch_fidelity.__version__,
-    }
+        reference_split=reference.split,
+        reference_count=len(compared),
+        torch_fidelity=torch_fidelity.__version__,
+    )
     given = ImageComparison(images, labels, compared, name, extractor, evaluation.cache, evaluation.device)
-    return Opened(given, len(images), facts)
+    return Opened(given, facts)
 
 
 def _reference(data: Artifact, reference: Reference) -> np.ndarray:
@@ -62,7 +65,7 @@ def _reference(data: Artifact, reference: Reference) -> np.ndarray:
 
 def _reference_name(data: Artifact, reference: Reference, count: int, device: torch.device) -> str:
     """A hash of the reference's pixels, and of what decides how they are rounded on the way to features."""
-    pixels = data.manifest.files[f"{reference.split}.images.npy"].sha256
+    pixels = data.manifest.files[images_file(reference.split)].sha256
     content = [pixels, reference.split, count, device.type, torch.__version__]
     return f"reference-{hashlib.sha256(canonical(content).encode()).hexdigest()[:16]}"
 

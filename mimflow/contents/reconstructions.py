@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator
 
+from mimflow.artifacts.metrics import EvaluateFacts
 from mimflow.artifacts.samples import PAIRS, SAMPLES
 from mimflow.contents.base import QUANTISATION, Content
 from mimflow.metrics.spec import Reference
@@ -41,7 +41,7 @@ class Reconstructions(Content):
         """Only the data knows."""
 
     def lines(
-        self, draws: Draws, reference: Reference, dataset: str, facts: Mapping[str, Any]
+        self, draws: Draws, reference: Reference, dataset: str, facts: EvaluateFacts | None
     ) -> Iterator[tuple[str, str]]:
         """Of which images, to which bits, against what."""
         yield "Reconstructions", self.line(draws, reference)
@@ -51,6 +51,6 @@ class Reconstructions(Content):
         bits = QUANTISATION[draws.quantisation]
         return f"of every image of the output's split, {bits}, against these same images"
 
-    def measured(self, count: int, facts: Mapping[str, Any]) -> str:
+    def measured(self, facts: EvaluateFacts) -> str:
         """`297 reconstructions against 297 images`."""
-        return f"{count:,} reconstructions against {facts['reference_count']:,} images"
+        return f"{facts.count:,} reconstructions against {facts.reference_count:,} images"

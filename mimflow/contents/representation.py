@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator
 
-from mimflow.artifacts.samples import FEATURES
+from mimflow.artifacts.metrics import EvaluateFacts
+from mimflow.artifacts.representation import REPRESENTATION
 from mimflow.contents.base import Content
 from mimflow.metrics.spec import Reference
 from mimflow.outputs.drawing import Drawing
@@ -17,7 +17,7 @@ class Representation(Content):
     """Features of both splits: nothing to compare with, and nothing to look at."""
 
     name = "representation"
-    file = FEATURES
+    file = REPRESENTATION
     pictured = None
     extracts = False
     opener = "mimflow.contents.features:open_features"
@@ -37,7 +37,7 @@ class Representation(Content):
         """Only the data knows."""
 
     def lines(
-        self, draws: Draws, reference: Reference, dataset: str, facts: Mapping[str, Any]
+        self, draws: Draws, reference: Reference, dataset: str, facts: EvaluateFacts | None
     ) -> Iterator[tuple[str, str]]:
         """Of which images, and what each split is for."""
         yield "Representation", self.line(draws, reference)
@@ -46,6 +46,6 @@ class Representation(Content):
         """The same."""
         return "of every image of both splits: probes are trained on train and measured on val"
 
-    def measured(self, count: int, facts: Mapping[str, Any]) -> str:
+    def measured(self, facts: EvaluateFacts) -> str:
         """`trained on 1,500 images, measured on 297`."""
-        return f"trained on {facts['train_count']:,} images, measured on {count:,}"
+        return f"trained on {facts.train_count:,} images, measured on {facts.count:,}"

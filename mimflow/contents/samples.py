@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator
 
+from mimflow.artifacts.metrics import EvaluateFacts
 from mimflow.artifacts.samples import SAMPLES
 from mimflow.contents.base import QUANTISATION, Content
 from mimflow.metrics.spec import Reference
@@ -54,11 +54,11 @@ class Samples(Content):
         return draws.count
 
     def lines(
-        self, draws: Draws, reference: Reference, dataset: str, facts: Mapping[str, Any]
+        self, draws: Draws, reference: Reference, dataset: str, facts: EvaluateFacts | None
     ) -> Iterator[tuple[str, str]]:
         """How many samples of which classes to which bits, and how many images they are compared with."""
         yield "Samples", _drawn(draws)
-        count = facts.get("reference_count", reference.count)
+        count = reference.count if facts is None else facts.reference_count
         images = f"{count:,} images" if count is not None else "all images"
         yield "Reference", f"{images} of the {reference.split} split of {dataset}"
 
@@ -66,9 +66,9 @@ class Samples(Content):
         """The same, without the reference's number."""
         return f"{_drawn(draws)}; {reference.split} split"
 
-    def measured(self, count: int, facts: Mapping[str, Any]) -> str:
+    def measured(self, facts: EvaluateFacts) -> str:
         """`2,000 samples against 4,000 images`."""
-        return f"{count:,} samples against {facts['reference_count']:,} images"
+        return f"{facts.count:,} samples against {facts.reference_count:,} images"
 
 
 def guidance(output: OutputSpec) -> Spec | None:

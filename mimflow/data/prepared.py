@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from mimflow.artifacts.data import DataFacts, SourceFile, open_images, read_labels, read_sources
+from mimflow.artifacts.facts import read_facts
 from mimflow.artifacts.manifest import Artifact, sha256_of
 from mimflow.data.sources.base import SPLITS
 from mimflow.data.sources.folder import ImageFolder, folder_of, stamp
 from mimflow.data.sources.spec import ImageFolderSpec
 from mimflow.errors import DataError
-
-SOURCES_FILE = "sources.csv"
 
 CLOCK_NS = 2 * 10**9
 """How much coarser than the system's clock a file system's may be."""
@@ -47,15 +46,13 @@ class Prepared:
     @property
     def classes(self) -> list[str]:
         """The names of the classes, by label."""
-        names: list[str] = self.artifact.manifest.facts["classes"]
-        return names
+        return read_facts(self.artifact, DataFacts).classes
 
     def split(self, name: str) -> Split:
         """`train` or `val`. ArtifactError if its files are not what the manifest says."""
         if name not in SPLITS:
             raise ValueError(f"no split '{name}': {' and '.join(SPLITS)}")
-        images = np.load(self.artifact.file(f"{name}.images.npy"), mmap_mode="r")
-        return Split(images, np.load(self.artifact.file(f"{name}.labels.npy")))
+        return Split(open_images(self.artifact, name), read_labels(self.artifact, name))
 
 
 def changed_sources(artifact: Artifact, source: ImageFolderSpec) -> list[str]:
@@ -67,14 +64,13 @@ def changed_sources(artifact: Artifact, source: ImageFolderSpec) -> list[str]:
     root = folder_of(source)
     if not root.is_dir():
         return []
-    facts = artifact.manifest.facts
-    with artifact.file(SOURCES_FILE).open(encoding="utf-8", newline="") as stream:
-        recorded = {row["path"]: (int(row["size"]), row["sha256"]) for row in csv.DictReader(stream)}
-    present = set(ImageFolder(source).names(by_split=facts["split"] == "folders"))
+    facts = read_facts(artifact, DataFacts)
+    recorded = read_sources(artifact)
+    present = set(ImageFolder(source).names(by_split=facts.split == "folders"))
     changed = present.symmetric_difference(recorded)
-    since = facts["sources_listed_ns"] - CLOCK_NS
+    since = (facts.sources_listed_ns or 0) - CLOCK_NS
     for name in present & recorded.keys():
-        if _differs(root / name, *recorded[name], since):
+        if _differs(root / name, recorded[name], since):
             changed.add(name)
     return sorted(changed)
 
@@ -90,14 +86,14 @@ def refuse_changed(artifact: Artifact, source: ImageFolderSpec) -> None:
         )
 
 
-def _differs(path: Path, size: int, sha256: str, since: int) -> bool:
-    found, changed = stamp(path)
-    if found != size:
+def _differs(path: Path, recorded: SourceFile, since: int) -> bool:
+    size, changed = stamp(path)
+    if size != recorded.size:
         return True
     if changed <= since:
         return False
     try:
-        return sha256_of(path) != sha256
+        return sha256_of(path) != recorded.sha256
     except OSError:
         # One that could not be read when it was prepared either was recorded without a digest.
-        return sha256 != ""
+        return recorded.sha256 != ""

@@ -1,28 +1,28 @@
 """Preparing images in shards: pieces of work for one process, kept when a preparation is interrupted.
 
-A split's images lie in one `.npy` file from the start. A shard is a run of rows, of at most `SHARD_BYTES`:
-images are read, cut and written, then what they were made from is recorded, and their digest.
+A shard is a piece of a split's rows, of at most `PIECE_BYTES`: images are read, cut and written, then what they were
+made from is recorded, and their digest.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import numpy as np
 
-from mimflow.artifacts.manifest import canonical, write_text
+from mimflow.artifacts.data import images_file
+from mimflow.artifacts.manifest import canonical
+from mimflow.artifacts.rows import PIECE_BYTES, Rows
 from mimflow.data.decode import decode
 from mimflow.data.sources.base import BadImageError, Item, Source
 from mimflow.data.spec import Transform
 from mimflow.data.transforms import cut
-from mimflow.errors import DataError, StorageError
+from mimflow.errors import DataError
 
 SHARD_IMAGES = 512
-SHARD_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True)
@@ -38,26 +38,25 @@ class Recipe:
     def image_shape(self) -> tuple[int, int, int]:
         return self.transform.size, self.transform.size, self.channels
 
-    def images(self, split: str) -> Path:
-        """The file of a split's images, uint8 (N, H, W, C)."""
-        return self.folder / f"{split}.images.npy"
+    def rows(self, split: str, count: int) -> Rows:
+        """A split's images on their way, uint8 (N, H, W, C)."""
+        length = max(1, min(SHARD_IMAGES, PIECE_BYTES // int(np.prod(self.image_shape))))
+        return Rows(self.folder / images_file(split), (count, *self.image_shape), np.dtype(np.uint8), length)
 
 
 @dataclass(frozen=True)
 class Shard:
-    """The rows from `first` on of a split, one for each item."""
+    """A piece of a split's rows, one for each item."""
 
     split: str
-    first: int
+    rows: Rows
+    index: int
     items: tuple[Item, ...]
 
     @property
     def place(self) -> tuple[str, int]:
-        """What names it within a data set."""
-        return self.split, self.first
-
-    def record(self, recipe: Recipe) -> Path:
-        return recipe.folder / "shards" / f"{self.split}-{self.first:08}.json"
+        """What names it within a data set: the split and its first row."""
+        return self.split, self.rows.piece(self.index).start
 
 
 @dataclass(frozen=True)
@@ -69,26 +68,11 @@ class Reading:
     problem: str
 
 
-def shards(split: str, items: list[Item], recipe: Recipe) -> Iterator[Shard]:
+def shards(split: str, items: list[Item], rows: Rows) -> Iterator[Shard]:
     """Cut a split into shards."""
-    length = max(1, min(SHARD_IMAGES, SHARD_BYTES // int(np.prod(recipe.image_shape))))
-    for first in range(0, len(items), length):
-        yield Shard(split, first, tuple(items[first : first + length]))
-
-
-def allocate(path: Path, shape: tuple[int, ...]) -> None:
-    """Make sure that a `.npy` file of uint8 of this shape is there; one that fits keeps its content.
-
-    A file that has a second name elsewhere, in the store or DVC's cache, is left alone and a new one is made.
-    """
-    if path.exists() and path.stat().st_nlink == 1 and _shape(path) == shape:
-        return
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.unlink(missing_ok=True)
-        np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
-    except OSError as error:
-        raise StorageError(f"{path}: can't write: {error.strerror or error}") from error
+    for index in range(rows.count):
+        piece = rows.piece(index)
+        yield Shard(split, rows, index, tuple(items[piece.start : piece.stop]))
 
 
 def write_shard(recipe: Recipe, shard: Shard) -> list[Reading]:
@@ -102,13 +86,7 @@ def write_shard(recipe: Recipe, shard: Shard) -> list[Reading]:
         readings.append(_prepare(recipe, item, row))
         if readings[-1].problem and not recipe.source.skips_bad:
             raise DataError(f"{recipe.source.where(item)}: {readings[-1].problem}")
-    _write_rows(recipe.images(shard.split), shard.first, rows)
-    record = {
-        "made_from": _fingerprint(recipe, shard),
-        "sha256": hashlib.sha256(rows.data).hexdigest(),
-        "readings": [astuple(reading) for reading in readings],
-    }
-    write_text(shard.record(recipe), json.dumps(record))
+    shard.rows.write(shard.index, rows, _fingerprint(recipe, shard), [astuple(reading) for reading in readings])
     return readings
 
 
@@ -118,16 +96,8 @@ def finished(recipe: Recipe, shard: Shard) -> list[Reading] | None:
     It is finished if its record is whole, its sources and its transform are those of now, and its rows are
     those that were written.
     """
-    try:
-        record = json.loads(shard.record(recipe).read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
-        return None
-    if record["made_from"] != _fingerprint(recipe, shard):
-        return None
-    rows = np.load(recipe.images(shard.split), mmap_mode="r")[shard.first : shard.first + len(shard.items)]
-    if hashlib.sha256(rows.data).hexdigest() != record["sha256"]:
-        return None
-    return [Reading(*reading) for reading in record["readings"]]
+    record = shard.rows.record(shard.index, _fingerprint(recipe, shard))
+    return None if record is None else [Reading(*reading) for reading in record.notes]
 
 
 def _prepare(recipe: Recipe, item: Item, row: np.ndarray) -> Reading:
@@ -148,23 +118,3 @@ def _fingerprint(recipe: Recipe, shard: Shard) -> str:
     items = [(item.name, item.label, item.size, item.changed) for item in shard.items]
     made_from = [recipe.transform.identity(), recipe.channels, recipe.source.skips_bad, items]
     return hashlib.sha256(canonical(made_from).encode()).hexdigest()
-
-
-def _write_rows(path: Path, first: int, rows: np.ndarray) -> None:
-    # Not through a memory map: a full disk would end the process with SIGBUS instead of raising OSError.
-    offset = np.load(path, mmap_mode="r").offset
-    try:
-        with path.open("r+b") as stream:
-            stream.seek(offset + first * rows[0].nbytes)
-            stream.write(rows.data)
-    except OSError as error:
-        raise StorageError(f"{path}: can't write: {error.strerror or error}") from error
-
-
-def _shape(path: Path) -> tuple[int, ...] | None:
-    """The shape in a `.npy` file's header; None if there is none, or less data than it says."""
-    try:
-        array: np.ndarray = np.load(path, mmap_mode="r")
-    except (ValueError, EOFError):
-        return None
-    return array.shape

@@ -14,6 +14,8 @@ from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorIncepti
 from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY, register_feature_extractor
 from torch_fidelity.utils import create_feature_extractor
 
+from mimflow.artifacts.checkpoint import TrainFacts, weights_file
+from mimflow.artifacts.facts import read_facts
 from mimflow.artifacts.manifest import Artifact, canonical
 from mimflow.errors import ArtifactError, SpecError
 from mimflow.features.spec import ClassifierExtractorSpec, InceptionExtractorSpec
@@ -94,7 +96,7 @@ def classifier_extractor(
     if weights is None or system is None or system.classifier is None:
         run = spec.weights.run
         raise SpecError(f"extractor.weights.run: run '{run}' has no classifier (name one that has)")
-    file = "ema.safetensors" if spec.weights.ema else "weights.safetensors"
+    file = weights_file(spec.weights.ema)
     path = weights.file(file)
     only_classifier = System(classifier=system.classifier)
     modules = SystemModules(only_classifier, shapes)
@@ -104,7 +106,7 @@ def classifier_extractor(
         "extractor": name,
         "extractor_run": weights.manifest.name,
         "extractor_key": weights.manifest.key,
-        "extractor_accuracy": weights.manifest.facts.get("val", {}).get("accuracy"),
+        "extractor_accuracy": read_facts(weights, TrainFacts).val.get("accuracy"),
     }
     features = list(ClassifierFeatures.get_provided_features_list())
     module = _registered(name, ClassifierFeatures, features, classifier=modules.module("classifier"))

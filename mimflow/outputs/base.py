@@ -7,13 +7,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from mimflow.artifacts.samples import SAMPLES, Shards, write_samples
+from mimflow.artifacts.representation import RepresentationFacts
+from mimflow.artifacts.rows import Rows, claim
+from mimflow.artifacts.samples import SAMPLES, SamplesFacts, write_samples
 from mimflow.data.pixels import to_uint8
 from mimflow.data.prepared import Prepared, Split
 from mimflow.errors import OutOfMemoryError
@@ -35,6 +36,8 @@ class Setting:
     """The run's."""
     modules: SystemModules
     """With the weights that the output asks for, on `device`, in evaluation mode."""
+    weights: str
+    """The name of the file that they came from."""
     data: Prepared | None
     """The run's data set, for outputs whose spec `reads_data`."""
     device: torch.device
@@ -55,8 +58,8 @@ class Output(ABC):
     """Draws from a trained system. Built as `Output(spec)`."""
 
     @abstractmethod
-    def write(self, setting: Setting) -> dict[str, Any]:
-        """Write the results below `setting.work / "out"`; returns facts for the manifest."""
+    def write(self, setting: Setting) -> SamplesFacts | RepresentationFacts:
+        """Write the results below `setting.work / "out"`; returns the facts of the artifact that they are."""
 
 
 class ImageOutput(Output):
@@ -71,38 +74,53 @@ class ImageOutput(Output):
         """The images (B, C, H, W) at `rows`, of classes (B,) on the device; what is random follows from `seed`."""
 
     @abstractmethod
-    def pictures(self, setting: Setting, shards: Shards, labels: np.ndarray) -> None:
+    def pictures(self, setting: Setting, images: Rows, labels: np.ndarray) -> None:
         """Write a picture of some of the images."""
 
-    def write(self, setting: Setting) -> dict[str, Any]:
+    def write(self, setting: Setting) -> SamplesFacts:
         """Batches are kept as they are drawn: a later attempt goes on where this one stopped, to the same bytes.
 
         Raises NotFiniteError rather than draw a broken image again, and OutOfMemoryError.
         """
         drawing, shapes = setting.drawing, setting.shapes
         labels = self.labels(setting)
-        image = (shapes.size, shapes.size, shapes.channels)
-        shards = Shards(setting.work / "shards", len(labels), drawing.batch_size, image)
+        shape = (len(labels), shapes.size, shapes.size, shapes.channels)
+        images = Rows(setting.work / "images.npy", shape, np.dtype(np.uint8), drawing.batch_size)
 
         def draw(index: int, rows: range) -> np.ndarray:
             classes = torch.from_numpy(labels[rows.start : rows.stop]).to(setting.device)
             seed = derive(setting.seed, drawing.seed, "sample", index)
             return to_uint8(self.batch(setting, rows, classes, seed), drawing.quantisation)
 
-        facts = fill(setting, shards, draw)
-        write_samples(setting.work / "out" / SAMPLES, shards, labels, shards.row)
-        self.pictures(setting, shards, labels)
-        return {"count": len(labels), **facts}
+        took = fill(setting, images, draw)
+        write_samples(setting.work / "out" / SAMPLES, images, labels, shape[1:])
+        self.pictures(setting, images, labels)
+        return SamplesFacts(
+            count=len(labels),
+            weights=setting.weights,
+            device=setting.device.type,
+            seconds=round(took.seconds, 3),
+            images_per_second=round(took.images / took.seconds, 2) if took.images else None,
+        )
 
 
-def fill(setting: Setting, shards: Shards, draw: Callable[[int, range], np.ndarray]) -> dict[str, Any]:
-    """Draw every batch that no earlier attempt did; how long it took, for the manifest."""
-    missing = shards.missing()
-    done = len(shards.batches) - len(missing)
-    setting.progress.start(len(shards.batches), done=done, unit="batch")
+@dataclass(frozen=True)
+class Took:
+    """How many images an attempt has drawn, in which time."""
+
+    images: int
+    seconds: float
+
+
+def fill(setting: Setting, array: Rows, draw: Callable[[int, range], np.ndarray]) -> Took:
+    """Draw every batch, a piece of the array, that no earlier attempt did."""
+    claim(array)
+    missing = array.missing()
+    done = array.count - len(missing)
+    setting.progress.start(array.count, done=done, unit="batch")
     drawn, began = 0, time.monotonic()
     for index in missing:
-        rows = shards.batches[index]
+        rows = array.piece(index)
         try:
             result = draw(index, rows)
         except torch.OutOfMemoryError as error:
@@ -110,9 +128,8 @@ def fill(setting: Setting, shards: Shards, draw: Callable[[int, range], np.ndarr
                 f"no memory left on {setting.device} for {len(rows)} images at once "
                 f"(samples.batch_size: {max(1, setting.drawing.batch_size // 2)})"
             ) from error
-        shards.write(index, result)
+        array.write(index, result)
         drawn += len(rows)
         done += 1
         setting.progress.advance(done, images=len(rows))
-    seconds = time.monotonic() - began
-    return {"seconds": round(seconds, 3), "images_per_second": round(drawn / seconds, 2) if drawn else None}
+    return Took(drawn, time.monotonic() - began)

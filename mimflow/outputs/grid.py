@@ -5,19 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import torch
-from PIL import Image
-from torchvision.utils import make_grid
 
-from mimflow.artifacts.manifest import write_atomically
-from mimflow.artifacts.samples import Shards
+from mimflow.artifacts.pictures import GAP, WHITE, enlarge, lay_out, write_png
+from mimflow.artifacts.rows import Rows
 
 COLUMNS = 8
 """Samples of each class."""
 ROWS = 10
 """Classes at most: the first ones."""
-PADDING = 2
-"""White pixels around an image, before enlarging."""
 LEAST_WIDTH = 600
 """Tiny images are enlarged, by a whole factor and without smoothing, until the picture is so wide."""
 
@@ -36,22 +31,18 @@ def choose(labels: np.ndarray, columns: int = COLUMNS) -> np.ndarray:
     return positions
 
 
-def cells(shards: Shards, positions: np.ndarray) -> np.ndarray:
+def cells(images: Rows, positions: np.ndarray) -> np.ndarray:
     """The samples at those positions, (rows, columns, H, W, C) uint8; white where there is none."""
-    found = np.full((*positions.shape, *shards.row), 255, np.uint8)
-    for index, batch in enumerate(shards.batches):
-        here = (positions >= batch.start) & (positions < batch.stop)
+    found = np.full((*positions.shape, *images.shape[1:]), WHITE, np.uint8)
+    for index in range(images.count):
+        piece = images.piece(index)
+        here = (positions >= piece.start) & (positions < piece.stop)
         if here.any():
-            images = shards.read(index)
-            found[here] = images[positions[here] - batch.start]
+            found[here] = images.read(index)[positions[here] - piece.start]
     return found
 
 
 def write_grid(path: Path, images: np.ndarray) -> None:
     """Write images (rows, columns, H, W, C) uint8 as a PNG."""
-    tiles = torch.from_numpy(images).flatten(0, 1).permute(0, 3, 1, 2)
-    grid = make_grid(tiles, nrow=images.shape[1], padding=PADDING, pad_value=255)
-    picture = Image.fromarray(grid.permute(1, 2, 0).numpy())
-    factor = -(-LEAST_WIDTH // picture.width)
-    picture = picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
-    write_atomically(path, lambda temporary: picture.save(temporary, format="PNG"))
+    grid = lay_out(list(images.reshape(-1, *images.shape[2:])), images.shape[1], margin=GAP)
+    write_png(path, enlarge(grid, -(-LEAST_WIDTH // grid.shape[1])))

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from mimflow.artifacts.samples import Shards
+from mimflow.artifacts.rows import Rows
+from mimflow.artifacts.samples import GRID, SamplesFacts
 from mimflow.errors import NotFiniteError
 from mimflow.nn.modes import evaluating
 from mimflow.outputs.base import ImageOutput, Setting
@@ -35,9 +37,9 @@ class PriorSampler(ImageOutput):
         All noise comes from `generator` on the CPU, so that a seed means the same on every device.
         """
 
-    def write(self, setting: Setting) -> dict[str, Any]:
+    def write(self, setting: Setting) -> SamplesFacts:
         """As every sampler of images; also records the guidance in words."""
-        return {**super().write(setting), "guidance": _describe(self.spec.identity().get("guidance"))}
+        return replace(super().write(setting), guidance=_describe(self.spec.identity().get("guidance")))
 
     def labels(self, setting: Setting) -> np.ndarray:
         """The classes to draw, in random order: consecutive samples are a mix of classes."""
@@ -57,8 +59,8 @@ class PriorSampler(ImageOutput):
         tokenizer, prior = setting.modules.module("tokenizer"), setting.modules.module("prior")
         return self.sample(tokenizer, prior, labels, torch.Generator().manual_seed(seed))
 
-    def pictures(self, setting: Setting, shards: Shards, labels: np.ndarray) -> None:
-        write_grid(setting.work / "out" / "grid.png", cells(shards, choose(labels)))
+    def pictures(self, setting: Setting, images: Rows, labels: np.ndarray) -> None:
+        write_grid(setting.work / "out" / GRID, cells(images, choose(labels)))
 
     def sample(self, tokenizer: Tokenizer, prior: Prior, labels: Tensor, generator: torch.Generator) -> Tensor:
         """Images (B, C, H, W) in [−1, 1] for labels (B,), on the labels' device; `NULL_CLASS` for no class.

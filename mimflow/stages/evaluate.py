@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from mimflow.artifacts.manifest import Artifact
-from mimflow.artifacts.metrics import MetricValue, write_metrics
+from mimflow.artifacts.metrics import EvaluateFacts, MetricValue, write_metrics
 from mimflow.compute.devices import resolve
 from mimflow.contents.base import Evaluation
 from mimflow.contents.registry import CONTENTS
@@ -18,7 +17,7 @@ from mimflow.progress import Progress
 from mimflow.tasks import EvaluateTask
 
 
-def run(task: EvaluateTask, inputs: dict[str, Artifact], work: Path, progress: Progress) -> dict[str, Any]:
+def run(task: EvaluateTask, inputs: dict[str, Artifact], work: Path, progress: Progress) -> EvaluateFacts:
     """Measure what an output gave by every metric of the task; the result is `metrics.json`.
 
     A metric that has no value says why and does not stop the others. Raises ArtifactError for images that are not of
@@ -46,5 +45,5 @@ def run(task: EvaluateTask, inputs: dict[str, Artifact], work: Path, progress: P
     for name, number in measured.items():
         if number.value is None:
             progress.say(f"{name}: no value: {number.reason}")
-    write_metrics(work / "out", measured, opened.count)
-    return {"count": opened.count, **opened.facts}
+    write_metrics(work / "out", measured, opened.facts.count)
+    return opened.facts

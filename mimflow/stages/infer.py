@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import torch
 
+from mimflow.artifacts.checkpoint import weights_file
 from mimflow.artifacts.manifest import Artifact
+from mimflow.artifacts.representation import RepresentationFacts
+from mimflow.artifacts.samples import SamplesFacts
 from mimflow.compute.devices import resolve
 from mimflow.data.prepared import Prepared
-from mimflow.outputs.base import Setting
+from mimflow.outputs.base import Output, Setting
 from mimflow.outputs.registry import OUTPUTS
 from mimflow.progress import Progress
 from mimflow.system.modules import SystemModules, load_weights
 from mimflow.tasks import InferTask
 
 
-def run(task: InferTask, inputs: dict[str, Artifact], work: Path, progress: Progress) -> dict[str, Any]:
+def run(
+    task: InferTask, inputs: dict[str, Artifact], work: Path, progress: Progress
+) -> SamplesFacts | RepresentationFacts:
     """Let the task's output draw from the trained system; the output says which files are its results."""
     torch.set_num_threads(task.compute.threads)
     device = resolve(task.compute.device)
     modules = SystemModules(task.system, task.shapes)
-    weights = "ema.safetensors" if task.output.ema else "weights.safetensors"
+    weights = weights_file(task.output.ema)
     load_weights(modules, inputs["weights"].file(weights))
     modules.to(device).eval()
     data = Prepared.open(inputs["data"]) if task.output.reads_data else None
-    setting = Setting(task.shapes, task.samples, task.seed, modules, data, device, work, progress)
-    return {"weights": weights, "device": device.type, **OUTPUTS.build(task.output).write(setting)}
+    setting = Setting(task.shapes, task.samples, task.seed, modules, weights, data, device, work, progress)
+    output: Output = OUTPUTS.build(task.output)
+    return output.write(setting)

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-import csv
-import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from mimflow.artifacts.data import (
+    DataFacts,
+    SkippedImage,
+    SourceFile,
+    images_file,
+    write_index,
+    write_labels,
+    write_sources,
+)
 from mimflow.artifacts.manifest import Artifact, write_atomically
-from mimflow.data.prepared import SOURCES_FILE
+from mimflow.artifacts.rows import Rows, claim
 from mimflow.data.registry import SOURCES
-from mimflow.data.shards import Reading, Recipe, allocate, finished, shards
+from mimflow.data.shards import Reading, Recipe, finished, shards
 from mimflow.data.sources.base import SPLITS, Item
 from mimflow.data.spec import DatasetSpec
 from mimflow.data.split import assign, check_classes
 from mimflow.data.workers import available_cores, write_shards
-from mimflow.errors import DataError, StorageError
+from mimflow.errors import DataError
 from mimflow.progress import Progress
 from mimflow.tasks import PrepareTask
 
@@ -41,7 +47,7 @@ class Result:
         return np.flatnonzero([not reading.problem for reading in self.readings])
 
 
-def run(task: PrepareTask, inputs: dict[str, Artifact], work: Path, progress: Progress) -> dict[str, Any]:
+def run(task: PrepareTask, inputs: dict[str, Artifact], work: Path, progress: Progress) -> DataFacts:
     """Write images and labels of both splits, `index.csv` and, for a folder, `sources.csv` below `work/out`.
 
     Goes on where an interrupted attempt stopped. The facts: images by split and class, the names of the
@@ -55,37 +61,27 @@ def run(task: PrepareTask, inputs: dict[str, Artifact], work: Path, progress: Pr
     check_classes(listing, dataset)
     items = assign(listing, dataset.split)
     recipe = Recipe(source, dataset.transform, dataset.channels, work / "rows")
-    _claim(recipe, out, items)
-    results = _read(recipe, items, dataset.workers or available_cores(), progress)
-    facts = _facts(results, dataset, listing.classes)
+    rows = {split: recipe.rows(split, len(items[split])) for split in SPLITS}
+    for split in SPLITS:
+        # Of an attempt that ended before the store had it: a second name of the rows' file.
+        (out / images_file(split)).unlink(missing_ok=True)
+    claim(*rows.values())
+    results = _read(recipe, items, rows, dataset.workers or available_cores(), progress)
+    facts = _facts(results, dataset, listing.classes, None if source.in_memory else listed_ns)
 
-    _write_csv(out / "index.csv", "split,index,label,class,source", _index(results, listing.classes))
+    write_index(out, _index(results, listing.classes))
     if not source.in_memory:
-        facts["sources_listed_ns"] = listed_ns
-        _write_csv(out / SOURCES_FILE, "path,size,sha256,problem", _sources(results))
+        write_sources(out, _sources(results))
     for split, result in results.items():
-        _write_split(recipe, out, split, result)
+        _write_split(rows[split], out, split, result)
     return facts
 
 
-def _claim(recipe: Recipe, out: Path, items: dict[str, list[Item]]) -> None:
-    """Make room for the rows, keeping those of an earlier attempt."""
-    needed = 0
-    for split in SPLITS:
-        # Of an attempt that ended before the store had it: a second name of the rows' file.
-        (out / f"{split}.images.npy").unlink(missing_ok=True)
-        path = recipe.images(split)
-        allocate(path, (len(items[split]), *recipe.image_shape))
-        status = path.stat()
-        needed += max(0, status.st_size - status.st_blocks * 512)
-    free = shutil.disk_usage(recipe.folder).free
-    if needed > free:
-        raise StorageError(f"{recipe.folder}: {needed / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free")
-
-
-def _read(recipe: Recipe, items: dict[str, list[Item]], workers: int, progress: Progress) -> dict[str, Result]:
+def _read(
+    recipe: Recipe, items: dict[str, list[Item]], rows: dict[str, Rows], workers: int, progress: Progress
+) -> dict[str, Result]:
     """Do the shards that are not done, and collect what all of them read."""
-    every = [shard for split in SPLITS for shard in shards(split, items[split], recipe)]
+    every = [shard for split in SPLITS for shard in shards(split, items[split], rows[split])]
     readings = {shard.place: read for shard in every if (read := finished(recipe, shard)) is not None}
     pending = [shard for shard in every if shard.place not in readings]
     total = sum(len(shard.items) for shard in every)
@@ -103,7 +99,9 @@ def _read(recipe: Recipe, items: dict[str, list[Item]], workers: int, progress: 
     return results
 
 
-def _facts(results: dict[str, Result], dataset: DatasetSpec, classes: tuple[str, ...]) -> dict[str, Any]:
+def _facts(
+    results: dict[str, Result], dataset: DatasetSpec, classes: tuple[str, ...], listed_ns: int | None
+) -> DataFacts:
     """Counts. DataError if skipping has left nothing of a class to train on, or nothing to validate with."""
     by_class = {
         split: np.bincount(_labels(result), minlength=len(classes)).tolist() for split, result in results.items()
@@ -114,66 +112,44 @@ def _facts(results: dict[str, Result], dataset: DatasetSpec, classes: tuple[str,
     if not any(by_class["val"]):
         raise DataError("none of the images for validation can be read")
     skipped = [
-        {"name": item.name, "problem": reading.problem}
+        SkippedImage(item.name, reading.problem)
         for result in results.values()
         for item, reading in zip(result.items, result.readings, strict=True)
         if reading.problem
     ]
-    return {
-        "split": dataset.split.kind,
-        "classes": list(classes),
-        "images": {split: sum(counts) for split, counts in by_class.items()},
-        "images_by_class": by_class,
-        "skipped": len(skipped),
-        "skipped_images": skipped[:SKIPPED_SHOWN],
-    }
+    return DataFacts(
+        split=dataset.split.kind,
+        classes=list(classes),
+        images={split: sum(counts) for split, counts in by_class.items()},
+        images_by_class=by_class,
+        skipped=len(skipped),
+        skipped_images=skipped[:SKIPPED_SHOWN],
+        sources_listed_ns=listed_ns,
+    )
 
 
 def _labels(result: Result) -> np.ndarray:
     return np.array([result.items[row].label for row in result.kept], np.int64)
 
 
-def _index(results: dict[str, Result], classes: tuple[str, ...]) -> Iterator[tuple[Any, ...]]:
+def _index(results: dict[str, Result], classes: tuple[str, ...]) -> Iterator[tuple[str, int, int, str, str]]:
     for split, result in results.items():
         for index, row in enumerate(result.kept):
             item = result.items[row]
             yield split, index, item.label, classes[item.label], item.name
 
 
-def _sources(results: dict[str, Result]) -> Iterator[tuple[Any, ...]]:
+def _sources(results: dict[str, Result]) -> Iterator[SourceFile]:
     for result in results.values():
         for item, reading in zip(result.items, result.readings, strict=True):
-            yield item.name, reading.size, reading.sha256, reading.problem
+            yield SourceFile(item.name, reading.size, reading.sha256, reading.problem)
 
 
-def _write_csv(path: Path, header: str, rows: Iterator[tuple[Any, ...]]) -> None:
-    def write(temporary: Path) -> None:
-        with temporary.open("w", encoding="utf-8", newline="") as stream:
-            writer = csv.writer(stream, lineterminator="\n")
-            writer.writerow(header.split(","))
-            writer.writerows(rows)
-
-    write_atomically(path, write)
-
-
-def _write_split(recipe: Recipe, out: Path, split: str, result: Result) -> None:
+def _write_split(rows: Rows, out: Path, split: str, result: Result) -> None:
     """Labels, then images: the rows' own file where all are good, a copy without the empty ones where not."""
-    write_atomically(out / f"{split}.labels.npy", lambda temporary: np.save(temporary, _labels(result)))
-    rows, images = recipe.images(split), out / f"{split}.images.npy"
+    write_labels(out, split, _labels(result))
+    images = out / images_file(split)
     if len(result.kept) < len(result.items):
-        write_atomically(images, lambda temporary: _copy_rows(rows, result.kept, temporary))
-        return
-    try:
-        # Both names, so that nothing is lost if the process ends before the store has the folder.
-        images.hardlink_to(rows)
-    except OSError:
-        rows.replace(images)  # The file system has no links.
-
-
-def _copy_rows(path: Path, kept: np.ndarray, target: Path) -> None:
-    rows = np.load(path, mmap_mode="r")
-    with target.open("wb") as stream:
-        header = {"descr": "|u1", "fortran_order": False, "shape": (len(kept), *rows.shape[1:])}
-        np.lib.format.write_array_header_1_0(stream, header)
-        for row in kept:
-            stream.write(rows[row].data)
+        write_atomically(images, lambda temporary: rows.copy(temporary, result.kept))
+    else:
+        rows.link(images)

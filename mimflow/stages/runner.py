@@ -9,6 +9,7 @@ from contextlib import chdir
 from importlib import import_module
 from pathlib import Path
 
+from mimflow.artifacts.facts import plain
 from mimflow.artifacts.lock import locked
 from mimflow.artifacts.manifest import MANIFEST, Artifact, Manifest, record_files, write_text
 from mimflow.artifacts.provenance import describe_process
@@ -86,7 +87,7 @@ def _run(job: Job, inputs: dict[str, Artifact], root: Path, work: Path, progress
         task=job.task.identity(),
         inputs={role: upstream.key for role, upstream in job.inputs.items()},
         files=record_files(out),
-        facts=facts,
+        facts=plain(facts),
         made=made,
     )
     write_text(out / MANIFEST, manifest.to_json())

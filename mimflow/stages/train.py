@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 
-from mimflow.artifacts.manifest import Artifact, write_text
+from mimflow.artifacts.checkpoint import AVERAGED, WEIGHTS, TrainFacts, weights_file
+from mimflow.artifacts.features import open_features
+from mimflow.artifacts.log import write_log
+from mimflow.artifacts.manifest import Artifact
 from mimflow.compute.devices import memory_errors, peak_memory_mb, resolve
 from mimflow.data.prepared import Prepared, Split, refuse_changed
 from mimflow.data.sources.spec import ImageFolderSpec
@@ -29,7 +30,7 @@ from mimflow.weights.given import given_file
 from mimflow.weights.tensors import save_state
 
 
-def run(task: TrainTask, inputs: dict[str, Artifact], work: Path, progress: Progress) -> dict[str, Any]:
+def run(task: TrainTask, inputs: dict[str, Artifact], work: Path, progress: Progress) -> TrainFacts:
     """Train, or go on training, and write weights, averages, snapshots and the log below `work/out`.
 
     Inputs: `data`; `start0`, `start1`, … for weights of other jobs; `features:NAME` for stored features. Raises
@@ -48,18 +49,14 @@ def run(task: TrainTask, inputs: dict[str, Artifact], work: Path, progress: Prog
         facts = _solve(objective, task, splits, device, out)
     else:
         facts = _train(objective, task, splits, device, work, progress)
-    save_state(objective.state(), out / "weights.safetensors")
-    # A later phase may train a part of the system; tables show the whole.
-    facts["system_parameters"] = parameter_count(objective.system)
-    return facts | {"peak_memory_mb": round(peak_memory_mb(device), 1), "device": device.type}
+    save_state(objective.state(), out / WEIGHTS)
+    return facts
 
 
 def _with_features(split: Split, name: str, inputs: dict[str, Artifact]) -> Split:
     """A split with what frozen networks have made of its images."""
     stored = {role.removeprefix(FEATURES): artifact for role, artifact in inputs.items() if role.startswith(FEATURES)}
-    features = {
-        network: np.load(artifact.file(f"{name}.{network}.npy"), mmap_mode="r") for network, artifact in stored.items()
-    }
+    features = {network: open_features(artifact, name, network) for network, artifact in stored.items()}
     return replace(split, features=features)
 
 
@@ -94,41 +91,44 @@ def _start_weights(task: TrainTask, inputs: dict[str, Artifact]) -> list[tuple[P
         if isinstance(reference, FileWeights):
             path = given_file(reference, "the weights to start from")
         else:
-            path = inputs[f"start{index}"].file("ema.safetensors" if reference.ema else "weights.safetensors")
+            path = inputs[f"start{index}"].file(weights_file(reference.ema))
         found.append((path, reference.modules))
     return found
 
 
 def _train(
     objective: Objective, task: TrainTask, splits: Splits, device: torch.device, work: Path, progress: Progress
-) -> dict[str, Any]:
+) -> TrainFacts:
     phase = task.phase
     trainer = Trainer(objective, phase, phase.trained, splits, task.seed, device, work, work / "out", progress)
     val = trainer.run()
     with memory_errors(out_of_memory(phase.name, phase)):
         health = objective.health(trainer.val)
-    write_text(work / "out" / "log.csv", trainer.log.csv())
+    write_log(work / "out", trainer.log.rows)
     if trainer.ema is not None:
-        save_state(trainer.averaged_state(), work / "out" / "ema.safetensors")
+        save_state(trainer.averaged_state(), work / "out" / AVERAGED)
     counts: dict[str, int] = {}
     for name, parameter in trainer.parameters.items():
         module = name.split(".", 1)[0]
         counts[module] = counts.get(module, 0) + parameter.numel()
-    return {
-        "parameters": counts | {"total": sum(counts.values())},
-        "steps": trainer.total,
-        "epochs": round(trainer.epoch, 4),
-        "lr": trainer.last_lr,
-        "final": {name: value for name, value in trainer.log.rows[-1].items() if name not in ("step", "epoch", "lr")},
-        "val": val,
-        "snapshots": trainer.snapshot_figures,
-        **({"health": health} if health else {}),
-        "seconds": round(trainer.seconds, 2),
-        "images_per_second": round(trainer.total * phase.batch_size / trainer.seconds, 1),
-    }
+    return TrainFacts(
+        parameters=counts | {"total": sum(counts.values())},
+        system_parameters=parameter_count(objective.system),
+        steps=trainer.total,
+        epochs=round(trainer.epoch, 4),
+        lr=trainer.last_lr,
+        final={name: value for name, value in trainer.log.rows[-1].items() if name not in ("step", "epoch", "lr")},
+        val=val,
+        snapshots=trainer.snapshot_figures,
+        health=health,
+        seconds=round(trainer.seconds, 2),
+        images_per_second=round(trainer.total * phase.batch_size / trainer.seconds, 1),
+        peak_memory_mb=round(peak_memory_mb(device), 1),
+        device=device.type,
+    )
 
 
-def _solve(objective: ClosedForm, task: TrainTask, splits: Splits, device: torch.device, out: Path) -> dict[str, Any]:
+def _solve(objective: ClosedForm, task: TrainTask, splits: Splits, device: torch.device, out: Path) -> TrainFacts:
     began = time.monotonic()
     size = task.phase.batch_size // task.phase.accumulate
     objective.eval()
@@ -138,12 +138,15 @@ def _solve(objective: ClosedForm, task: TrainTask, splits: Splits, device: torch
             name: validate(objective, InOrder(split, size, device), "system", task.seed, task.phase.precision)
             for name, split in (("final", splits.train), ("val", splits.val))
         }
-    columns = {"step": 0, **{name: value for name, value in figures["final"].items() if value is not None}}
-    write_text(out / "log.csv", ",".join(columns) + "\n" + ",".join(f"{v:.8g}" for v in columns.values()) + "\n")
-    return {
-        "parameters": {"total": 0},
-        "steps": 0,
-        "epochs": 1.0,
-        **figures,
-        "seconds": round(time.monotonic() - began, 2),
-    }
+    write_log(out, [{"step": 0, **{name: value for name, value in figures["final"].items() if value is not None}}])
+    return TrainFacts(
+        parameters={"total": 0},
+        system_parameters=parameter_count(objective.system),
+        steps=0,
+        epochs=1.0,
+        final=figures["final"],
+        val=figures["val"],
+        seconds=round(time.monotonic() - began, 2),
+        peak_memory_mb=round(peak_memory_mb(device), 1),
+        device=device.type,
+    )

@@ -1,15 +1,11 @@
-"""The log of a phase: means over a fixed number of steps, as rows of a CSV file."""
+"""The log of a phase: means over a fixed number of steps, as rows."""
 
 from __future__ import annotations
 
-import csv
-import io
 from typing import Any
 
 ROWS = 200
 """About how many rows a phase has."""
-LEADING = ("step", "epoch", "lr", "loss")
-"""The columns that come first."""
 
 
 class TrainingLog:
@@ -46,13 +42,3 @@ class TrainingLog:
         """Take back what `state` gave."""
         self.rows = state["rows"]
         self._sums = {name: (total, count) for name, (total, count) in state["sums"].items()}
-
-    def csv(self) -> str:
-        """All rows, with a header; a figure that a row does not have is empty."""
-        names = dict.fromkeys(name for row in self.rows for name in row)
-        columns = [name for name in LEADING if name in names] + [name for name in names if name not in LEADING]
-        text = io.StringIO()
-        writer = csv.DictWriter(text, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({name: f"{value:.8g}" for name, value in row.items()} for row in self.rows)
-        return text.getvalue()

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mimflow.artifacts.checkpoint import snapshot_file
 from mimflow.compute.devices import autocast, memory_errors
 from mimflow.data.prepared import Split
 from mimflow.errors import Interrupted, NotFiniteError, SpecError
@@ -255,7 +256,7 @@ class Trainer:
         """Write the snapshots that are due at this step and not made yet: averaged weights where there are any."""
         for name, fraction in {f"{fraction:g}": fraction for fraction in self.phase.snapshots}.items():
             if round(fraction * self.total) == self.step and name not in self.snapshot_figures:
-                save_state(self.averaged_state(), self.out / "snapshots" / f"{name}.safetensors")
+                save_state(self.averaged_state(), self.out / snapshot_file(name))
                 self.snapshot_figures[name] = self._validate()
 
     def _validate(self) -> dict[str, float | None]:

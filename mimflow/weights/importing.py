@@ -6,6 +6,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from mimflow.artifacts.checkpoint import WEIGHTS, ImportFacts
+from mimflow.artifacts.facts import plain
 from mimflow.artifacts.manifest import MANIFEST, Manifest, canonical, record_files, sha256_of, write_text
 from mimflow.artifacts.provenance import describe_process
 from mimflow.errors import PlanError
@@ -46,7 +48,7 @@ def write_artifact(
     """
     module, _, function = LAYOUTS[layout][1].partition(":")
     state = getattr(import_module(module), function)(read_tensors(file), prior, latent, num_classes)
-    save_state({f"prior.{name}": tensor for name, tensor in state.items()}, out / "weights.safetensors")
+    save_state({f"prior.{name}": tensor for name, tensor in state.items()}, out / WEIGHTS)
     digest = sha256_of(file)
     manifest = Manifest(
         stage="import",
@@ -55,10 +57,10 @@ def write_artifact(
         task=system,
         inputs={},
         files=record_files(out),
-        facts={"layout": layout, "file": file.name, "sha256": digest, "tensors": len(state)},
+        facts=plain(ImportFacts(layout=layout, file=file.name, sha256=digest, tensors=len(state))),
         made=describe_process(Path()),
     )
     write_text(out / MANIFEST, manifest.to_json())
-    weights = manifest.files["weights.safetensors"]
-    reference = canonical({"file": f"{out.as_posix()}/weights.safetensors", "sha256": weights.sha256})
+    weights = manifest.files[WEIGHTS]
+    reference = canonical({"file": f"{out.as_posix()}/{WEIGHTS}", "sha256": weights.sha256})
     return f"{out}: {len(state)} tensors. In a spec: start: [{reference}]"

@@ -21,7 +21,8 @@ from tables_project import (
     write,
 )
 
-from mimflow.artifacts.samples import FEATURES, PAIRS, write_features, write_samples
+from mimflow.artifacts.representation import REPRESENTATION, write_representation
+from mimflow.artifacts.samples import PAIRS, write_samples
 from mimflow.plan.build import Job
 from mimflow.products.table.collect import collect
 from mimflow.products.table.why import why
@@ -29,7 +30,7 @@ from mimflow.project.workspace import Workspace
 from mimflow.tasks import EvaluateTask, InferTask
 
 RECONSTRUCTION = "  reconstruction: {kind: reconstruction}\n"
-REPRESENTATION = "  probe: {kind: representation, where: {kind: tokenizer, what: latents}}\n"
+PROBE = "  probe: {kind: representation, where: {kind: tokenizer, what: latents}}\n"
 METRICS = "metrics: [{kind: fid}, {kind: is, splits: 5}, {kind: class_accuracy}]"
 MORE = "metrics: [{kind: fid}, {kind: is, splits: 5}, {kind: class_accuracy}, {kind: psnr}, {kind: ssim}, {kind: linear_probe, epochs: 5}]"
 COLUMNS = """\
@@ -40,7 +41,7 @@ COLUMNS = """\
 
 def extend(root: Path) -> None:
     """Give TARFlow a reconstruction and a probe, and the protocol metrics for them."""
-    edit(root, "mini/tarflow", "seeds: [0, 1, 2]", f"{RECONSTRUCTION}{REPRESENTATION}seeds: [0, 1, 2]")
+    edit(root, "mini/tarflow", "seeds: [0, 1, 2]", f"{RECONSTRUCTION}{PROBE}seeds: [0, 1, 2]")
     edit(root, "protocols/small", METRICS, MORE)
     edit(root, "tables/t", "notes:", f"{COLUMNS}notes:")
 
@@ -241,7 +242,7 @@ def filled(project: Path) -> Path:
             put(project, job, {})
         elif job.name.endswith("probe"):
             (project / job.folder).mkdir(parents=True)
-            write_features(project / job.folder / FEATURES, {})
+            write_representation(project / job.folder / REPRESENTATION, {})
             put(project, job, {})
         else:
             assert job.name in FACTS

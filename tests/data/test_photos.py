@@ -81,8 +81,8 @@ def test_no_two_photographs_are_the_same(datasets) -> None:
 
 def test_they_are_prepared_by_region(datasets, tmp_path: Path) -> None:
     facts = run(PrepareTask(dataset=datasets["photos"]), {}, tmp_path, Progress("test", stream=StringIO()))
-    assert facts["images"] == {"train": 4913, "val": 1445}
-    assert facts["split"] == "regions"
+    assert facts.images == {"train": 4913, "val": 1445}
+    assert facts.split == "regions"
     images = np.load(tmp_path / "out" / "train.images.npy")
     assert images.shape == (4913, 32, 32, 3)
     first = source(datasets["photos"]).listing(by_split=True).items[0]

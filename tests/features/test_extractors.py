@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torch_fidelity
-from artifacts import store_artifact
+from artifacts import store_artifact, train_facts
 from measuring import context_of, value
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
@@ -33,7 +33,7 @@ def trained_classifier(folder: Path, seed: int = 0, shapes: Shapes = GREY) -> Ar
     torch.manual_seed(seed)
     modules = SystemModules(CLASSIFIER, shapes)
     save_state(modules.state_dict(), folder / "weights.safetensors")
-    return store_artifact(folder, stage="train", name="judge.main.s0", facts={"val": {"accuracy": 0.97}})
+    return store_artifact(folder, stage="train", name="judge.main.s0", facts=train_facts({"accuracy": 0.97}))
 
 
 class RandomInception(FeatureExtractorInceptionV3):

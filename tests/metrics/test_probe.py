@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from artifacts import store_artifact
+from artifacts import data_facts, store_artifact
 
 from mimflow.artifacts.manifest import Artifact
-from mimflow.artifacts.metrics import MetricValue
-from mimflow.artifacts.samples import read_features
+from mimflow.artifacts.metrics import EvaluateFacts, MetricValue
+from mimflow.artifacts.representation import read_representation
 from mimflow.compute.spec import Compute
 from mimflow.data.pixels import to_unit
 from mimflow.metrics.context import FeatureSplit, RepresentedSplits
@@ -200,7 +200,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Artifact]:
         parameter.data += 0.1 * torch.randn(parameter.shape)
     save_state(modules.state_dict(), folder / "weights" / "weights.safetensors")
     return {
-        "data": store_artifact(folder / "data", stage="prepare", name="corners", facts={"classes": list("abcd")}),
+        "data": store_artifact(folder / "data", stage="prepare", name="corners", facts=data_facts("abcd")),
         "weights": store_artifact(folder / "weights", stage="train", name="tiny.main.s0"),
     }
 
@@ -214,13 +214,13 @@ def represent(
 def test_latents_are_averaged_over_tokens_of_both_splits(inputs: dict[str, Artifact], tmp_path: Path) -> None:
     facts = represent(TASK, inputs, tmp_path)
     for split, count in (("train", 40), ("val", 20)):
-        features, labels = read_features(tmp_path / "out" / "features.npz", split)
+        features, labels = read_representation(tmp_path / "out" / "features.npz", split)
         images = np.load(inputs["data"].folder / f"{split}.images.npy")
         wanted = to_unit(images).reshape(count, 2, 4, 2, 4).mean((1, 3)).flatten(1)
         assert (features.dtype, features.shape) == (np.float32, (count, 16))
         np.testing.assert_allclose(features, wanted, atol=1e-6)
         np.testing.assert_array_equal(labels, np.arange(count) % CLASSES)
-    assert (facts["train_count"], facts["val_count"], facts["features"]) == (40, 20, 16)
+    assert (facts.train_count, facts.val_count, facts.features) == (40, 20, 16)
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["features.npz"]
 
 
@@ -228,7 +228,7 @@ def test_hidden_states_of_a_prior_are_those_without_a_class(inputs: dict[str, Ar
     tap = Tap(block=1, layer=1)
     output = RepresentationSpec(where=PriorPlace(tap=tap), ema=False)
     represent(TASK.model_copy(update={"output": output}), inputs, tmp_path)
-    features, _ = read_features(tmp_path / "out" / "features.npz", "val")
+    features, _ = read_representation(tmp_path / "out" / "features.npz", "val")
     modules = SystemModules(SYSTEM, SHAPES).eval()
     load_weights(modules, inputs["weights"].file("weights.safetensors"))
     images = to_unit(np.load(inputs["data"].folder / "val.images.npy"))
@@ -251,7 +251,7 @@ def test_an_interrupted_job_goes_on_and_ends_in_the_same_bytes(inputs: dict[str,
     represent(TASK, inputs, tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
         represent(TASK, inputs, tmp_path / "work", Stopping("sample", stream=io.StringIO()))
-    kept = {path: path.stat().st_ino for path in (tmp_path / "work").rglob("*.shard")}
+    kept = {path: path.stat().st_ino for path in (tmp_path / "work").rglob("*.json")}
     assert len(kept) == 6
     represent(TASK, inputs, tmp_path / "work")
     assert {path: path.stat().st_ino for path in kept} == kept
@@ -277,4 +277,4 @@ def test_a_representation_is_measured_without_reference_and_extractor(
     metrics = json.loads((tmp_path / "work" / "out" / "metrics.json").read_text())
     assert list(metrics) == ["probe_last", "probe_best", "count"]
     assert (metrics["probe_last"]["value"], metrics["count"]) == (1.0, 20)
-    assert facts == {"count": 20, "train_count": 40, "features": 16}
+    assert facts == EvaluateFacts(count=20, train_count=40, features=16)

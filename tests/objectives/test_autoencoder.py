@@ -70,14 +70,14 @@ def test_the_spread_is_logged_at_the_end_of_a_row_and_at_the_end_of_the_phase(tm
     with (tmp_path / "out/log.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert rows[-1].keys() >= {"reconstruction", "latent_std", "spread_over_noise"}
-    assert facts["health"]["noise_std"] == 0.3
-    assert len(facts["health"]["latent_std"]["channels"]) == 2
+    assert facts.health["noise_std"] == 0.3
+    assert len(facts.health["latent_std"]["channels"]) == 2
 
 
 def test_a_short_run_learns_to_reconstruct(tmp_path: Path) -> None:
     task = tiny_task(objective=PLAIN | {"kl_weight": 1e-6}, system=KL_VAE, steps=80, snapshots=[0.0], batch_size=8)
     facts = train.run(task, {"data": tiny_data(tmp_path / "data")}, tmp_path, Progress("tiny", stream=io.StringIO()))
-    assert facts["val"]["reconstruction"] < 0.5 * facts["snapshots"]["0"]["reconstruction"]
+    assert facts.val["reconstruction"] < 0.5 * facts.snapshots["0"]["reconstruction"]
 
 
 def test_a_prior_on_a_frozen_tokenizer_sees_draws_from_its_posterior(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,15 +49,15 @@ def test_phase_two_changes_the_decoder_and_nothing_else(data: Artifact, tmp_path
     for file in ("weights", "ema"):
         after = load_file(tmp_path / f"decoder/out/{file}.safetensors")
         assert {name for name, tensor in before.items() if not after[name].equal(tensor)} == decoder
-    assert facts["parameters"]["tokenizer"] == sum(before[name].numel() for name in decoder)
-    assert facts["final"].keys() >= {
+    assert facts.parameters["tokenizer"] == sum(before[name].numel() for name in decoder)
+    assert facts.final.keys() >= {
         "reconstruction",
         "adversarial",
         "discriminator_loss",
         "logits_real",
         "logits_fake",
     }
-    assert "health" not in facts
+    assert not facts.health
 
 
 def test_only_a_tokenizer_without_trained_weights_takes_those_of_its_spec(
@@ -125,7 +125,7 @@ def test_adversaries_come_in_at_their_share_of_the_phase(data: Artifact, tmp_pat
     rows = log_of(tmp_path)
     assert ["discriminator_loss" in row for row in rows] == [False] * 4 + [True] * 4
     assert ["adversarial" in row for row in rows] == [False] * 4 + [True] * 4
-    assert "adversarial" in facts["val"]
+    assert "adversarial" in facts.val
 
 
 def test_without_a_discriminator_there_is_one_player(data: Artifact, tmp_path: Path) -> None:

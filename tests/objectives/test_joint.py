@@ -346,7 +346,7 @@ def train_jointly(noise: dict[str, Any], data: Artifact, work: Path) -> tuple[li
     }
     task = tiny_task(MASKED_AE | {"tokenizer": tokenizer}, **changes)
     facts = train.run(task, {"data": data}, work, Progress("tiny", stream=io.StringIO()))
-    return log_of(work), facts["health"]
+    return log_of(work), facts.health
 
 
 def test_latents_without_noise_collapse_and_with_it_they_do_not(data: Artifact, tmp_path: Path) -> None:

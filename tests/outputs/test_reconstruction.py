@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from artifacts import store_artifact
+from artifacts import data_facts, store_artifact
 from measuring import context_of, measure, value
 from PIL import Image
 
@@ -65,7 +65,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Artifact]:
     (folder / "weights").mkdir()
     save_state(SystemModules(SYSTEM, SHAPES).state_dict(), folder / "weights" / "weights.safetensors")
     return {
-        "data": store_artifact(folder / "data", stage="prepare", name="noise", facts={"classes": ["a", "b", "c"]}),
+        "data": store_artifact(folder / "data", stage="prepare", name="noise", facts=data_facts("abc")),
         "weights": store_artifact(folder / "weights", stage="train", name="tiny.main.s0"),
     }
 
@@ -94,7 +94,7 @@ def test_every_image_of_the_split_in_its_order_exact_through_pixels(
     originals, classes = split_of(inputs, split)
     np.testing.assert_array_equal(images, originals)
     np.testing.assert_array_equal(labels, classes)
-    assert (facts["count"], facts["weights"]) == (len(originals), "weights.safetensors")
+    assert (facts.count, facts.weights) == (len(originals), "weights.safetensors")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["grid.png", "pairs.npz", "samples.npz"]
 
 
@@ -127,7 +127,7 @@ def test_an_interrupted_job_goes_on_and_ends_in_the_same_bytes(inputs: dict[str,
     reconstruct(noisy(0.2), inputs, tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
         reconstruct(noisy(0.2), inputs, tmp_path / "work", Stopping("sample", stream=io.StringIO()))
-    kept = {path: path.stat().st_ino for path in (tmp_path / "work" / "shards").iterdir()}
+    kept = {path: path.stat().st_ino for path in (tmp_path / "work" / "images.pieces").iterdir()}
     assert len(kept) == 2
     reconstruct(noisy(0.2), inputs, tmp_path / "work")
     assert {path: path.stat().st_ino for path in kept} == kept
@@ -263,7 +263,7 @@ def test_reconstructions_are_measured_against_their_originals(inputs: dict[str, 
         progress = Progress("evaluate", stream=io.StringIO())
         with chdir(tmp_path):
             facts = evaluate.run(EVALUATE, {**inputs, "output": samples, "extractor": judge}, work, progress)
-        assert (facts["count"], facts["reference_split"], facts["reference_count"]) == (31, "val", 31)
+        assert (facts.count, facts.reference_split, facts.reference_count) == (31, "val", 31)
         found[name] = json.loads((work / "out" / "metrics.json").read_text())
     assert found["exact"]["fid"]["value"] == pytest.approx(0, abs=1e-6)
     assert found["exact"]["psnr"]["value"] is None

@@ -12,7 +12,8 @@ from artifacts import store_artifact
 from PIL import Image
 
 from mimflow.artifacts.manifest import Artifact
-from mimflow.artifacts.samples import Shards, read_samples, write_samples
+from mimflow.artifacts.rows import Rows, claim
+from mimflow.artifacts.samples import read_samples, write_samples
 from mimflow.compute.spec import Compute
 from mimflow.data.pixels import to_uint8
 from mimflow.errors import ArtifactError, DeviceError, NotFiniteError
@@ -85,9 +86,9 @@ def test_samples_are_laid_out_as_guided_diffusion_reads_them(weights: Artifact, 
         assert (archive["arr_0"].dtype, archive["arr_0"].shape) == (np.uint8, (23, 8, 8, 1))
         assert (archive["arr_1"].dtype, archive["arr_1"].shape) == (np.int64, (23,))
         assert archive["arr_0"].std() > 10
-    assert (facts["count"], facts["weights"]) == (23, "ema.safetensors")
-    assert facts["guidance"].startswith("linear, weight 1.5, ")
-    assert facts["images_per_second"] > 0
+    assert (facts.count, facts.weights) == (23, "ema.safetensors")
+    assert facts.guidance.startswith("linear, weight 1.5, ")
+    assert facts.images_per_second > 0
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["grid.png", "samples.npz"]
 
 
@@ -206,7 +207,7 @@ def test_an_interrupted_job_goes_on_and_ends_in_the_same_bytes(weights: Artifact
     work = tmp_path / "work"
     with pytest.raises(KeyboardInterrupt):
         run(TASK, {"weights": weights}, work, Stopping(after=2))
-    kept = {path: path.stat().st_ino for path in (work / "shards").iterdir()}
+    kept = {path: path.stat().st_ino for path in (work / "images.pieces").iterdir()}
     assert len(kept) == 2
     progress = silent()
     run(TASK, {"weights": weights}, work, progress)
@@ -220,26 +221,27 @@ def test_a_job_whose_batches_are_all_drawn_only_writes_them(weights: Artifact, t
     before = contents(tmp_path)
     facts = run(TASK, {"weights": weights}, tmp_path, silent())
     assert contents(tmp_path) == before
-    assert facts["images_per_second"] is None
+    assert facts.images_per_second is None
 
 
 @pytest.mark.parametrize("damage", ["shorter", "empty", "flipped bit"])
 def test_a_corrupt_batch_is_drawn_again(damage: str, weights: Artifact, tmp_path: Path) -> None:
     draw(TASK, weights, tmp_path)
     before = contents(tmp_path)
-    shard = sorted((tmp_path / "shards").iterdir())[1]
-    data = bytearray(shard.read_bytes())
-    data[100] ^= 1
-    shard.write_bytes({"shorter": data[:-1], "empty": b"", "flipped bit": data}[damage])
+    drawn = tmp_path / "images.npy"
+    data = bytearray(drawn.read_bytes())
+    data[-100] ^= 1
+    drawn.write_bytes({"shorter": data[:-1], "empty": b"", "flipped bit": data}[damage])
     run(TASK, {"weights": weights}, tmp_path, silent())
     assert contents(tmp_path) == before
 
 
 def test_batches_that_are_not_all_there_are_not_put_together(tmp_path: Path) -> None:
-    shards = Shards(tmp_path, count=3, batch_size=2, row=(4, 4, 1))
-    shards.write(0, np.zeros((2, 4, 4, 1), np.uint8))
-    with pytest.raises(ArtifactError, match=r"000001\.shard: missing or corrupt"):
-        write_samples(tmp_path / "samples.npz", shards, np.zeros(3, np.int64), shards.row)
+    rows = Rows(tmp_path / "images.npy", (3, 4, 4, 1), np.dtype(np.uint8), length=2)
+    claim(rows)
+    rows.write(0, np.zeros((2, 4, 4, 1), np.uint8))
+    with pytest.raises(ArtifactError, match=r"images\.npy: rows 2–2 missing or corrupt"):
+        write_samples(tmp_path / "samples.npz", rows, np.zeros(3, np.int64), rows.shape[1:])
     assert not (tmp_path / "samples.npz").exists()
 
 

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import torch
 import torch_fidelity
-from artifacts import store_artifact
+from artifacts import data_facts, store_artifact, train_facts
 
+from mimflow.artifacts.facts import plain
 from mimflow.artifacts.manifest import Artifact
 from mimflow.artifacts.samples import write_samples
 from mimflow.classifiers.convnet.spec import ConvnetSpec
@@ -57,7 +58,7 @@ def prepared(folder: Path, counts: dict[str, int]) -> Artifact:
     for seed, (split, count) in enumerate(counts.items()):
         np.save(folder / f"{split}.images.npy", random_images(count, seed))
         np.save(folder / f"{split}.labels.npy", np.arange(count) % 4)
-    return store_artifact(folder, stage="prepare", name="noise", facts={"classes": list("abcd")})
+    return store_artifact(folder, stage="prepare", name="noise", facts=data_facts("abcd"))
 
 
 def sampled(folder: Path, images: np.ndarray) -> Artifact:
@@ -69,7 +70,7 @@ def sampled(folder: Path, images: np.ndarray) -> Artifact:
 def judge(folder: Path, seed: int = 0) -> Artifact:
     torch.manual_seed(seed)
     save_state(SystemModules(CLASSIFIER, SHAPES).state_dict(), folder / "weights.safetensors")
-    return store_artifact(folder, stage="train", name="judge.main.s0", facts={"val": {"accuracy": 0.97}})
+    return store_artifact(folder, stage="train", name="judge.main.s0", facts=train_facts({"accuracy": 0.97}))
 
 
 @pytest.fixture(autouse=True)
@@ -97,7 +98,7 @@ def evaluate(
     with chdir(root):  # as the runner does
         facts = run(TASK.model_copy(update=fields), inputs, work, progress)
     metrics = json.loads((work / "out" / "metrics.json").read_text(encoding="utf-8"))
-    return metrics, facts, progress.stream.getvalue()
+    return metrics, plain(facts), progress.stream.getvalue()
 
 
 def test_every_metric_stands_in_the_file_with_the_count(inputs: dict[str, Artifact], tmp_path: Path) -> None:
@@ -108,8 +109,9 @@ def test_every_metric_stands_in_the_file_with_the_count(inputs: dict[str, Artifa
         assert measurement.keys() == {"value", "std", "reason"}
         assert isinstance(measurement["value"], float) and measurement["reason"] is None
     assert metrics["is"]["std"] is not None and metrics["fid"]["std"] is None
-    assert facts.pop("extractor").startswith("classifier-")
+    assert facts["extractor"].startswith("classifier-")
     assert facts == {
+        "extractor": facts["extractor"],
         "extractor_run": "judge.main.s0",
         "extractor_key": "0" * 64,
         "extractor_accuracy": 0.97,

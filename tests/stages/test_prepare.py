@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ import skimage.data
 from artifacts import store_artifact
 from PIL import Image
 
+from mimflow.artifacts.data import DataFacts
 from mimflow.artifacts.manifest import Artifact
 from mimflow.data import shards, workers
 from mimflow.data.decode import decode
@@ -71,7 +73,7 @@ def dataset(path: Path, *, on_bad: str = "fail", **changes: Any) -> DatasetSpec:
     return DatasetSpec.model_validate(spec | changes)
 
 
-def prepare(spec: DatasetSpec, work: Path, said: StringIO | None = None) -> dict[str, Any]:
+def prepare(spec: DatasetSpec, work: Path, said: StringIO | None = None) -> DataFacts:
     return run(PrepareTask(dataset=spec), {}, work, Progress("test", stream=said or StringIO()))
 
 
@@ -126,10 +128,10 @@ def test_images_labels_and_index_belong_together(photographs: Path, tmp_path: Pa
     assert sorted(files(out)) == [
         "index.csv", "sources.csv", "train.images.npy", "train.labels.npy", "val.images.npy", "val.labels.npy",
     ]  # fmt: skip
-    assert facts["classes"] == ["astronaut", "chelsea"]
-    assert facts["images"] == {"train": 18, "val": 6}
-    assert facts["images_by_class"] == {"train": [9, 9], "val": [3, 3]}
-    assert (facts["skipped"], facts["skipped_images"]) == (0, [])
+    assert facts.classes == ["astronaut", "chelsea"]
+    assert facts.images == {"train": 18, "val": 6}
+    assert facts.images_by_class == {"train": [9, 9], "val": [3, 3]}
+    assert (facts.skipped, facts.skipped_images) == (0, [])
     index = rows(out / "index.csv")
     assert list(index[0]) == ["split", "index", "label", "class", "source"]
     for split in ("train", "val"):
@@ -156,7 +158,7 @@ def test_sources_are_recorded_with_their_digests(photographs: Path, tmp_path: Pa
 
 def test_a_stratified_split_of_a_folder(photographs: Path, tmp_path: Path) -> None:
     facts = prepare(dataset(photographs / "train", split={"kind": "stratified", "val": 4}), tmp_path)
-    assert facts["images_by_class"] == {"train": [7, 7], "val": [2, 2]}
+    assert facts.images_by_class == {"train": [7, 7], "val": [2, 2]}
     names = [row["source"] for row in rows(tmp_path / "out" / "index.csv")]
     assert len(set(names)) == 18
 
@@ -167,7 +169,7 @@ def test_digits_from_their_package(tmp_path: Path) -> None:
         split={"kind": "stratified", "val": 297},
     )  # fmt: skip
     facts = prepare(spec, tmp_path)
-    assert facts["images"] == {"train": 1500, "val": 297}
+    assert facts.images == {"train": 1500, "val": 297}
     images = np.load(tmp_path / "out" / "train.images.npy")
     assert images.shape == (1500, 12, 12, 1)
     assert images[:, :2].max() == 0
@@ -219,10 +221,10 @@ def test_bad_images_are_skipped_and_counted_where_the_spec_says_so(photographs: 
     spoil(photographs / "train" / "astronaut" / "01.png")
     (photographs / "val" / "chelsea" / "10.jpg").write_text("not an image")
     facts = prepare(dataset(photographs, on_bad="skip"), tmp_path / "work")
-    assert facts["skipped"] == 2
-    assert [bad["name"] for bad in facts["skipped_images"]] == ["train/astronaut/01.png", "val/chelsea/10.jpg"]
-    assert facts["skipped_images"][1]["problem"] == "not a PNG, JPEG, WebP, BMP or TIFF image"
-    assert facts["images_by_class"] == {"train": [8, 9], "val": [3, 2]}
+    assert facts.skipped == 2
+    assert [bad.name for bad in facts.skipped_images] == ["train/astronaut/01.png", "val/chelsea/10.jpg"]
+    assert facts.skipped_images[1].problem == "not a PNG, JPEG, WebP, BMP or TIFF image"
+    assert facts.images_by_class == {"train": [8, 9], "val": [3, 2]}
     out, whole = tmp_path / "work" / "out", tmp_path / "whole" / "out"
     for split, row in (("train", 1), ("val", 4)):
         for kind in ("images", "labels"):
@@ -236,8 +238,8 @@ def test_many_skipped_images_are_all_counted_and_some_named(photographs: Path, t
     for index in range(30):
         (photographs / "train" / "chelsea" / f"bad{index}.png").touch()
     facts = prepare(dataset(photographs, on_bad="skip"), tmp_path)
-    assert facts["skipped"] == 30
-    assert len(facts["skipped_images"]) == 20
+    assert facts.skipped == 30
+    assert len(facts.skipped_images) == 20
 
 
 def test_skipping_all_images_of_a_class_is_refused(photographs: Path, tmp_path: Path) -> None:
@@ -286,7 +288,7 @@ def test_a_full_disk_is_a_storage_error(tmp_path: Path) -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert caught.value.exit_code == 5
-    assert prepare(spec, tmp_path)["images"] == {"train": 1500, "val": 297}
+    assert prepare(spec, tmp_path).images == {"train": 1500, "val": 297}
 
 
 def test_too_little_space_is_said_before_the_work(photographs: Path, tmp_path: Path, monkeypatch) -> None:
@@ -355,7 +357,7 @@ def test_an_attempt_that_was_complete_is_not_done_again(
         again = prepare(dataset(photographs, on_bad=on_bad), work)
         assert not done
         assert files(work / "out") == before
-        assert facts | {"sources_listed_ns": 0} == again | {"sources_listed_ns": 0}
+        assert replace(facts, sources_listed_ns=0) == replace(again, sources_listed_ns=0)
 
 
 def test_a_shard_with_a_flipped_byte_is_done_again(
@@ -378,7 +380,7 @@ def test_a_shard_with_a_flipped_byte_is_done_again(
 def test_a_torn_record_is_done_again(photographs: Path, tmp_path: Path, monkeypatch, content: str) -> None:
     done = watched(monkeypatch)
     prepare(dataset(photographs), tmp_path)
-    (tmp_path / "rows" / "shards" / "val-00000004.json").write_text(content)
+    (tmp_path / "rows" / "val.images.pieces" / "00000004.json").write_text(content)
     done.clear()
     prepare(dataset(photographs), tmp_path)
     assert [shard.place for shard in done] == [("val", 4)]

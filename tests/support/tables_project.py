@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from artifacts import data_facts, train_facts
 
+from mimflow.artifacts.facts import plain
 from mimflow.artifacts.manifest import MANIFEST, Manifest, record_files
+from mimflow.artifacts.metrics import EvaluateFacts
 from mimflow.artifacts.samples import write_samples
 from mimflow.plan.build import Job, Plan
 from mimflow.products.table.render import render_table
@@ -128,10 +132,10 @@ METRICS = {
 }
 """Hand-made: a number, or the reason why there is none."""
 FACTS = {
-    "classifier.main.s0": {"system_parameters": 900, "steps": 10, "epochs": 0.0533},
-    "gaussian.main.s0": {"system_parameters": 0, "steps": 0, "epochs": 1.0},
+    "classifier.main.s0": replace(train_facts(), system_parameters=900, steps=10, epochs=0.0533),
+    "gaussian.main.s0": replace(train_facts(), system_parameters=0, steps=0, epochs=1.0),
 } | {
-    f"tarflow.{phase}.s{seed}": {"system_parameters": 12345, "steps": steps, "epochs": epochs}
+    f"tarflow.{phase}.s{seed}": replace(train_facts(), system_parameters=12345, steps=steps, epochs=epochs)
     for phase, steps, epochs in (("main", 10, 0.0533), ("tune", 375, 2.0))
     for seed in range(3)
 }
@@ -155,12 +159,13 @@ def plan_of(root: Path) -> Plan:
     return Plan(Workspace(root))
 
 
-def put(root: Path, job: Job, facts: dict[str, Any]) -> None:
+def put(root: Path, job: Job, facts: object = None) -> None:
     """The manifest of a job over the files that lie in its folder."""
     folder = root / job.folder
     folder.mkdir(parents=True, exist_ok=True)
     inputs = {role: upstream.key for role, upstream in job.inputs.items()}
-    manifest = Manifest(job.stage, job.name, job.key, job.task.identity(), inputs, record_files(folder), facts, MADE)
+    data = {} if facts is None else plain(facts)
+    manifest = Manifest(job.stage, job.name, job.key, job.task.identity(), inputs, record_files(folder), data, MADE)
     (folder / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
 
 
@@ -174,7 +179,7 @@ def put_metrics(root: Path, job: Job, values: dict[str, float | str], count: int
     folder = root / job.folder
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "metrics.json").write_text(json.dumps({**metrics, "count": count}), encoding="utf-8")
-    facts = {"extractor_accuracy": 0.9731, "count": count, "reference_split": "train", "reference_count": 1500}
+    facts = EvaluateFacts(count, extractor_accuracy=0.9731, reference_split="train", reference_count=1500)
     put(root, job, facts)
 
 
@@ -182,7 +187,7 @@ def put_samples(root: Path, job: Job) -> None:
     labels = np.arange(40) % 10
     images = np.broadcast_to(labels[:, None, None, None] * 25, (40, 8, 8, 1)).astype(np.uint8)
     write_samples(root / job.folder / "samples.npz", [images], labels, (8, 8, 1))
-    put(root, job, {})
+    put(root, job)
 
 
 def put_weights(root: Path, job: Job) -> None:
@@ -202,7 +207,7 @@ def fill(root: Path) -> None:
         elif job.stage == "train":
             put_weights(root, job)
         else:
-            put(root, job, {"skipped": 2})
+            put(root, job, replace(data_facts("0123456789"), skipped=2))
 
 
 def make_project(root: Path) -> None:

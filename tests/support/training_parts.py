@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from artifacts import store_artifact
+from artifacts import data_facts, store_artifact
 
+from mimflow.artifacts.checkpoint import TrainFacts
 from mimflow.artifacts.manifest import Artifact
 from mimflow.progress import Progress
 from mimflow.stages import train
@@ -138,7 +139,7 @@ def tiny_data(folder: Path) -> Artifact:
             image[3 * label : 3 * label + 2] += 150
         np.save(folder / f"{split}.images.npy", images.astype(np.uint8))
         np.save(folder / f"{split}.labels.npy", labels.astype(np.int64))
-    return store_artifact(folder, stage="prepare", name="tiny", facts={"classes": ["a", "b", "c"]})
+    return store_artifact(folder, stage="prepare", name="tiny", facts=data_facts("abc"))
 
 
 class SignalAt(io.StringIO):
@@ -155,7 +156,7 @@ class SignalAt(io.StringIO):
         return super().write(text)
 
 
-def train_tiny(task: TrainTask, data: Artifact, work: Path, stream: io.StringIO | None = None) -> dict[str, Any]:
+def train_tiny(task: TrainTask, data: Artifact, work: Path, stream: io.StringIO | None = None) -> TrainFacts:
     """Run the stage, a progress line a step."""
     return train.run(task, {"data": data}, work, Progress("tiny", interval=0.0, stream=stream or io.StringIO()))
 

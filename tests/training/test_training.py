@@ -32,6 +32,7 @@ from training_parts import (
     train_tiny,
 )
 
+from mimflow.artifacts.log import log_text
 from mimflow.artifacts.manifest import Artifact, sha256_of
 from mimflow.compute.devices import memory_errors
 from mimflow.data.prepared import Prepared
@@ -114,13 +115,13 @@ def test_facts_say_what_was_trained(data: Artifact, tmp_path: Path) -> None:
     facts = train_tiny(tiny_task(), data, tmp_path)
     weights = load_file(tmp_path / "out" / "weights.safetensors")
     count = sum(tensor.numel() for tensor in weights.values())
-    assert facts["parameters"] == {"prior": count, "total": count} and facts["system_parameters"] == count
-    assert facts["steps"] == 16
-    assert facts["epochs"] == 16 / (TRAIN // 8)
-    assert facts["device"] == "cpu"
-    assert set(facts["val"]) == {"loss", "nll", "logdet", "z2"}
-    assert set(facts["snapshots"]) == {"0", "0.5"}
-    assert facts["final"]["loss"] == pytest.approx(float(rows(tmp_path)[-1]["loss"]), rel=1e-6)
+    assert facts.parameters == {"prior": count, "total": count} and facts.system_parameters == count
+    assert facts.steps == 16
+    assert facts.epochs == 16 / (TRAIN // 8)
+    assert facts.device == "cpu"
+    assert set(facts.val) == {"loss", "nll", "logdet", "z2"}
+    assert set(facts.snapshots) == {"0", "0.5"}
+    assert facts.final["loss"] == pytest.approx(float(rows(tmp_path)[-1]["loss"]), rel=1e-6)
 
 
 def test_loss_falls_and_the_log_has_a_row_a_step(data: Artifact, tmp_path: Path) -> None:
@@ -130,12 +131,12 @@ def test_loss_falls_and_the_log_has_a_row_a_step(data: Artifact, tmp_path: Path)
     assert list(log[0])[:4] == ["step", "epoch", "lr", "loss"]
     losses = [float(row["loss"]) for row in log]
     assert sum(losses[-5:]) < sum(losses[:5]) - 0.5
-    assert facts["val"]["loss"] < facts["snapshots"]["0"]["loss"] - 0.1
+    assert facts.val["loss"] < facts.snapshots["0"]["loss"] - 0.1
 
 
 def test_classifier_learns_the_three_classes(data: Artifact, tmp_path: Path) -> None:
     facts = train_tiny(tiny_task(CONVNET, objective=CLASSIFY, steps=60, augment={}), data, tmp_path)
-    assert facts["val"]["accuracy"] == 1.0
+    assert facts.val["accuracy"] == 1.0
 
 
 def test_log_of_a_long_phase_has_about_200_rows_of_means() -> None:
@@ -145,7 +146,7 @@ def test_log_of_a_long_phase_has_about_200_rows_of_means() -> None:
         log.add(step, step / 10, 1.0, {"loss": float(step), **late})
     assert [row["step"] for row in log.rows] == [*range(2, 401, 2), 401]
     assert [row["loss"] for row in log.rows[:2]] == [1.5, 3.5]
-    lines = log.csv().splitlines()
+    lines = log_text(log.rows).splitlines()
     assert lines[:2] == ["step,epoch,lr,loss,late_loss", "2,0.2,1,1.5,"]
     assert lines[-1] == "401,40.1,1,401,7"
 
@@ -178,9 +179,9 @@ def test_closed_form_fits_and_validates(data: Artifact, tmp_path: Path) -> None:
     task = tiny_task(GAUSSIAN)
     solved = task.model_copy(update={"phase": Phase.model_validate({"objective": {"kind": "moments"}})})
     facts = train_tiny(solved, data, tmp_path)
-    assert facts["val"]["loss"] > facts["final"]["loss"]
+    assert facts.val["loss"] > facts.final["loss"]
     assert set(results(tmp_path)) == {"weights.safetensors", "log.csv"}
-    assert float(rows(tmp_path)[0]["nll"]) == pytest.approx(facts["final"]["nll"])
+    assert float(rows(tmp_path)[0]["nll"]) == pytest.approx(facts.final["nll"])
 
 
 # -- interruptions ---------------------------------------------------------------------------------------------------
@@ -458,8 +459,8 @@ def test_bf16_keeps_weights_in_fp32_and_ends_near_fp32(data: Artifact, tmp_path:
     }
     weights = load_file(tmp_path / "bf16" / "out" / "weights.safetensors")
     assert {tensor.dtype for tensor in weights.values()} == {torch.float32}
-    assert facts["bf16"]["val"]["loss"] != facts["fp32"]["val"]["loss"]
-    assert facts["bf16"]["val"]["loss"] == pytest.approx(facts["fp32"]["val"]["loss"], abs=0.02)
+    assert facts["bf16"].val["loss"] != facts["fp32"].val["loss"]
+    assert facts["bf16"].val["loss"] == pytest.approx(facts["fp32"].val["loss"], abs=0.02)
 
 
 def test_clipping_bounds_the_step_and_the_log_shows_the_norm_before(data: Artifact, tmp_path: Path) -> None:
@@ -565,7 +566,7 @@ def test_several_players_resume_as_if_never_stopped(data: Artifact, tmp_path: Pa
             duel(data, tmp_path / "parts", SignalAt(step)).run()
     parts = duel(data, tmp_path / "parts", io.StringIO())
     parts.run()
-    assert parts.log.csv() == whole.log.csv()
+    assert log_text(parts.log.rows) == log_text(whole.log.rows)
     expected = whole.objective.state()
     assert all(tensor.equal(expected[name]) for name, tensor in parts.objective.state().items())
-    assert whole.log.csv().splitlines()[1].endswith(",,,")  # the critic's figures, which step 1 does not have
+    assert log_text(whole.log.rows).splitlines()[1].endswith(",,,")  # the critic's figures, which step 1 does not have

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mimflow.artifacts.samples import PAIRS, Shards, write_samples
+from mimflow.artifacts.rows import Rows
+from mimflow.artifacts.samples import GRID, PAIRS, write_samples
 from mimflow.data.pixels import to_unit
 from mimflow.nn.noise import add_noise
 from mimflow.outputs.base import ImageOutput, Setting
@@ -32,15 +33,15 @@ class Reconstructions(ImageOutput):
             latents = tokenizer.encode_hiding(images, ratio) if ratio else tokenizer.encode(images)
             return tokenizer.decode(add_noise(latents, self.spec.noise))
 
-    def pictures(self, setting: Setting, shards: Shards, labels: np.ndarray) -> None:
+    def pictures(self, setting: Setting, images: Rows, labels: np.ndarray) -> None:
         """Original and reconstruction in turn: as a picture, and as `pairs.npz` for the pictures of tables."""
         positions = choose(labels, COLUMNS // 2)
-        pairs = np.repeat(cells(shards, positions), 2, axis=1)
+        pairs = np.repeat(cells(images, positions), 2, axis=1)
         there = positions >= 0
         pairs[:, ::2][there] = setting.split(self.spec.split).images[positions[there]]
-        write_grid(setting.work / "out" / "grid.png", pairs)
+        write_grid(setting.work / "out" / GRID, pairs)
 
         kept = np.repeat(positions, 2, axis=1)
         kept = kept[kept >= 0]
         shown = pairs[np.repeat(there, 2, axis=1)]
-        write_samples(setting.work / "out" / PAIRS, [shown], labels[kept], shards.row)
+        write_samples(setting.work / "out" / PAIRS, [shown], labels[kept], images.shape[1:])

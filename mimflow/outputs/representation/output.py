@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from torch import Tensor
 
-from mimflow.artifacts.samples import FEATURES, Shards, write_features
+from mimflow.artifacts.representation import REPRESENTATION, RepresentationFacts, write_representation
+from mimflow.artifacts.rows import Rows
 from mimflow.data.pixels import to_unit
+from mimflow.data.sources.base import SPLITS
 from mimflow.outputs.base import Output, Setting, fill
 from mimflow.outputs.representation.spec import RepresentationSpec, TokenizerPlace
 from mimflow.priors.base import NULL_CLASS
 from mimflow.system.modules import SystemModules
-
-SPLITS = ("train", "val")
 
 
 class Representations(Output):
@@ -24,24 +22,29 @@ class Representations(Output):
     def __init__(self, spec: RepresentationSpec):
         self.spec = spec
 
-    def write(self, setting: Setting) -> dict[str, Any]:
+    def write(self, setting: Setting) -> RepresentationFacts:
         """Batches are kept as they are computed, as those of images are. Raises OutOfMemoryError."""
-        splits: dict[str, tuple[Shards, np.ndarray]] = {}
-        facts: dict[str, Any] = {}
+        splits: dict[str, tuple[Rows, np.ndarray]] = {}
+        seconds = 0.0
         for name in SPLITS:
             split = setting.split(name)
 
             def draw(index: int, rows: range, images: np.ndarray = split.images) -> np.ndarray:
                 return self.features(setting, images[rows.start : rows.stop])
 
-            row = draw(0, range(1)).shape[1:]
-            shards = Shards(setting.work / name, len(split), setting.drawing.batch_size, row, np.float32)
-            facts[name] = fill(setting, shards, draw)
-            splits[name] = (shards, split.labels)
-        write_features(setting.work / "out" / FEATURES, splits)
-        counts = {f"{name}_count": len(labels) for name, (_, labels) in splits.items()}
-        seconds = sum(timed["seconds"] for timed in facts.values())
-        return {**counts, "features": shards.row[0], "seconds": round(seconds, 3)}
+            shape = (len(split), *draw(0, range(1)).shape[1:])
+            rows = Rows(setting.work / f"{name}.npy", shape, np.dtype(np.float32), setting.drawing.batch_size)
+            seconds += fill(setting, rows, draw).seconds
+            splits[name] = (rows, split.labels)
+        write_representation(setting.work / "out" / REPRESENTATION, splits)
+        return RepresentationFacts(
+            train_count=len(splits["train"][1]),
+            val_count=len(splits["val"][1]),
+            features=rows.shape[1],
+            weights=setting.weights,
+            device=setting.device.type,
+            seconds=round(seconds, 3),
+        )
 
     @torch.no_grad()
     def features(self, setting: Setting, images: np.ndarray) -> np.ndarray:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from mimflow.artifacts.checkpoint import TrainFacts
+from mimflow.artifacts.facts import read_facts
 from mimflow.contents.base import Content
 from mimflow.metrics.number import Number
 from mimflow.outputs.spec import OutputSpec
@@ -196,7 +198,7 @@ def _fact(name: str, row: PlannedRow, root: Path, notes: Footnotes) -> Cell:
         return _epochs(row, seed, root, notes)
     artifact = open_done(row.trained[seed], root)
     assert artifact is not None
-    return Cell(wording.parameter_count(artifact.manifest.facts["system_parameters"]))
+    return Cell(wording.parameter_count(read_facts(artifact, TrainFacts).system_parameters))
 
 
 def _epochs(row: PlannedRow, seed: int, root: Path, notes: Footnotes) -> Cell:
@@ -209,5 +211,5 @@ def _epochs(row: PlannedRow, seed: int, root: Path, notes: Footnotes) -> Cell:
         artifact = open_done(job, root)
         if artifact is None:
             return Cell(marks=(notes.mark(f"The epochs of {job.name} are not in the store."),))
-        epochs += artifact.manifest.facts["epochs"]
+        epochs += read_facts(artifact, TrainFacts).epochs
     return Cell(f"{round(epochs, 2):g}")

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import io
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-import matplotlib
 import numpy as np
-from matplotlib.figure import Figure
-from PIL import Image
+
+from mimflow.artifacts.pictures import fit, lay_out
+from mimflow.artifacts.samples import read_labels, read_some
 
 MOST = 20
 """Images in a strip."""
@@ -20,7 +19,7 @@ SIDE = 64
 """Pixels of an image at least, where a whole factor reaches that."""
 LARGEST = 128
 """Pixels of an image at most; larger ones are scaled down."""
-GAP, MARGIN, TEXT = 2, 12, 22
+MARGIN, TEXT = 12, 22
 DPI = 100
 CHARACTER = 7
 """Pixels that a character takes, about."""
@@ -36,24 +35,9 @@ class Strip:
 
 
 def read_strip(path: Path, title: str) -> Strip:
-    """The first samples of each class, the same number of each; of many classes, some evenly spaced ones.
-
-    Reads the images one after the other: all of them need not fit into memory.
-    """
-    with zipfile.ZipFile(path) as archive:
-        with archive.open("arr_1.npy") as stream:
-            labels = np.lib.format.read_array(stream)
-        places, across = _choose(labels)
-        with archive.open("arr_0.npy") as stream:
-            np.lib.format.read_magic(stream)
-            (_, *shape), _, dtype = np.lib.format.read_array_header_1_0(stream)
-            size = int(np.prod(shape)) * dtype.itemsize
-            wanted, found = set(places), {}
-            for place in range(max(places) + 1):
-                pixels = stream.read(size)
-                if place in wanted:
-                    found[place] = np.frombuffer(pixels, dtype).reshape(shape)
-    return Strip(title, np.stack([found[place] for place in places]), across)
+    """The first samples of each class, the same number of each; of many classes, some evenly spaced ones."""
+    places, across = _choose(read_labels(path))
+    return Strip(title, read_some(path, places), across)
 
 
 def _choose(labels: np.ndarray) -> tuple[list[int], int]:
@@ -68,7 +52,10 @@ def _choose(labels: np.ndarray) -> tuple[list[int], int]:
 
 def picture(strips: list[Strip]) -> bytes:
     """The strips one below the other as PNG, the same bytes for the same samples."""
-    grids = [_grid(strip) for strip in strips]
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    grids = [lay_out([fit(image, SIDE, LARGEST) for image in strip.images], strip.across) for strip in strips]
     titles = [len(strip.title) * CHARACTER for strip in strips]
     width = max([grid.shape[1] for grid in grids] + titles, default=30 * CHARACTER) + 2 * MARGIN
     height = sum(len(grid) + TEXT + MARGIN for grid in grids) + MARGIN if grids else 2 * MARGIN + TEXT
@@ -90,27 +77,3 @@ def picture(strips: list[Strip]) -> bytes:
         stream = io.BytesIO()
         figure.savefig(stream, format="png", dpi=DPI, metadata={"Software": None})
     return stream.getvalue()
-
-
-def _grid(strip: Strip) -> np.ndarray:
-    """The images of a strip in lines with gaps, (H, W, 3) uint8."""
-    tiles = [_tile(image) for image in strip.images]
-    side_y, side_x, _ = tiles[0].shape
-    lines = -(-len(tiles) // strip.across)
-    columns = min(strip.across, len(tiles))
-    grid = np.full((lines * (side_y + GAP) - GAP, columns * (side_x + GAP) - GAP, 3), 255, np.uint8)
-    for place, tile in enumerate(tiles):
-        y, x = place // strip.across * (side_y + GAP), place % strip.across * (side_x + GAP)
-        grid[y : y + side_y, x : x + side_x] = tile
-    return grid
-
-
-def _tile(image: np.ndarray) -> np.ndarray:
-    """An image as RGB, enlarged by a whole factor or scaled down."""
-    rgb = np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image
-    size = max(rgb.shape[:2])
-    if size > LARGEST:
-        shape = (round(rgb.shape[1] * LARGEST / size), round(rgb.shape[0] * LARGEST / size))
-        return np.asarray(Image.fromarray(rgb).resize(shape, Image.Resampling.LANCZOS))
-    factor = max(1, SIDE // size)
-    return rgb.repeat(factor, axis=0).repeat(factor, axis=1)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
+from mimflow.artifacts.metrics import EvaluateFacts
 from mimflow.contents.registry import CONTENTS
 from mimflow.features.spec import ClassifierExtractorSpec, InceptionExtractorSpec
 from mimflow.metrics.spec import MetricSpec
@@ -23,20 +23,20 @@ def protocol_lines(table: PlannedTable, found: Mapping[str, Result]) -> tuple[tu
     facts = _facts(table, found)
     lines = [("Protocol", f"{table.spec.protocol}: {protocol.label}" if protocol.label else table.spec.protocol)]
     for content in contents:
-        known = facts.get(content.name, {})
+        known = facts.get(content.name)
         lines += content.lines(protocol.samples, protocol.reference, table.dataset_label, known)
     extracting = [content.name for content in contents if content.extracts]
     if extracting:
-        known = next((facts[name] for name in extracting if name in facts), {})
+        known = next((facts[name] for name in extracting if name in facts), None)
         lines.append(("Extractor", extractor_line(protocol, known)))
     fitting = [metric for metric in protocol.metrics if shown & set(metric.measures)]
     lines += [("Metrics", "; ".join(map(_metric, fitting))), ("Seeds", _seeds(table))]
     return (*lines, *((f"Output {name}", _output(table, name)) for name in table.contents))
 
 
-def _facts(table: PlannedTable, found: Mapping[str, Result]) -> dict[str, Mapping[str, Any]]:
+def _facts(table: PlannedTable, found: Mapping[str, Result]) -> dict[str, EvaluateFacts]:
     """What one evaluation of each content knows of its protocol: the same in all."""
-    facts: dict[str, Mapping[str, Any]] = {}
+    facts: dict[str, EvaluateFacts] = {}
     for row in table.rows:
         for measurement in row.measured:
             if measurement.evaluate.id in found:
@@ -44,17 +44,17 @@ def _facts(table: PlannedTable, found: Mapping[str, Result]) -> dict[str, Mappin
     return facts
 
 
-def extractor_line(protocol: ProtocolSpec, facts: Mapping[str, Any]) -> str:
+def extractor_line(protocol: ProtocolSpec, facts: EvaluateFacts | None) -> str:
     """The network, where its weights come from, and how accurate it is where an evaluation knows that."""
     spec = protocol.extractor
     if isinstance(spec, ClassifierExtractorSpec):
         weights = "averaged weights" if spec.weights.ema else "weights of the last step"
         text = f"classifier of run {spec.weights.run}, {weights}"
-        accuracy = facts.get("extractor_accuracy")
+        accuracy = None if facts is None else facts.extractor_accuracy
         return text if accuracy is None else f"{text}, {accuracy:.1%} accurate on the validation split"
     if isinstance(spec, InceptionExtractorSpec):
         text = f"Inception of 2015 (torch-fidelity), SHA-256 {spec.weights.sha256[:12]}…"
-        seen = facts.get("extractor_input")
+        seen = None if facts is None else facts.extractor_input
         return text if seen is None else f"{text}, images {seen}"
     return settings(spec)
 

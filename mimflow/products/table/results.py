@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from mimflow.artifacts.facts import read_facts
 from mimflow.artifacts.manifest import Artifact
-from mimflow.artifacts.metrics import MetricValue, read_metrics
+from mimflow.artifacts.metrics import EvaluateFacts, MetricValue, read_metrics
 from mimflow.errors import ArtifactError, PlanError
 from mimflow.plan import paths
 from mimflow.plan.build import Job, PlannedRow, PlannedTable
@@ -22,7 +22,7 @@ class Result:
 
     values: Mapping[str, MetricValue]
     count: int
-    facts: Mapping[str, Any]
+    facts: EvaluateFacts
 
 
 def open_done(job: Job, root: Path) -> Artifact | None:
@@ -43,7 +43,7 @@ def read_result(job: Job, root: Path) -> Result | None:
     if artifact is None:
         return None
     values, count = read_metrics(artifact)
-    return Result(values, count, artifact.manifest.facts)
+    return Result(values, count, read_facts(artifact, EvaluateFacts))
 
 
 def results(table: PlannedTable, root: Path) -> dict[str, Result]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
+from mimflow.artifacts.checkpoint import AVERAGED, WEIGHTS, TrainFacts, weights_file
+from mimflow.artifacts.data import DataFacts
+from mimflow.artifacts.facts import read_facts
 from mimflow.artifacts.manifest import Artifact, Manifest
 from mimflow.errors import PlanError
 from mimflow.plan.build import Job, Measurement, Plan, PlannedRow, PlannedTable
@@ -166,13 +168,13 @@ def _seed(measurement: Measurement, column: Column, table: PlannedTable, root: P
     task = measurement.sample.task
     assert isinstance(task, InferTask)
     yield 3, wording.sampling(task.output)
-    weights = "ema.safetensors" if task.output.ema else "weights.safetensors"
+    weights = weights_file(task.output.ema)
     yield from _training(measurement.sample.inputs["weights"], root, 2, weights)
 
 
 def _measured_on(measurement: Measurement, table: PlannedTable, result: Result) -> Iterator[str]:
     content = table.contents[measurement.output]
-    yield content.measured(result.count, result.facts)
+    yield content.measured(result.facts)
     if content.extracts:
         yield extractor_line(table.protocol, result.facts)
 
@@ -181,7 +183,7 @@ def _training(job: Job, root: Path, depth: int, weights: str | None = None) -> I
     """A train job, the job that it starts from, and its data."""
     yield from _job("checkpoint", job, root, depth)
     artifact = open_done(job, root)
-    for name in [weights] if weights else ["weights.safetensors", "ema.safetensors"]:
+    for name in [weights] if weights else [WEIGHTS, AVERAGED]:
         if artifact is not None and name in artifact.manifest.files:
             yield depth + 1, f"{name}, SHA-256 {artifact.manifest.files[name].sha256}"
     task = job.task
@@ -202,8 +204,8 @@ def _training(job: Job, root: Path, depth: int, weights: str | None = None) -> I
 def _data(job: Job, root: Path, depth: int) -> Iterator[Line]:
     yield from _job("data", job, root, depth)
     artifact = open_done(job, root)
-    if artifact is not None and artifact.manifest.facts["skipped"]:
-        yield depth + 1, f"images that could not be read: {artifact.manifest.facts['skipped']}"
+    if artifact is not None and (skipped := read_facts(artifact, DataFacts).skipped):
+        yield depth + 1, f"images that could not be read: {skipped}"
 
 
 def _phase(job: Job, artifact: Artifact | None) -> list[str]:
@@ -212,9 +214,9 @@ def _phase(job: Job, artifact: Artifact | None) -> list[str]:
     parts = [settings(phase.objective)]
     if closed_form(job):
         return [*parts, "in closed form"]
-    facts: dict[str, Any] = {} if artifact is None else artifact.manifest.facts
-    if "steps" in facts:
-        parts.append(f"{facts['steps']:,} steps, {round(facts['epochs'], 2):g} epochs")
+    if artifact is not None:
+        facts = read_facts(artifact, TrainFacts)
+        parts.append(f"{facts.steps:,} steps, {round(facts.epochs, 2):g} epochs")
     parts.append(f"batch {phase.batch_size}")
     if phase.optimizer is not None:
         parts.append(settings(phase.optimizer))

@@ -1,0 +1,59 @@
+"""A trained phase on disk: weights of the last step, averaged ones, and snapshots on the way, as safetensors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+WEIGHTS = "weights.safetensors"
+"""Of the last step."""
+AVERAGED = "ema.safetensors"
+"""Averages of trained tensors over the steps, the rest as it is; only of a phase that has an `ema`."""
+
+
+def weights_file(averaged: bool) -> str:
+    """The name of the weights that a spec's `ema` asks for."""
+    return AVERAGED if averaged else WEIGHTS
+
+
+def snapshot_file(name: str) -> str:
+    """The name of a snapshot: `name` is the fraction of all steps at which it was made, as 0.25."""
+    return f"snapshots/{name}.safetensors"
+
+
+@dataclass(frozen=True)
+class TrainFacts:
+    """What came out of a phase. Figures are by name; one is None where it could not be computed."""
+
+    parameters: dict[str, int]
+    """Trained ones, by module, and their total."""
+    system_parameters: int
+    """Of the whole system: a later phase may train a part of it."""
+    steps: int
+    epochs: float
+    """Passes over the training split."""
+    final: dict[str, float | None]
+    """The last row of the log; in closed form, the figures on the training split."""
+    val: dict[str, float | None]
+    """Figures on the validation split at the end."""
+    seconds: float
+    peak_memory_mb: float
+    device: str
+    lr: float | None = None
+    """Of the last step; None in closed form, as are images per second."""
+    images_per_second: float | None = None
+    snapshots: dict[str, dict[str, float | None]] = field(default_factory=dict)
+    """Figures on the validation split, by snapshot."""
+    health: dict[str, Any] = field(default_factory=dict)
+    """Of the latent space, where the objective shapes it."""
+
+
+@dataclass(frozen=True)
+class ImportFacts:
+    """Where weights that others trained came from."""
+
+    layout: str
+    """Whose naming of tensors the file had."""
+    file: str
+    sha256: str
+    tensors: int
