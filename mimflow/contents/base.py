@@ -61,7 +61,7 @@ class Content(ABC):
     """
 
     name: ClassVar[str]
-    """What outputs and metrics call it; a plural or a mass noun, as tables print it after a number."""
+    """What outputs and metrics call it."""
     file: ClassVar[str]
     """The file of the output that metrics read."""
     pictured: ClassVar[str | None]
