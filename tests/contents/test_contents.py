@@ -21,7 +21,8 @@ from tables_project import (
     write,
 )
 
-from mimflow.artifacts.representation import REPRESENTATION, write_representation
+from mimflow.artifacts.metrics import EvaluateFacts
+from mimflow.artifacts.representation import write_representation
 from mimflow.artifacts.samples import PAIRS, write_samples
 from mimflow.plan.build import Job
 from mimflow.products.table.collect import collect
@@ -234,16 +235,16 @@ def filled(project: Path) -> Path:
             put_metrics(project, job, values, count=297)
         elif job.name.endswith("probe.small"):
             put_metrics(project, job, {"probe_last": 0.8, "probe_best": 0.85}, count=297)
-            put(project, job, {"count": 297, "train_count": 1500, "features": 4})
+            put(project, job, EvaluateFacts(297, train_count=1500, features=4))
         elif job.name.endswith("reconstruction"):
             put_samples(project, job)
             pairs = np.repeat(np.arange(20, dtype=np.uint8), 64).reshape(20, 8, 8, 1)
             write_samples(project / job.folder / PAIRS, [pairs], np.arange(20) // 2, (8, 8, 1))
-            put(project, job, {})
+            put(project, job)
         elif job.name.endswith("probe"):
             (project / job.folder).mkdir(parents=True)
-            write_representation(project / job.folder / REPRESENTATION, {})
-            put(project, job, {})
+            write_representation(project / job.folder / "features.npz", {})
+            put(project, job)
         else:
             assert job.name in FACTS
             put_weights(project, job)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from artifacts import data_facts, store_artifact
+from artifacts import data_facts, store_artifact, train_facts
 from measuring import context_of, measure, value
 from PIL import Image
 
@@ -254,7 +254,7 @@ def test_reconstructions_are_measured_against_their_originals(inputs: dict[str, 
     modules = SystemModules(CLASSIFIER, SHAPES)
     (tmp_path / "judge").mkdir()
     save_state(modules.state_dict(), tmp_path / "judge" / "weights.safetensors")
-    judge = store_artifact(tmp_path / "judge", stage="train", name="judge.main.s0")
+    judge = store_artifact(tmp_path / "judge", stage="train", name="judge.main.s0", facts=train_facts())
     found = {}
     for name, task in (("exact", TASK), ("noisy", noisy(0.3))):
         reconstruct(task, inputs, tmp_path / name)
