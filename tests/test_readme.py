@@ -20,7 +20,7 @@ def test_the_specs_of_the_readme_validate_and_plan(tmp_path: Path) -> None:
     rows = "  - run: tarflow-mnist5k\n"
     table.write_text(table.read_text().replace(rows, f"{rows}  - run: wide\n  - ablation: noise\n"))
     plan = open_plan(tmp_path)
-    shown = [row.run for row in plan.tables["table1"].rows]
+    shown = [row.run for row in plan.products["table1"].rows]
     assert shown == [
         "gaussian-mnist5k",
         "tarflow-mnist5k",

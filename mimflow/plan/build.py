@@ -6,12 +6,10 @@ import re
 from dataclasses import dataclass
 
 from mimflow.compute.spec import Compute
+from mimflow.contents.registry import CONTENTS
 from mimflow.data.spec import Augment
 from mimflow.errors import PlanError
 from mimflow.features.spec import ClassifierExtractorSpec, NetworkSpec
-from mimflow.metrics.spec import Reference
-from mimflow.outputs.reconstruction.spec import ReconstructionSpec
-from mimflow.outputs.spec import OutputSpec
 from mimflow.plan import paths
 from mimflow.plan.jobs import KEY_LENGTH, Job
 from mimflow.plan.product import Product
@@ -161,7 +159,7 @@ class Plan:
             shapes=self._shapes(run),
             system=run.system,
             output=spec,
-            samples=protocol.samples.drawing if spec.reads_data else protocol.samples,
+            samples=CONTENTS[spec.content].drawing(protocol.samples),
             seed=seed,
             compute=run.compute,
         )
@@ -187,19 +185,20 @@ class Plan:
         dataset = self.workspace.datasets[protocol.dataset].spec
         assert isinstance(infer.task, InferTask)
         output = infer.task.output
-        reference = _reference(output, protocol)
-        inputs = {"samples": infer}
-        extractor = None
+        content = CONTENTS[output.content]
+        reference = content.reference(output, protocol.reference)
+        extractor = self.extractor(protocol) if content.extracts else None
+        inputs = {"output": infer}
         if reference is not None:
             inputs["data"] = self.prepare(protocol.dataset)
-            extractor = self.extractor(protocol)
         if extractor is not None:
             inputs["extractor"] = extractor
         task = EvaluateTask(
+            content=content.name,
             shapes=Shapes.of(dataset),
-            extractor=protocol.extractor if reference is not None else None,
+            extractor=protocol.extractor if content.extracts else None,
             extractor_system=extractor.task.system if extractor is not None else None,  # type: ignore[attr-defined]
-            metrics=[metric for metric in protocol.metrics if output.subject in metric.subjects],
+            metrics=[metric for metric in protocol.metrics if content.name in metric.measures],
             reference=reference,
             compute=infer.task.compute,
         )
@@ -207,10 +206,3 @@ class Plan:
 
     def _shapes(self, run: RunSpec) -> Shapes:
         return Shapes.of(self.workspace.datasets[run.dataset].spec)
-
-
-def _reference(output: OutputSpec, protocol: ProtocolSpec) -> Reference | None:
-    """What an output's images are compared with: reconstructions with their originals; no images, no reference."""
-    if isinstance(output, ReconstructionSpec):
-        return Reference(split=output.split)
-    return protocol.reference if output.subject == "samples" else None

@@ -13,8 +13,8 @@ from mimflow.errors import PlanError
 from mimflow.plan.jobs import Job
 from mimflow.plan.product import Product
 from mimflow.plan.status import CHANGED, code_changed
-from mimflow.products.table import wording
 from mimflow.products.table.results import closed_form, open_done
+from mimflow.spec.words import settings
 from mimflow.tasks import TrainTask
 
 Line = tuple[int, str]
@@ -63,7 +63,7 @@ def training_lines(job: Job, root: Path, depth: int, weights: str | None = None)
     phase = task.phase
     yield depth + 1, f"phase {phase.name}, seed {task.seed}: {'; '.join(_phase(job, artifact))}"
     for module in task.system.modules:
-        yield depth + 1, f"{module}: {wording.settings(getattr(task.system, module))}"
+        yield depth + 1, f"{module}: {settings(getattr(task.system, module))}"
     for role, upstream in job.inputs.items():
         if role == "data":
             yield from _data(upstream, root, depth + 1)
@@ -83,7 +83,7 @@ def _data(job: Job, root: Path, depth: int) -> Iterator[Line]:
 def _phase(job: Job, artifact: Artifact | None) -> list[str]:
     assert isinstance(job.task, TrainTask)
     phase = job.task.phase
-    parts = [wording.settings(phase.objective)]
+    parts = [settings(phase.objective)]
     if closed_form(job):
         return [*parts, "in closed form"]
     if artifact is not None:
@@ -91,7 +91,7 @@ def _phase(job: Job, artifact: Artifact | None) -> list[str]:
         parts.append(f"{facts.steps:,} steps, {round(facts.epochs, 2):g} epochs")
     parts.append(f"batch {phase.batch_size}")
     if phase.optimizer is not None:
-        parts.append(wording.settings(phase.optimizer))
+        parts.append(settings(phase.optimizer))
     return parts
 
 

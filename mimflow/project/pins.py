@@ -86,9 +86,13 @@ def lock(workspace: Workspace, names: list[str], contents: bool) -> Iterator[str
 
     PlanError for a name that is no data set of a folder, DataError for a folder that is not there or empty.
     """
-    folders = [loaded.name for loaded in workspace.all("dataset") if isinstance(loaded.spec.source, ImageFolderSpec)]
+    folders = {
+        loaded.name: source
+        for loaded in workspace.all("dataset")
+        if isinstance(source := loaded.spec.source, ImageFolderSpec)
+    }
     with chdir(workspace.root):
-        here = [name for name in folders if ImageFolder(workspace.datasets[name].spec.source).root.is_dir()]
+        here = [name for name, source in folders.items() if ImageFolder(source).root.is_dir()]
         for name in names or here:
             yield _lock(workspace, workspace.get("dataset", name), contents)
     if not names and not here:

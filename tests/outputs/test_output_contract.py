@@ -11,15 +11,14 @@ from parts import missing_examples
 from training_parts import MASKED_AE, SHAPES, TARFLOW, perturbed_modules, tiny_data
 
 from mimflow.artifacts.manifest import Artifact
-from mimflow.compute.spec import Compute
+from mimflow.contents.registry import CONTENTS
 from mimflow.data.prepared import Prepared
 from mimflow.outputs.base import Setting
 from mimflow.outputs.drawing import Drawing, Samples
 from mimflow.outputs.registry import OUTPUTS
 from mimflow.outputs.spec import OutputSpec
 from mimflow.progress import Progress
-from mimflow.system.spec import System
-from mimflow.tasks import InferTask
+from mimflow.system.spec import Shapes
 
 ITARFLOW = TARFLOW | {"prior": TARFLOW["prior"] | {"kind": "itarflow"}}
 SIT = {
@@ -76,25 +75,26 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
 
 def setting(
     system: dict, output: dict, data: Artifact, work: Path, seed: int = 0, stream: io.StringIO | None = None
-) -> Setting:
-    """A trained system away from its start, to draw nine samples from or to see the data through, in batches of four."""
+) -> tuple[OutputSpec, Setting]:
+    """An output's spec, and a trained system away from its start, to draw nine samples from or to see the data through, in batches of four."""
     modules = perturbed_modules(system).eval()
     spec: OutputSpec = OUTPUTS.spec(output["kind"]).model_validate(output)
-    task = InferTask(
-        shapes=SHAPES,
-        system=System.model_validate(system),
-        output=spec,
-        samples=Drawing(batch_size=4) if spec.reads_data else Samples(count=9, batch_size=4),
+    return spec, Setting(
+        shapes=Shapes.model_validate(SHAPES),
+        drawing=Drawing(batch_size=4) if spec.reads_data else Samples(count=9, batch_size=4),
         seed=seed,
-        compute=Compute(device="cpu"),
+        modules=modules,
+        weights="weights.safetensors",
+        data=Prepared.open(data),
+        device=torch.device("cpu"),
+        work=work,
+        progress=Progress("infer", interval=0.0, stream=stream or io.StringIO()),
     )
-    progress = Progress("sample", interval=0.0, stream=stream or io.StringIO())
-    return Setting(task, modules, Prepared.open(data), torch.device("cpu"), work, progress)
 
 
-def written(place: Setting) -> dict[str, bytes]:
-    """All that a output writes."""
-    OUTPUTS.build(place.task.output).write(place)
+def written(spec: OutputSpec, place: Setting) -> dict[str, bytes]:
+    """All that an output writes."""
+    OUTPUTS.build(spec).write(place)
     return {path.name: path.read_bytes() for path in sorted((place.work / "out").iterdir())}
 
 
@@ -104,35 +104,42 @@ def test_every_kind_has_an_example() -> None:
 
 
 @every_output
+def test_the_files_of_its_content_are_there(system: dict, output: dict, data: Artifact, tmp_path: Path) -> None:
+    spec, place = setting(system, output, data, tmp_path / "work")
+    content = CONTENTS[spec.content]
+    assert {content.file, content.pictured} - {None} <= written(spec, place).keys()
+
+
+@every_output
 def test_the_same_seed_gives_the_same_bytes(system: dict, output: dict, data: Artifact, tmp_path: Path) -> None:
-    once = written(setting(system, output, data, tmp_path / "once"))
+    once = written(*setting(system, output, data, tmp_path / "once"))
     torch.manual_seed(99)  # what others drew before is not its business
-    assert once and written(setting(system, output, data, tmp_path / "again")) == once
+    assert once and written(*setting(system, output, data, tmp_path / "again")) == once
 
 
 @pytest.mark.parametrize(("system", "output"), [case for case in CASES if case.values[1]["kind"] in DRAWN])
 def test_another_seed_gives_other_images(system: dict, output: dict, data: Artifact, tmp_path: Path) -> None:
-    one, other = (written(setting(system, output, data, tmp_path / str(seed), seed=seed)) for seed in (0, 1))
+    one, other = (written(*setting(system, output, data, tmp_path / str(seed), seed=seed)) for seed in (0, 1))
     assert one.keys() == other.keys()
     assert one["samples.npz"] != other["samples.npz"]
 
 
 @every_output
 def test_an_interrupted_job_ends_in_the_same_bytes(system: dict, output: dict, data: Artifact, tmp_path: Path) -> None:
-    whole = written(setting(system, output, data, tmp_path / "whole"))
+    whole = written(*setting(system, output, data, tmp_path / "whole"))
     with pytest.raises(KeyboardInterrupt):
-        written(setting(system, output, data, tmp_path / "work", stream=StopAt(2)))
+        written(*setting(system, output, data, tmp_path / "work", stream=StopAt(2)))
     assert not (tmp_path / "work" / "out").exists()
-    assert written(setting(system, output, data, tmp_path / "work")) == whole
+    assert written(*setting(system, output, data, tmp_path / "work")) == whole
 
 
 @every_output
 def test_the_system_is_left_as_it_was(system: dict, output: dict, data: Artifact, tmp_path: Path) -> None:
-    place = setting(system, output, data, tmp_path / "work")
+    spec, place = setting(system, output, data, tmp_path / "work")
     before = {name: tensor.clone() for name, tensor in place.modules.state_dict().items()}
     needs = [parameter.requires_grad for parameter in place.modules.parameters()]
     modes = [module.training for module in place.modules.modules()]
-    written(place)
+    written(spec, place)
     after = place.modules.state_dict()
     assert after.keys() == before.keys() and all(torch.equal(after[name], before[name]) for name in before)
     assert [parameter.requires_grad for parameter in place.modules.parameters()] == needs

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from artifacts import data_facts, store_artifact
+from artifacts import data_facts, store_artifact, train_facts
 from measuring import context_of, measure, value
 from PIL import Image
 
@@ -239,6 +239,7 @@ def test_ssim_of_images_smaller_than_its_window_is_a_reason(tmp_path: Path) -> N
 
 CLASSIFIER = System(classifier=ConvnetSpec(widths=[4], features=6))
 EVALUATE = EvaluateTask(
+    content="reconstructions",
     shapes=SHAPES,
     extractor=ClassifierExtractorSpec(weights=RunWeights(run="judge")),
     extractor_system=CLASSIFIER,
@@ -253,7 +254,7 @@ def test_reconstructions_are_measured_against_their_originals(inputs: dict[str, 
     modules = SystemModules(CLASSIFIER, SHAPES)
     (tmp_path / "judge").mkdir()
     save_state(modules.state_dict(), tmp_path / "judge" / "weights.safetensors")
-    judge = store_artifact(tmp_path / "judge", stage="train", name="judge.main.s0")
+    judge = store_artifact(tmp_path / "judge", stage="train", name="judge.main.s0", facts=train_facts())
     found = {}
     for name, task in (("exact", TASK), ("noisy", noisy(0.3))):
         reconstruct(task, inputs, tmp_path / name)
@@ -261,7 +262,7 @@ def test_reconstructions_are_measured_against_their_originals(inputs: dict[str, 
         work = tmp_path / f"{name} measured"
         progress = Progress("evaluate", stream=io.StringIO())
         with chdir(tmp_path):
-            facts = evaluate.run(EVALUATE, {**inputs, "samples": samples, "extractor": judge}, work, progress)
+            facts = evaluate.run(EVALUATE, {**inputs, "output": samples, "extractor": judge}, work, progress)
         assert (facts.count, facts.reference_split, facts.reference_count) == (31, "val", 31)
         found[name] = json.loads((work / "out" / "metrics.json").read_text())
     assert found["exact"]["fid"]["value"] == pytest.approx(0, abs=1e-6)

@@ -60,7 +60,7 @@ TABLE = """\
 title: A table
 protocol: small
 rows: [{run: tarflow}]
-columns: [{kind: metric, metric: fid, output: unguided}]
+columns: [{output: unguided, metrics: [fid]}]
 """
 
 
@@ -346,12 +346,12 @@ def test_file_names_that_can_not_be_names(project: Path, name: str) -> None:
             "3:14: rows.0.run: there is no run 'tarflw' (did you mean 'tarflow'?)",
         ),
         (
-            ("metric: fid", "metric: fdi"),
-            "4:34: columns.0.metric: protocol 'small' reports no 'fdi' (did you mean 'fid'?)",
+            ("metrics: [fid]", "metrics: [fdi]"),
+            "4:40: columns.0.metrics.0: protocol 'small' reports no 'fdi' (did you mean 'fid'?)",
         ),
         (
             ("output: unguided", "output: guided"),
-            "4:48: columns.0.output: no run of the table has a output 'guided'",
+            "4:20: columns.0.output: no run of the table has an output 'guided'",
         ),
         (
             ("protocol: small", "protocol: smal"),

@@ -114,7 +114,7 @@ def killed(path: Path, work: Path, count: int, images: int, stop: int) -> None:
     Its output is read to the end, which comes only when its workers have ended as well.
     """
     command = [sys.executable, "-c", PREPARE, str(path), str(work), str(count), str(images), str(stop)]
-    places = os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "tests" / "support")])
+    places = os.pathsep.join(map(str, [REPOSITORY, REPOSITORY / "tests" / "support", Path(__file__).parent]))
     done = subprocess.run(command, env=os.environ | {"PYTHONPATH": places}, capture_output=True, timeout=60)
     assert done.returncode == -signal.SIGKILL, done.stderr.decode()
 
@@ -183,14 +183,14 @@ def test_processes_and_shards_do_not_change_a_byte(
     prepare(dataset(photographs), tmp_path / "one")
     monkeypatch.setattr(shards, "SHARD_IMAGES", 5)
     prepare(dataset(photographs, workers=2), tmp_path / "two")
-    assert len(list((tmp_path / "two" / "rows" / "shards").iterdir())) == 6
+    assert len(list((tmp_path / "two" / "rows").glob("*.pieces/*"))) == 6
     assert files(tmp_path / "one" / "out") == files(tmp_path / "two" / "out")
 
 
 def test_shards_are_bounded_in_bytes(photographs: Path, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(shards, "SHARD_BYTES", 3 * 16 * 16 * 3)
+    monkeypatch.setattr(shards, "PIECE_BYTES", 3 * 16 * 16 * 3)
     prepare(dataset(photographs), tmp_path)
-    assert len(list((tmp_path / "rows" / "shards").iterdir())) == 18 / 3 + 6 / 3
+    assert len(list((tmp_path / "rows").glob("*.pieces/*"))) == 18 / 3 + 6 / 3
 
 
 # Faults
@@ -505,8 +505,8 @@ def test_old_sources_are_not_read_again(photographs: Path, tmp_path: Path, monke
     """A file that was last touched well before it was listed keeps its digest unread."""
     spec = dataset(photographs)
     facts = prepare(spec, tmp_path)
-    facts["sources_listed_ns"] += 10 * 10**9
-    stored = store_artifact(tmp_path / "out", stage="prepare", name="photographs", facts=facts)
+    later = replace(facts, sources_listed_ns=(facts.sources_listed_ns or 0) + 10 * 10**9)
+    stored = store_artifact(tmp_path / "out", stage="prepare", name="photographs", facts=later)
     same_size = bytearray((photographs / "val" / "chelsea" / "09.png").read_bytes())
     same_size[50] ^= 1
     (photographs / "val" / "chelsea" / "09.png").write_bytes(same_size)

@@ -42,7 +42,7 @@ def test_progress_names_stage_step_speed_and_time(tmp_path: Path, finished: Path
 
 
 EDITS = {
-    "a digit of a column": ("tables/table1", "label: FID, digits: 1, better: lower}\n  - {kind: metric, metric: class", "label: FID, digits: 2, better: lower}\n  - {kind: metric, metric: class", {"render"}),
+    "a digit of a column": ("tables/table1", "{metric: fid, digits: 1}", "{metric: fid, digits: 2}", {"render"}),
     "a label": ("mini/tarflow", "label: TARFlow", "label: TARFlow (ours)", {"render"}),
     "a metric": ("protocols/digits-200", "splits: 2", "splits: 4", EVALUATIONS | {GAUSSIAN_EVALUATION := "gaussian.s0.unguided.digits-200"} | {"render"}),
     "guidance": ("mini/tarflow", "weight: 1.0", "weight: 2.0", {"tarflow.s0.guided", "tarflow.s0.guided.digits-200", "render"}),

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from mimflow.features.spec import ClassifierExtractorSpec
 from mimflow.outputs.spec import OutputSpec
-from mimflow.products.table.spec import MetricColumn, TableSpec
+from mimflow.products.table.spec import AskedMetric, TableSpec
 from mimflow.project.workspace import Loaded, Workspace
 from mimflow.spec.base import Path as FieldPath
 from mimflow.spec.compose import nearest
@@ -60,50 +60,43 @@ def _check_columns(workspace: Workspace, table: Loaded[TableSpec], runs: list[st
     outputs: dict[str, OutputSpec] = {}
     for run in runs:
         for name, output in workspace.runs[run].spec.outputs.items():
-            if outputs.setdefault(name, output).subject != output.subject:
+            if outputs.setdefault(name, output).content != output.content:
                 yield table.line(
                     ("rows",),
-                    f"output '{name}' gives {outputs[name].subject} in one run and {output.subject} in '{run}'",
+                    f"output '{name}' gives {outputs[name].content} in one run and {output.content} in '{run}'",
                     "a column shows one of them: rename one",
                 )
-    for index, column in enumerate(table.spec.columns):
-        if column.kind != "metric":
-            continue
-        if runs and column.output not in outputs:
-            yield table.line(
-                ("columns", index, "output"),
-                f"no run of the table has a output '{column.output}'",
-                nearest(column.output, outputs),
-            )
-        yield from _check_metric(workspace, table, index, column, outputs)
+    for path, name in dict.fromkeys((asked.output_path, asked.output) for asked in table.spec.metrics):
+        if runs and name not in outputs:
+            yield table.line(path, f"no run of the table has an output '{name}'", nearest(name, outputs))
+    for asked in table.spec.metrics:
+        yield from _check_metric(workspace, table, asked, outputs)
 
 
 def _check_metric(
     workspace: Workspace,
     table: Loaded[TableSpec],
-    index: int,
-    column: MetricColumn,
+    asked: AskedMetric,
     outputs: Mapping[str, OutputSpec],
 ) -> Iterator[str]:
     """Whether the protocol reports a column's metric, and of what the column's output gives."""
     protocol = workspace.protocols.get(table.spec.protocol)
     if protocol is None:
         return
-    path: FieldPath = ("columns", index, "metric")
-    subjects = {name: metric.subjects for metric in protocol.spec.metrics for name in metric.reports}
-    if column.metric not in subjects:
+    wanted = asked.column.metric
+    measures = {name: metric.measures for metric in protocol.spec.metrics for name in metric.reports}
+    if wanted not in measures:
         yield table.line(
-            path, f"protocol '{protocol.name}' reports no '{column.metric}'", nearest(column.metric, subjects)
+            asked.metric_path, f"protocol '{protocol.name}' reports no '{wanted}'", nearest(wanted, measures)
         )
-    elif column.output in outputs and (given := outputs[column.output].subject) not in subjects[column.metric]:
-        fitting = [name for name, output in outputs.items() if output.subject in subjects[column.metric]]
-        reported = [name for name, fit in subjects.items() if given in fit]
+    elif asked.output in outputs and (given := outputs[asked.output].content) not in measures[wanted]:
+        fitting = [name for name, output in outputs.items() if output.content in measures[wanted]]
+        reported = [name for name, fit in measures.items() if given in fit]
         yield table.line(
-            path,
-            f"'{column.metric}' measures {' and '.join(subjects[column.metric])}, "
-            f"output '{column.output}' gives {given}",
+            asked.metric_path,
+            f"'{wanted}' measures {' and '.join(measures[wanted])}, output '{asked.output}' gives {given}",
             f"outputs that fit: {', '.join(fitting) or 'none'}; "
-            f"metrics that fit '{column.output}': {', '.join(reported) or 'none'}",
+            f"metrics that fit '{asked.output}': {', '.join(reported) or 'none'}",
         )
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from mimflow.artifacts.manifest import sha256_of
-from mimflow.outputs.spec import Subject
+from mimflow.contents.base import Content
+from mimflow.contents.registry import CONTENTS
 from mimflow.plan.build import Measurement
 from mimflow.plan.jobs import Job
 from mimflow.plan.product import Product
@@ -56,31 +57,29 @@ class TableProduct(Product):
     @cached_property
     def rows(self) -> tuple[PlannedRow, ...]:
         """The measured rows, those of ablations one for each run."""
-        outputs = [column.output for column in self.spec.columns if column.kind == "metric"]
         rows = []
         for row in self.spec.rows:
             members = [row.run] if row.run is not None else self.plan.workspace.members(row.ablation or "")
-            rows += [self._row(run, row.label, set(outputs)) for run in members]
+            rows += [self._row(run, row.label) for run in members]
         return tuple(rows)
 
-    def _row(self, run: str, label: str, outputs: set[str]) -> PlannedRow:
+    def _row(self, run: str, label: str) -> PlannedRow:
         spec = self.plan.workspace.runs[run].spec
         seeds = self.spec.seeds or spec.seeds
         measured = [
             self.plan.measure(run, output, self.spec.protocol, seed)
             for output in spec.outputs
-            if output in outputs
+            if output in self.spec.outputs
             for seed in seeds
         ]
         trained = {seed: self.plan.trained(run, seed) for seed in seeds}
         return PlannedRow(run, label or spec.label or run, spec, trained, tuple(measured))
 
     @property
-    def subjects(self) -> dict[str, Subject]:
+    def contents(self) -> dict[str, Content]:
         """What the outputs of the columns hold, in the order of the columns."""
-        names = dict.fromkeys(column.output for column in self.spec.columns if column.kind == "metric")
-        given = {name: output.subject for row in self.rows for name, output in row.spec.outputs.items()}
-        return {name: given[name] for name in names}
+        held = {name: CONTENTS[output.content] for row in self.rows for name, output in row.spec.outputs.items()}
+        return {name: held[name] for name in self.spec.outputs}
 
     def jobs(self) -> dict[str, Job]:
         """The extractor, and of each row the last train jobs, the outputs and their evaluations."""

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from mimflow.artifacts.manifest import Artifact
-from mimflow.artifacts.samples import PAIRS, SAMPLES
+from mimflow.contents.base import Content
 from mimflow.plan import paths
 from mimflow.products.table.collect import collect
 from mimflow.products.table.layout import tidy
-from mimflow.products.table.model import Row, Table
+from mimflow.products.table.model import Group, Row, Table
 from mimflow.products.table.picture import Strip, picture, read_strip
 from mimflow.products.table.product import PlannedRow, TableProduct
 from mimflow.products.table.results import open_done
@@ -51,26 +50,22 @@ def _metrics(collected: Table, row: Row) -> str:
 
 
 def _strips(table: TableProduct, collected: Table, root: Path) -> list[Strip]:
-    """The samples of each row and output, of the first seed that there are any of."""
+    """What there is to see of each row and output, of the first seed that there is any of."""
     return [
         strip
         for row in table.rows
         for group in collected.measured.groups
-        if group.output and (strip := _strip(row, group.output, group.heading, root)) is not None
+        if group.output and (strip := _strip(row, table.contents[group.output], group, root)) is not None
     ]
 
 
-def _strip(row: PlannedRow, output: str, heading: str, root: Path) -> Strip | None:
+def _strip(row: PlannedRow, content: Content, group: Group, root: Path) -> Strip | None:
+    if content.pictured is None:
+        return None
+    title = f"{row.label} · {group.heading}" + (f": {content.pictured_as}" if content.pictured_as else "")
     for measurement in row.measured:
-        if measurement.output == output:
+        if measurement.output == group.output:
             artifact = open_done(measurement.infer, root)
             if artifact is not None:
-                return _read_strip(artifact, f"{row.label} · {heading}")
+                return read_strip(artifact.file(content.pictured), title)
     return None
-
-
-def _read_strip(artifact: Artifact, title: str) -> Strip | None:
-    """Samples, or reconstructions after their originals; none of a representation."""
-    if PAIRS in artifact.manifest.files:
-        return read_strip(artifact.file(PAIRS), f"{title}: originals, then reconstructions")
-    return read_strip(artifact.file(SAMPLES), title) if SAMPLES in artifact.manifest.files else None

@@ -12,7 +12,7 @@ from mimflow.products.table import wording
 from mimflow.products.table.collect import collect
 from mimflow.products.table.model import Cell, Column, Group, Table
 from mimflow.products.table.product import PlannedRow, TableProduct
-from mimflow.products.table.protocol import extractor_line, subject_line
+from mimflow.products.table.protocol import extractor_line
 from mimflow.products.table.published import value_of
 from mimflow.products.table.results import Result, read_result
 from mimflow.products.table.spec import PublishedRows
@@ -123,7 +123,8 @@ def _of_measured(
     root = plan.workspace.root
     value = wording.NOTHING if cell.value is None else f"{cell.value:.6g}"
     spread = "" if cell.std is None else f" ± {cell.std:.3g}"
-    yield 0, f"{_of_column(group, column)}, of {row.label}: {value if column.metric else cell.text}{spread}"
+    unit = f" {column.unit}" if column.unit and cell.value is not None else ""
+    yield 0, f"{_of_column(group, column)}, of {row.label}: {value if column.metric else cell.text}{spread}{unit}"
     if column.metric is None:
         for jobs in row.trained.values():
             yield from training_lines(jobs[-1], root, 1)
@@ -133,8 +134,11 @@ def _of_measured(
         yield 1, f"run {row.run} has no output '{column.output}'"
         return
     assert column.output is not None
+    protocol = table.protocol
+    yield 1, f"metric      {protocol.numbers[column.metric].sentence}"
     yield 1, f"mean of     {cell.n} of {len(asked)} seed{'s' * (len(asked) != 1)}"
-    yield 1, f"protocol    {table.spec.protocol}: {subject_line(table.subjects[column.output], table.protocol)}"
+    line = table.contents[column.output].line(protocol.samples, protocol.reference)
+    yield 1, f"protocol    {table.spec.protocol}: {line}"
     for measurement in asked:
         yield from _seed(measurement, column, table, root)
 
@@ -154,7 +158,7 @@ def _seed(measurement: Measurement, column: Column, table: TableProduct, root: P
     extractor = measurement.evaluate.inputs.get("extractor")
     if extractor is not None:
         yield from job_lines("extractor", extractor, root, 3)
-    yield from job_lines("samples", measurement.infer, root, 2)
+    yield from job_lines("output", measurement.infer, root, 2)
     task = measurement.infer.task
     assert isinstance(task, InferTask)
     yield 3, wording.sampling(task.output)
@@ -163,9 +167,7 @@ def _seed(measurement: Measurement, column: Column, table: TableProduct, root: P
 
 
 def _measured_on(measurement: Measurement, table: TableProduct, result: Result) -> Iterator[str]:
-    subject = table.subjects[measurement.output]
-    if subject == "representation":
-        yield f"trained on {result.facts.train_count:,} images, measured on {result.count:,}"
-        return
-    yield f"{result.count:,} {subject} against {result.facts.reference_count:,} images"
-    yield extractor_line(table.protocol, result.facts)
+    content = table.contents[measurement.output]
+    yield content.measured(result.facts)
+    if content.extracts:
+        yield extractor_line(table.protocol, result.facts)
