@@ -47,7 +47,7 @@ def test_the_torch_free_half_names_no_heavy_import_at_its_top(path: Path) -> Non
         "mimflow.cli",
         "mimflow.project.workspace",
         "mimflow.plan.build",
-        "mimflow.plan.snakemake",
+        "mimflow.workflow",
         "mimflow.products.table.render",
     ],
 )

@@ -98,7 +98,7 @@ def _phase(job: Job, artifact: Artifact | None) -> list[str]:
 def job_lines(what: str, job: Job, root: Path, depth: int) -> Iterator[Line]:
     """A job's folder, and how it was made where it is in the store."""
     artifact = open_done(job, root)
-    yield depth, f"{what:<11} {job.folder}"
+    yield depth, f"{what:<11} {job.folder}  {job.name}"
     if artifact is None:
         yield depth + 1, "not in the store"
         return

@@ -34,7 +34,7 @@ def test_a_sweep_over_an_output_trains_nothing_more(project: Path) -> None:
 
 def test_two_names_of_one_output_are_one_job(project: Path) -> None:
     add(project, "ablations/weights", WEIGHTS)
-    edit(project, "tables/table1", "rows:", "rows:\n  - ablation: weights")
+    edit(project, "tables/table1", "rows: [", "rows: [{ablation: weights}, ")
     plan = open_plan(project)
     weights = [plan.names["infer", f"weights-weight-{weight}-0.s0.guided"].id for weight in (1, 2, 3)]
     assert len(set(weights)) == 3

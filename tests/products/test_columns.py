@@ -9,7 +9,7 @@ from tables_project import edit, make_project, plan_of
 
 from mimflow.metrics.registry import METRICS
 from mimflow.products.table.collect import collect
-from mimflow.project.workspace import Workspace
+from mimflow.products.registry import open_workspace
 
 COLUMNS = """\
   - parameters
@@ -131,5 +131,5 @@ def test_a_column_may_have_a_label_and_digits_of_its_own(project: Path) -> None:
 )
 def test_mistake_in_a_column(project: Path, change: tuple[str, str], expected: str) -> None:
     edit(project, "tables/t", *change)
-    (line,) = Workspace(project).problems
+    (line,) = open_workspace(project).problems
     assert line.startswith(f"specs/tables/t.yaml:{expected}"), line
