@@ -13,7 +13,7 @@ from mimflow.metrics.spec import MetricSpec, Reference
 from mimflow.outputs.drawing import Drawing
 from mimflow.outputs.registry import OUTPUTS
 from mimflow.outputs.spec import OutputSpec
-from mimflow.spec.base import OUTSIDE_KEY, Spec
+from mimflow.spec.base import OUTSIDE_KEY, Name, Spec
 from mimflow.system.spec import Shapes, System
 from mimflow.training.spec import Phase
 
@@ -55,6 +55,8 @@ class TrainTask(Task):
     shapes: Shapes
     system: System
     phase: Phase
+    phase_name: Annotated[Name, OUTSIDE_KEY]
+    """How messages name it."""
     seed: int
     compute: Compute
 

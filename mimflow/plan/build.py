@@ -147,7 +147,7 @@ class Plan:
         self.jobs: dict[str, Job] = {}
         for run in workspace.runs.values():
             for seed in run.spec.seeds:
-                self.train(run.name, len(run.spec.phases) - 1, seed)
+                self.train(run.name, run.spec.last_phase, seed)
         for dataset in workspace.datasets:
             self.prepare(dataset)
         self.tables = {name: self._table(name) for name in workspace.tables}
@@ -182,14 +182,14 @@ class Plan:
         """The preparation of a data set."""
         return self._add(Job(PrepareTask(dataset=self.workspace.datasets[dataset].spec), dataset, {}))
 
-    def train(self, run_name: str, index: int, seed: int) -> Job:
-        """A phase of a run, by its place in the list."""
+    def train(self, run_name: str, phase_name: str, seed: int) -> Job:
+        """A phase of a run."""
         run = self.workspace.runs[run_name].spec
-        phase = run.phases[index]
+        phase = run.phases[phase_name]
         inputs = {"data": self.prepare(run.dataset)}
         start = phase.start
-        if start is None and index > 0:
-            start = [RunWeights(phase=run.phases[index - 1].name)]
+        if start is None and (before := run.phase_before(phase_name)) is not None:
+            start = [RunWeights(phase=before)]
             phase = phase.model_copy(update={"start": start})
         for position, weights in enumerate(start or []):
             if isinstance(weights, RunWeights):
@@ -199,10 +199,11 @@ class Plan:
             shapes=self._shapes(run),
             system=run.system,
             phase=phase,
+            phase_name=phase_name,
             seed=seed,
             compute=run.compute,
         )
-        return self._add(Job(task, f"{run_name}.{phase.name}.s{seed}", inputs))
+        return self._add(Job(task, f"{run_name}.{phase_name}.s{seed}", inputs))
 
     def features(self, dataset: str, network: NetworkSpec, compute: Compute) -> Job:
         """What a frozen network makes of a data set."""
@@ -220,10 +221,8 @@ class Plan:
         """The train job that a reference to weights means, asked for by a run with a seed."""
         name = reference.run or asking
         run = self.workspace.runs[name].spec
-        names = [phase.name for phase in run.phases]
-        index = names.index(reference.phase) if reference.phase is not None else len(names) - 1
         own = seed if reference.run is None else run.seeds[0]
-        return self.train(name, index, own if reference.seed is None else reference.seed)
+        return self.train(name, reference.phase or run.last_phase, own if reference.seed is None else reference.seed)
 
     def sample(self, run_name: str, output: str, protocol: ProtocolSpec, seed: int) -> Job:
         """What a output of a run gives under a protocol."""
@@ -237,7 +236,7 @@ class Plan:
             seed=seed,
             compute=run.compute,
         )
-        inputs = {"weights": self.train(run_name, len(run.phases) - 1, seed)}
+        inputs = {"weights": self.train(run_name, run.last_phase, seed)}
         if spec.reads_data:
             inputs["data"] = self.prepare(run.dataset)
         return self._add(Job(task, f"{run_name}.s{seed}.{output}", inputs))
@@ -300,7 +299,7 @@ class Plan:
             for seed in seeds:
                 sample = self.sample(run_name, output, protocol, seed)
                 measured.append(Measurement(output, seed, sample, self.evaluate(sample, table.protocol)))
-        trained = {seed: self.train(run_name, len(run.phases) - 1, seed) for seed in seeds}
+        trained = {seed: self.train(run_name, run.last_phase, seed) for seed in seeds}
         return PlannedRow(run_name, label or run.label or run_name, run, trained, tuple(measured))
 
 

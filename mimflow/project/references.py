@@ -31,10 +31,10 @@ def _check_runs(workspace: Workspace) -> Iterator[str]:
             dataset = workspace.datasets[loaded.spec.dataset].spec
             for problem in loaded.spec.data_problems(dataset):
                 yield describe(loaded.node, problem)
-        for index, phase in enumerate(loaded.spec.phases):
+        for name, phase in loaded.spec.phases.items():
             for position, weights in enumerate(phase.start or []):
                 if isinstance(weights, RunWeights) and weights.run is not None:
-                    yield from _check_weights(workspace, loaded, ("phases", index, "start", position), weights)
+                    yield from _check_weights(workspace, loaded, ("phases", name, "start", position), weights)
 
 
 def _check_weights(workspace: Workspace, loaded: Loaded[Any], path: FieldPath, weights: RunWeights) -> Iterator[str]:
@@ -46,18 +46,17 @@ def _check_weights(workspace: Workspace, loaded: Loaded[Any], path: FieldPath, w
         yield loaded.line((*path, "run"), "a run can't start from itself", "leave `run` out to name an earlier phase")
         return
     run = workspace.runs[weights.run].spec
-    phases = {phase.name: phase for phase in run.phases}
-    phase = phases.get(weights.phase) if weights.phase is not None else run.phases[-1]
-    if phase is None:
+    name = weights.phase or run.last_phase
+    if name not in run.phases:
         yield loaded.line(
             (*path, "phase"),
             f"run '{weights.run}' has no phase '{weights.phase}'",
-            nearest(str(weights.phase), phases),
+            nearest(name, run.phases),
         )
-    elif weights.ema and phase.ema is None:
+    elif weights.ema and run.phases[name].ema is None:
         yield loaded.line(
             (*path, "ema"),
-            f"phase '{phase.name}' of '{weights.run}' keeps no averaged weights",
+            f"phase '{name}' of '{weights.run}' keeps no averaged weights",
             "ema: false",
         )
     if weights.seed is not None and weights.seed not in run.seeds:

@@ -25,8 +25,8 @@ class RunSpec(System):
     """The name in tables; the run's own name if empty."""
     dataset: Name
     """A data set of `specs/datasets`."""
-    phases: list[Phase] = Field(min_length=1)
-    """One train job each, in order."""
+    phases: dict[Name, Phase] = Field(min_length=1)
+    """Named phases, one train job each, in order: what `extends` has first, then this file's own."""
     outputs: dict[Name, Annotated[OutputSpec, OUTPUTS]] = {}
     """Named ways to sample, that tables ask for."""
     seeds: list[int] = Field(default=[0], min_length=1)
@@ -39,6 +39,17 @@ class RunSpec(System):
     def system(self) -> System:
         """The system alone, without how it is trained and what is made of it."""
         return System(tokenizer=self.tokenizer, prior=self.prior, classifier=self.classifier)
+
+    @property
+    def last_phase(self) -> str:
+        """The phase whose weights the run is."""
+        return list(self.phases)[-1]
+
+    def phase_before(self, name: str) -> str | None:
+        """The phase before the one of this name; None before the first."""
+        names = list(self.phases)
+        index = names.index(name)
+        return names[index - 1] if index else None
 
     def problems(self) -> Iterator[Problem]:
         if not self.modules:
@@ -54,7 +65,7 @@ class RunSpec(System):
         for name, output in self.outputs.items():
             for problem in (*output.system_problems(self), *output.level_problems(self._trained_levels)):
                 yield problem.within("outputs", name)
-            if output.ema and self.phases[-1].ema is None:
+            if output.ema and self.phases[self.last_phase].ema is None:
                 yield Problem(
                     ("outputs", name, "ema"),
                     "the last phase keeps no averaged weights",
@@ -65,60 +76,58 @@ class RunSpec(System):
 
     def _phase_problems(self) -> Iterator[Problem]:
         seen: list[str] = []
-        for index, phase in enumerate(self.phases):
-            if phase.name in seen:
-                yield Problem(("phases", index, "name"), f"two phases named '{phase.name}'", "names differ")
+        for name, phase in self.phases.items():
             for needed in phase.objective.needs:
                 if needed not in self.modules:
                     yield Problem(
-                        ("phases", index, "objective", "kind"),
+                        ("phases", name, "objective", "kind"),
                         f"objective '{phase.objective.kind}' needs a {needed}",
                         f"the system has: {', '.join(self.modules) or 'nothing'}",
                     )
             for position, module in enumerate(phase.trains or []):
                 if module not in self.modules:
                     yield Problem(
-                        ("phases", index, "trains", position),
+                        ("phases", name, "trains", position),
                         f"there is no module '{module}'",
                         f"the system has: {', '.join(self.modules)}",
                     )
             for problem in phase.objective.training_problems(self, phase.trained):
-                yield problem.within("phases", index)
+                yield problem.within("phases", name)
             for position, weights in enumerate(phase.start or []):
                 if not isinstance(weights, RunWeights) or weights.run is not None:
                     continue
                 if (weights.phase or "") not in seen:
                     yield Problem(
-                        ("phases", index, "start", position, "phase"),
-                        f"'{weights.phase}' is not a phase before '{phase.name}'",
+                        ("phases", name, "start", position, "phase"),
+                        f"'{weights.phase}' is not a phase before '{name}'",
                         f"before it: {', '.join(seen) or 'none'}",
                     )
-                elif weights.ema and self.phases[seen.index(weights.phase or "")].ema is None:
+                elif weights.ema and self.phases[weights.phase or ""].ema is None:
                     yield Problem(
-                        ("phases", index, "start", position, "ema"),
+                        ("phases", name, "start", position, "ema"),
                         f"phase '{weights.phase}' keeps no averaged weights",
                         "ema: false, or give that phase an ema",
                     )
-            seen.append(phase.name)
+            seen.append(name)
 
     @property
     def _trained_levels(self) -> NoiseLevels | None:
         """The noise levels of the last phase that names any."""
-        return next((phase.objective.levels for phase in reversed(self.phases) if phase.objective.levels), None)
+        return next((phase.objective.levels for phase in reversed(self.phases.values()) if phase.objective.levels), None)
 
     def _level_problems(self) -> Iterator[Problem]:
-        for index, phase in enumerate(self.phases):
+        for name, phase in self.phases.items():
             if self.prior is None or "prior" not in phase.objective.needs:
                 continue
             if self.prior.noise_levels and phase.objective.levels is None:
                 yield Problem(
-                    ("phases", index, "objective", "noise"),
+                    ("phases", name, "objective", "noise"),
                     f"prior '{self.prior.kind}' is trained at noise levels, and none is named",
                     "objective: {kind: nll, noise: {kind: levels, t1: 0.3}}",
                 )
             elif phase.objective.levels is not None and not self.prior.noise_levels:
                 yield Problem(
-                    ("phases", index, "objective", "noise"),
+                    ("phases", name, "objective", "noise"),
                     f"prior '{self.prior.kind}' takes no noise levels",
                     "noise: {kind: gaussian, std: 0.1}, or prior: {kind: itarflow}",
                 )
@@ -132,7 +141,7 @@ class RunSpec(System):
             latent = self.tokenizer.latent_shape(dataset.image)
             found = [problem.within("prior") for problem in self.prior.latent_problems(latent)]
         yield from found
-        for index, phase in enumerate(self.phases):
+        for name, phase in self.phases.items():
             if not found and all(needed in self.modules for needed in phase.objective.needs):
                 for problem in phase.objective.system_problems(self, dataset.image):
-                    yield problem.within("phases", index, "objective")
+                    yield problem.within("phases", name, "objective")
