@@ -16,6 +16,7 @@ from mimflow.artifacts.manifest import canonical, read_manifest, sha256_of, writ
 from mimflow.errors import ArtifactError
 from mimflow.plan import paths
 from mimflow.plan.build import Plan, PlannedTable
+from mimflow.project.deviations import deviation_lines
 from mimflow.spec.differences import differences, show
 
 RENDER_VERSION = 1
@@ -36,7 +37,7 @@ def table_identity(plan: Plan, table: PlannedTable) -> dict[str, Any]:
         "version": RENDER_VERSION,
         "spec": table.spec.identity(),
         "labels": [table.protocol.label, table.dataset_label, *(row.label for row in table.rows)],
-        "deviations": [row.spec.deviations for row in table.rows],
+        "deviations": [list(deviation_lines(workspace, row.spec)) for row in table.rows],
         "published": {rows.file: workspace.published[rows.file].spec.identity() for rows in table.spec.published},
         "templates": {path.name: sha256_of(path) for path in templates(table, workspace.root)},
         "jobs": {job.name: job.key for job in table.jobs()},

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 from mimflow.features.spec import ClassifierExtractorSpec
 from mimflow.outputs.spec import OutputSpec
 from mimflow.products.table.spec import MetricColumn, TableSpec
+from mimflow.project.deviations import deviation_problems
 from mimflow.spec.base import Path as FieldPath
 from mimflow.spec.compose import nearest
 from mimflow.spec.validate import describe
 from mimflow.spec.weights import RunWeights
 
 if TYPE_CHECKING:
+    from mimflow.project.run import RunSpec
     from mimflow.project.workspace import Loaded, Workspace
 
 
@@ -31,10 +33,23 @@ def _check_runs(workspace: Workspace) -> Iterator[str]:
             dataset = workspace.datasets[loaded.spec.dataset].spec
             for problem in loaded.spec.data_problems(dataset):
                 yield describe(loaded.node, problem)
+        yield from _check_twin(workspace, loaded)
         for name, phase in loaded.spec.phases.items():
             for position, weights in enumerate(phase.start or []):
                 if isinstance(weights, RunWeights) and weights.run is not None:
                     yield from _check_weights(workspace, loaded, ("phases", name, "start", position), weights)
+
+
+def _check_twin(workspace: Workspace, loaded: Loaded[RunSpec]) -> Iterator[str]:
+    name = loaded.spec.twin_of
+    if name is None:
+        return
+    yield from workspace.unknown(loaded, ("twin_of",), "run", name)
+    if name == loaded.name:
+        yield loaded.line(("twin_of",), "a run is no twin of itself", "the run of the paper's scale")
+    elif name in workspace.runs:
+        for problem in deviation_problems(workspace.runs[name].spec, loaded.spec):
+            yield describe(loaded.node, problem)
 
 
 def _check_weights(workspace: Workspace, loaded: Loaded[Any], path: FieldPath, weights: RunWeights) -> Iterator[str]:

@@ -11,6 +11,7 @@ from mimflow.compute.spec import Compute
 from mimflow.data.spec import DatasetSpec
 from mimflow.outputs.registry import OUTPUTS
 from mimflow.outputs.spec import OutputSpec
+from mimflow.project.ablation import DottedPath
 from mimflow.spec.base import OUTSIDE_KEY, Name, Problem
 from mimflow.spec.noise import NoiseLevels
 from mimflow.spec.weights import RunWeights
@@ -32,8 +33,10 @@ class RunSpec(System):
     seeds: list[int] = Field(default=[0], min_length=1)
     """One whole run each; tables report mean and spread over them."""
     compute: Compute = Compute()
-    deviations: Annotated[list[str], OUTSIDE_KEY] = []
-    """Where a small twin departs from its paper, printed under tables."""
+    twin_of: Annotated[Name | None, OUTSIDE_KEY] = None
+    """The run of a paper's scale that this one is a small twin of; tables say how it departs from it."""
+    deviations: Annotated[dict[DottedPath, str], OUTSIDE_KEY] = {}
+    """Why the twin departs from it, by field (`prior`, `phases.main.optimizer.lr`); what differs there is derived."""
 
     @property
     def system(self) -> System:
@@ -60,6 +63,8 @@ class RunSpec(System):
                 "a prior needs the latents of a tokenizer",
                 "tokenizer: {kind: pixel, patch_size: 2}",
             )
+        if self.deviations and self.twin_of is None:
+            yield Problem(("deviations",), "from which run is not said", "twin_of: the run of the paper's scale")
         yield from self._phase_problems()
         yield from self._level_problems()
         for name, output in self.outputs.items():
@@ -113,7 +118,9 @@ class RunSpec(System):
     @property
     def _trained_levels(self) -> NoiseLevels | None:
         """The noise levels of the last phase that names any."""
-        return next((phase.objective.levels for phase in reversed(self.phases.values()) if phase.objective.levels), None)
+        return next(
+            (phase.objective.levels for phase in reversed(self.phases.values()) if phase.objective.levels), None
+        )
 
     def _level_problems(self) -> Iterator[Problem]:
         for name, phase in self.phases.items():

@@ -68,7 +68,8 @@ class Workspace:
                 for file in sorted((root / "specs" / folder).rglob("*.yaml")):
                     self._read(kind, cls, file)
         self._expand_ablations()
-        self.problems.extend(check_references(self))
+        # Variants of an ablation repeat what is wrong with their run.
+        self.problems.extend(dict.fromkeys(check_references(self)))
 
     # -- what there is -------------------------------------------------------------------------------------------
 

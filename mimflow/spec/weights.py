@@ -68,7 +68,9 @@ class FileWeights(Spec):
         entry = catalogue.get(fields["name"])
         if entry is None:
             hint = nearest(fields["name"], catalogue)
-            raise PydanticCustomError(UNRESOLVED, "there are no weights '{name}'", {"name": fields["name"], "hint": hint})
+            raise PydanticCustomError(
+                UNRESOLVED, "there are no weights '{name}'", {"name": fields["name"], "hint": hint}
+            )
         return fields | {"file": entry.file, "sha256": entry.sha256}
 
     @classmethod
@@ -99,7 +101,9 @@ def files_in(value: Any) -> Iterator[FileWeights]:
 
 
 def _kind(value: Any) -> str:
-    of_file = isinstance(value, (str, FileWeights)) or (isinstance(value, dict) and ("file" in value or "name" in value))
+    of_file = isinstance(value, (str, FileWeights)) or (
+        isinstance(value, dict) and ("file" in value or "name" in value)
+    )
     return "file" if of_file else "run"
 
 

@@ -22,7 +22,9 @@ def given_file(weights: FileWeights, what: str) -> Path:
     found = sha256_of(path)
     if weights.sha256 is None:
         where = f"specs/weights/{weights.name}.yaml" if weights.name is not None else "the spec that names it"
-        raise ArtifactError(f"{path}: its digest is not written down yet (if it is the right file, write sha256: {found} in {where})")
+        raise ArtifactError(
+            f"{path}: its digest is not written down yet (if it is the right file, write sha256: {found} in {where})"
+        )
     if found != weights.sha256:
         raise ArtifactError(f"{path}: SHA-256 {found}, the spec says {weights.sha256} (another file, or a changed one)")
     return path

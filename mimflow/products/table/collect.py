@@ -15,6 +15,7 @@ from mimflow.products.table.protocol import protocol_lines
 from mimflow.products.table.published import published_block
 from mimflow.products.table.results import Result, closed_form, open_done, phases, require_all, results
 from mimflow.products.table.spec import FactColumn, MetricColumn
+from mimflow.project.deviations import deviation_lines
 
 
 def collect(plan: Plan, table: PlannedTable, partial: bool = False) -> Table:
@@ -38,7 +39,9 @@ def collect(plan: Plan, table: PlannedTable, partial: bool = False) -> Table:
         footnotes=tuple(notes.texts),
         published=tuple(published_block(plan.workspace, rows, groups) for rows in table.spec.published),
         protocol=protocol_lines(table, found),
-        deviations=tuple((row.label, tuple(row.spec.deviations)) for row in table.rows if row.spec.deviations),
+        deviations=tuple(
+            (row.label, lines) for row in table.rows if (lines := deviation_lines(plan.workspace, row.spec))
+        ),
         notes=tuple(table.spec.notes),
     )
 
