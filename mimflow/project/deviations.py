@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -62,13 +61,8 @@ def deviation_problems(paper: RunSpec, twin: RunSpec) -> Iterator[Problem]:
     for field in twin.deviations:
         old, new = _at(theirs, field), _at(own, field)
         if old is new is _ABSENT:
-            known = [change.field for change in _changes(theirs, own)]
-            hint = nearest(field, known)
-            yield Problem(
-                ("deviations", field),
-                f"neither the run nor '{twin.twin_of}' has such a field",
-                hint if "did" in hint else "",
-            )
+            hint = nearest(field, [change.field for change in _changes(theirs, own)])
+            yield Problem(("deviations", field), f"neither the run nor '{twin.twin_of}' has such a field", hint)
         elif not any(_changes(old, new)):
             yield Problem(("deviations", field), f"does not differ from '{twin.twin_of}'", "remove it")
 
@@ -122,5 +116,8 @@ def _shown(value: Any) -> str:
         named = next((value[key] for key in ("kind", "name", "file", "run", "phase") if value.get(key)), None)
         if named is None and "network" in value:
             return _shown(value["network"])
-        return str(named) if named is not None else json.dumps(value, ensure_ascii=False)
-    return show(value)
+        if named is not None or not value:
+            return _shown(named)
+        first, inner = next(iter(value.items()))
+        return f"{first} {_shown(inner)}, …"
+    return f"{value:.12g}" if isinstance(value, float) else show(value)

@@ -1,7 +1,7 @@
 """One spec out of several files: `extends`, then the file's own fields, then `overrides`; places are kept.
 
-Mappings merge field by field: what the base has first, then what is new. A mapping of another `kind` replaces the whole,
-and a list replaces a list.
+Mappings merge field by field: what the base has first, then what is new. A mapping of another `kind` replaces the
+whole, and a list replaces a list.
 """
 
 from __future__ import annotations

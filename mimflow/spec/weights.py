@@ -36,7 +36,8 @@ class RunWeights(Spec):
 class FileWeights(Spec):
     """Weights in a file that the user brings, or that `mimflow import-checkpoint` made.
 
-    A name of `specs/weights` stands for `{name: …}`, whose file and digest are the catalogue's; or both are written out.
+    A name of `specs/weights` stands for `{name: …}`, whose file and digest are the catalogue's; or both are written
+    out.
     """
 
     name: Annotated[Name | None, OUTSIDE_KEY] = None
@@ -44,7 +45,7 @@ class FileWeights(Spec):
     file: Annotated[str, OUTSIDE_KEY] = Field(min_length=1)
     """The path, relative to the project."""
     sha256: Sha256 | None
-    """Its digest: a file with another one is refused. null: not known yet; jobs are refused until it is written down."""
+    """Its digest: a file with another one is refused; null: not known yet, and jobs are refused until it is."""
     modules: list[str] | None = None
     """Which modules to take; not given: all that both sides have."""
 
@@ -76,11 +77,11 @@ class FileWeights(Spec):
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         """A name, a mapping with one, or one with file and digest."""
-        mapping = handler.resolve_ref_schema(handler(schema))
-        mapping.pop("required")
+        mapping = handler(schema)
+        del mapping["required"]
         mapping["anyOf"] = [{"required": ["name"]}, {"required": ["file", "sha256"]}]
         name = {"type": "string", "pattern": Name.__metadata__[0].pattern, "description": "A name of specs/weights."}
-        return {"anyOf": [name, handler(schema)]}
+        return {"anyOf": [name, mapping]}
 
 
 def files_in(value: Any) -> Iterator[FileWeights]:
