@@ -15,6 +15,7 @@ from mimflow.spec.validate import describe
 from mimflow.spec.weights import RunWeights
 
 if TYPE_CHECKING:
+    from mimflow.project.protocol import ProtocolSpec
     from mimflow.project.run import RunSpec
     from mimflow.project.workspace import Loaded, Workspace
 
@@ -88,6 +89,7 @@ def _check_weights(workspace: Workspace, loaded: Loaded[Any], path: FieldPath, w
 def _check_protocols(workspace: Workspace) -> Iterator[str]:
     for loaded in workspace.protocols.values():
         yield from workspace.unknown(loaded, ("dataset",), "dataset", loaded.spec.dataset)
+        yield from _check_reference(workspace, loaded)
         extractor = loaded.spec.extractor
         if not isinstance(extractor, ClassifierExtractorSpec):
             continue
@@ -99,6 +101,18 @@ def _check_protocols(workspace: Workspace) -> Iterator[str]:
         run = workspace.runs.get(extractor.weights.run)
         if run is not None and run.spec.classifier is None:
             yield loaded.line((*path, "run"), f"run '{run.name}' trains no classifier", "name one that does")
+
+
+def _check_reference(workspace: Workspace, loaded: Loaded[ProtocolSpec]) -> Iterator[str]:
+    """Whether the reference asks for more images than its split has, where that is known."""
+    reference, dataset = loaded.spec.reference, workspace.datasets.get(loaded.spec.dataset)
+    images = dataset.spec.split_images.get(reference.split) if dataset is not None else None
+    if images is not None and reference.count is not None and reference.count > images:
+        yield loaded.line(
+            ("reference", "count"),
+            f"{reference.count} images, split '{reference.split}' of '{loaded.spec.dataset}' has {images}",
+            "leave it out to take them all",
+        )
 
 
 def _check_tables(workspace: Workspace) -> Iterator[str]:

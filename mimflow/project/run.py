@@ -96,6 +96,12 @@ class RunSpec(System):
                         f"there is no module '{module}'",
                         f"the system has: {', '.join(self.modules)}",
                     )
+            if self._trains_nothing(phase):
+                yield Problem(
+                    ("phases", name, "trains"),
+                    f"{phase.trains}: there is no parameter to train",
+                    "name what is trained",
+                )
             for problem in phase.objective.training_problems(self, phase.trained):
                 yield problem.within("phases", name)
             for position, weights in enumerate(phase.start or []):
@@ -114,6 +120,11 @@ class RunSpec(System):
                         "ema: false, or give that phase an ema",
                     )
             seen.append(name)
+
+    def _trains_nothing(self, phase: Phase) -> bool:
+        """Whether a phase names modules of the system that have no parameters alone, or no module."""
+        without = [] if self.tokenizer is None or self.tokenizer.trainable else ["tokenizer"]
+        return phase.trains is not None and not phase.objective.closed_form and set(phase.trains) <= set(without)
 
     @property
     def _trained_levels(self) -> NoiseLevels | None:
@@ -141,14 +152,23 @@ class RunSpec(System):
 
     def data_problems(self, dataset: DatasetSpec) -> Iterator[Problem]:
         """Contradictions between the system and the data set that it names."""
-        if self.tokenizer is None:
-            return
-        found = [problem.within("tokenizer") for problem in self.tokenizer.image_problems(dataset.image)]
-        if not found and self.prior is not None:
-            latent = self.tokenizer.latent_shape(dataset.image)
-            found = [problem.within("prior") for problem in self.prior.latent_problems(latent)]
+        found = []
+        if self.tokenizer is not None:
+            found = [problem.within("tokenizer") for problem in self.tokenizer.image_problems(dataset.image)]
+            if not found and self.prior is not None:
+                latent = self.tokenizer.latent_shape(dataset.image)
+                found = [problem.within("prior") for problem in self.prior.latent_problems(latent)]
+        if self.classifier is not None:
+            found += [problem.within("classifier") for problem in self.classifier.image_problems(dataset.image)]
         yield from found
+        images = dataset.split_images.get("train")
         for name, phase in self.phases.items():
             if not found and all(needed in self.modules for needed in phase.objective.needs):
                 for problem in phase.objective.system_problems(self, dataset.image):
                     yield problem.within("phases", name, "objective")
+            if images is not None and phase.batch_size > images and not phase.objective.closed_form:
+                yield Problem(
+                    ("phases", name, "batch_size"),
+                    f"{phase.batch_size} is more than the {images} training images",
+                    f"at most {images}",
+                )

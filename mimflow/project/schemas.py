@@ -77,7 +77,8 @@ def _describe_fields(cls: type[Spec], definitions: dict[str, Any], full: dict[st
         if target is None:
             continue
         # A file of weights may be a name instead.
-        properties = next((part["properties"] for part in (target, *target.get("anyOf", ())) if "properties" in part), {})
+        parts = (target, *target.get("anyOf", ()))
+        properties = next((part["properties"] for part in parts if "properties" in part), {})
         for base in reversed(model.__mro__):
             for name, text in _field_docs(base):
                 if name in properties:

@@ -21,7 +21,7 @@ dataset: digits
 tokenizer: {kind: pixel, patch_size: 2}
 prior: {kind: tarflow, width: 16, head_width: 8, blocks: [1, 1]}
 phases:
-  - name: main
+  main:
     objective: {kind: nll, noise: {kind: gaussian, std: 0.2}}
     steps: 10
     batch_size: 8
@@ -45,7 +45,8 @@ CLASSIFIER = """\
 dataset: digits
 classifier: {kind: convnet, widths: [8]}
 phases:
-  - objective: {kind: cross_entropy}
+  main:
+    objective: {kind: cross_entropy}
     steps: 10
     batch_size: 8
     optimizer: {kind: adamw, lr: 1e-3}
@@ -147,7 +148,7 @@ MISTAKES = {
     "wrong encoding": (RUN.encode() + b"label: \xe9t\xe9\n", "12:8: not UTF-8 (save it as UTF-8)"),
     "merge key": (RUN + "<<: {}\n", "12:1: merge keys are YAML 1.1 (use `extends`)"),
     "alias that holds itself": (
-        RUN + "deviations: &a [*a]\n",
+        RUN + "seeds: &a [*a]\n",
         "nested more than 50 deep (does an alias hold itself?)",
     ),
     "empty": ("", "1:1: empty (a spec is a mapping of fields)"),
