@@ -48,8 +48,8 @@ class Splits:
 class Trainer:
     """A phase of training under way.
 
-    `work` keeps checkpoints, `out` receives snapshots. Raises DataError if there is nothing to train
-    or too little to train on; `run` says what it raises.
+    `work` keeps checkpoints, `out` receives snapshots. Raises DataError if there is too little to
+    train on; `run` says what it raises.
     """
 
     def __init__(
@@ -82,8 +82,7 @@ class Trainer:
 
         objective.begin(self.total)
         self.players = objective.players(trains)
-        if not self.parameters:
-            raise ValueError(f"phase '{phase_name}': {', '.join(trains)}: there is no parameter to train")
+        assert self.parameters, "refused by RunSpec.problems"
         objective.training_mode(trains)
         objective.requires_grad_(False)
         if phase.optimizer is None:

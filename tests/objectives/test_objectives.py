@@ -33,7 +33,6 @@ from training_parts import (
 
 from mimflow.artifacts.manifest import Artifact
 from mimflow.data.prepared import Prepared
-from mimflow.errors import SpecError
 from mimflow.objectives.base import SYSTEM, Batch, ClosedForm, Objective, checkpoint_name
 from mimflow.objectives.nll import bits_per_dimension, dequantise, drop_labels
 from mimflow.objectives.registry import OBJECTIVES
@@ -331,13 +330,6 @@ def test_labels_are_dropped_in_training_only() -> None:
     assert recorder.labels.equal(batch.labels)
 
 
-def test_uniform_noise_needs_grey_levels() -> None:
-    modules = SystemModules(System.model_validate(TARFLOW), SHAPES)
-    modules.tokenizer = torch.nn.Identity()
-    with pytest.raises(SpecError, match=r"objective\.noise: uniform dequantisation .* \(use the pixel tokenizer"):
-        build(UNIFORM, modules)
-
-
 # -- the others ------------------------------------------------------------------------------------------------------
 
 
@@ -379,8 +371,3 @@ def test_moments_fit_the_training_latents_whatever_the_batches(data: Artifact) -
         assert after < before
         fitted.append(after)
     torch.testing.assert_close(fitted[0], fitted[1])
-
-
-def test_moments_need_a_prior_that_can_be_fitted() -> None:
-    with pytest.raises(SpecError, match=r"objective\.kind: moments fits a prior in closed form"):
-        build({"kind": "moments"}, SystemModules(System.model_validate(TARFLOW), SHAPES))

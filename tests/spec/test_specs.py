@@ -218,7 +218,7 @@ MISTAKES = {
     ),
     "override of no item": (
         RUN + "overrides: {phases.mian.steps: 3}\n",
-        "12:13: override phases.mian.steps: no such path: there is no item 'mian' (did you mean 'main'?)",
+        "12:13: phases.mian.objective: missing (add it beside steps)",
     ),
     "guided blocks that are neither named nor counted": (
         guided_in("most"),
@@ -261,7 +261,7 @@ def test_a_frozen_tokenizer_is_trained_by_nobody(project: Path) -> None:
 
 def test_a_number_in_exponent_notation_is_a_number(project: Path) -> None:
     write(project, "mini/other", "extends: tarflow.yaml\noverrides: {phases.main.optimizer.lr: 1e-4}\n")
-    assert Workspace(project).runs["other"].spec.phases[0].optimizer.lr == 1e-4
+    assert Workspace(project).runs["other"].spec.phases["main"].optimizer.lr == 1e-4
 
 
 def test_alias_bomb(project: Path) -> None:
@@ -400,7 +400,7 @@ def test_rows_under_another_data_set_are_refused(project: Path) -> None:
             "variants: [{name: a, overrides: {prior.wdith: 8}}]",
             "2:34: prior.wdith: unknown field (did you mean 'width'?)",
         ),
-        ("variants: [{name: a}, {name: a}]", "2:30: variants.a.name: two variants named 'a'"),
+        ("variants: [{name: a}, {name: a}]", "2:30: variants.1.name: two variants named 'a'"),
     ],
 )
 def test_mistake_in_an_ablation(project: Path, text: str, expected: str) -> None:
@@ -423,7 +423,7 @@ def test_ablations_expand_to_named_runs(project: Path) -> None:
         "size-width-16-lr-0-002",
     ]
     run = workspace.runs["size-width-16-lr-0-002"].spec
-    assert (run.prior.width, run.phases[0].optimizer.lr, run.label) == (
+    assert (run.prior.width, run.phases["main"].optimizer.lr, run.label) == (
         16,
         2e-3,
         "tarflow, width 16, lr 0.002",
@@ -447,11 +447,11 @@ def test_merging_replaces_another_kind_whole_and_merges_phases_by_name(project: 
         project,
         "mini/child",
         "extends: tarflow.yaml\nprior: {kind: class_gaussian, ridge: 0.1}\n"
-        "phases:\n  - name: main\n    optimizer: {lr: 5e-4}\n",
+        "phases:\n  main:\n    optimizer: {lr: 5e-4}\n",
     )
     spec = Workspace(project).runs["child"].spec
     assert spec.prior.kind == "class_gaussian" and spec.prior.ridge == 0.1
-    assert spec.phases[0].optimizer.lr == 5e-4 and spec.phases[0].steps == 10
+    assert spec.phases["main"].optimizer.lr == 5e-4 and spec.phases["main"].steps == 10
 
 
 def test_raise_problems_is_a_spec_error_of_exit_code_2(project: Path) -> None:
