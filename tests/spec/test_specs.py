@@ -192,7 +192,7 @@ MISTAKES = {
     ),
     "a tokenizer trained by the likelihood alone": (
         RUN.replace("{kind: pixel, patch_size: 2}", MASKED_AE),
-        "5:5: phases.main.trains: the likelihood alone would collapse a tokenizer that is trained with it "
+        "6:5: phases.main.trains: the likelihood alone would collapse a tokenizer that is trained with it "
         "(trains: [prior])",
     ),
     "unknown data set": (
@@ -218,7 +218,7 @@ MISTAKES = {
     ),
     "override of no item": (
         RUN + "overrides: {phases.mian.steps: 3}\n",
-        "12:13: phases.mian.objective: missing (add it beside steps)",
+        "12:32: phases.mian.objective: missing (add it beside steps)",
     ),
     "guided blocks that are neither named nor counted": (
         guided_in("most"),
@@ -352,7 +352,7 @@ def test_file_names_that_can_not_be_names(project: Path, name: str) -> None:
         ),
         (
             ("output: unguided", "output: guided"),
-            "4:48: columns.0.output: no run of the table has a output 'guided'",
+            "4:47: columns.0.output: no run of the table has a output 'guided'",
         ),
         (
             ("protocol: small", "protocol: smal"),
