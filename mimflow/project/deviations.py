@@ -62,7 +62,11 @@ def deviation_problems(paper: RunSpec, twin: RunSpec) -> Iterator[Problem]:
         old, new = _at(theirs, field), _at(own, field)
         if old is new is _ABSENT:
             hint = nearest(field, [change.field for change in _changes(theirs, own)])
-            yield Problem(("deviations", field), f"neither the run nor '{twin.twin_of}' has such a field", hint)
+            yield Problem(
+                ("deviations", field),
+                f"neither the run nor '{twin.twin_of}' has such a field",
+                hint if "did you" in hint else "",
+            )
         elif not any(_changes(old, new)):
             yield Problem(("deviations", field), f"does not differ from '{twin.twin_of}'", "remove it")
 

@@ -100,7 +100,7 @@ class RunSpec(System):
                 yield Problem(
                     ("phases", name, "trains"),
                     f"{phase.trains}: there is no parameter to train",
-                    "name what is trained",
+                    "leave it out",
                 )
             for problem in phase.objective.training_problems(self, phase.trained):
                 yield problem.within("phases", name)

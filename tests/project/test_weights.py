@@ -32,7 +32,7 @@ def project(tmp_path: Path) -> Path:
 
 
 def entry(root: Path, name: str, digest: str) -> None:
-    write(root, f"weights/{name}", ENTRY.replace("SHA256", digest))
+    write(root, f"weights/{name}", ENTRY.replace("SHA256", digest if digest == "null" else f'"{digest}"'))
 
 
 def run(root: Path, weights: str) -> None:
@@ -107,7 +107,7 @@ def test_a_broken_entry_is_told_once(project: Path) -> None:
 def test_the_list_says_what_is_there(project: Path) -> None:
     entry(project, "unknown", "null")
     write(project, "weights/away", ENTRY.replace("SHA256", DIGEST).replace("vae.safe", "away.safe"))
-    write(project, "weights/changed", ENTRY.replace("SHA256", "0" * 64))
+    entry(project, "changed", "0" * 64)
     (project / "weights").mkdir()
     (project / "weights/vae.safetensors").write_bytes(b"tensors")
     run(project, "vae")

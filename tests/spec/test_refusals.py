@@ -121,7 +121,7 @@ def test_a_classifier_deeper_than_the_image(project: Path) -> None:
     assert problems(project) == []
     write(project, "mini/classifier", CLASSIFIER.replace("widths: [8]", "widths: [8, 8, 8, 8, 8]"))
     assert problems(project) == [
-        "specs/mini/classifier.yaml:2:38: classifier.widths: 5 stages halve an image of 8 pixels to nothing (at most 4)"
+        "specs/mini/classifier.yaml:2:37: classifier.widths: 5 stages halve an image of 8 pixels to nothing (at most 4)"
     ]
 
 
