@@ -134,6 +134,14 @@ def schema(
 
 
 @app.command()
+def weights(project: Project = HERE) -> None:
+    """List the files of weights that only you can bring: which are there, and where the others are published."""
+    from mimflow.project.weights import describe_weights
+
+    typer.echo(describe_weights(_workspace(project)))
+
+
+@app.command()
 def gc(
     delete: Annotated[bool, typer.Option("--delete", help="Delete them; without it they are only listed.")] = False,
     project: Project = HERE,

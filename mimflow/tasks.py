@@ -58,6 +58,8 @@ class TrainTask(Task):
     shapes: Shapes
     system: System
     phase: Phase
+    phase_name: Annotated[Name, OUTSIDE_KEY]
+    """How messages name it."""
     seed: int
     compute: Compute
 

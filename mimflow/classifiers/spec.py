@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from mimflow.spec.base import Spec
+from collections.abc import Iterator
+
+from mimflow.spec.base import Problem, Spec
+from mimflow.spec.shapes import ImageShape
 
 
 class ClassifierSpec(Spec):
     """Base of the classifier axis."""
 
     kind: str
+
+    def image_problems(self, image: ImageShape) -> Iterator[Problem]:
+        """Why this classifier can't take such images."""
+        return iter(())

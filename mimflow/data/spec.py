@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -65,6 +65,14 @@ class DatasetSpec(Spec):
     @property
     def image(self) -> ImageShape:
         return ImageShape(self.channels, self.transform.size)
+
+    @property
+    def split_images(self) -> Mapping[str, int]:
+        """How many images each split has, where that is known before anything is read."""
+        known = self.source.known
+        if isinstance(self.split, StratifiedSplit) and known is not None and known.images is not None:
+            return {"train": known.images - self.split.val, "val": self.split.val}
+        return self.source.split_images
 
     def problems(self) -> Iterator[Problem]:
         if self.split.kind not in self.source.splits:

@@ -17,7 +17,7 @@ from torch_fidelity.utils import create_feature_extractor
 from mimflow.artifacts.checkpoint import TrainFacts, weights_file
 from mimflow.artifacts.facts import read_facts
 from mimflow.artifacts.manifest import Artifact, canonical
-from mimflow.errors import ArtifactError, SpecError
+from mimflow.errors import ArtifactError
 from mimflow.features.spec import ClassifierExtractorSpec, InceptionExtractorSpec
 from mimflow.system.modules import SystemModules, load_weights
 from mimflow.system.spec import Shapes, System
@@ -92,10 +92,8 @@ class ClassifierFeatures(FeatureExtractorBase):
 def classifier_extractor(
     spec: ClassifierExtractorSpec, shapes: Shapes, weights: Artifact | None, system: System | None
 ) -> Extractor:
-    """The classifier of a run. SpecError if the run has none, ArtifactError if its weights do not fit."""
-    if weights is None or system is None or system.classifier is None:
-        run = spec.weights.run
-        raise SpecError(f"extractor.weights.run: run '{run}' has no classifier (name one that has)")
+    """The classifier of a run. ArtifactError if its weights do not fit."""
+    assert weights is not None and system is not None and system.classifier is not None, "refused by validation"
     file = weights_file(spec.weights.ema)
     path = weights.file(file)
     only_classifier = System(classifier=system.classifier)

@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mimflow.errors import SpecError
 from mimflow.nn.noise import add_noise
 from mimflow.objectives.base import Batch, Player
 from mimflow.objectives.reconstructing import Reconstructing
@@ -29,10 +28,7 @@ class DecoderTraining(Reconstructing):
 
     def players(self, trains: list[str]) -> list[Player]:
         """The generator, which is what decoding uses of the tokenizer, then the discriminator if there is one."""
-        if trains != ["tokenizer"]:
-            raise SpecError(
-                f"trains: {', '.join(trains)}: objective decoder trains the tokenizer's decoder (leave it out)"
-            )
+        assert trains == ["tokenizer"], "refused by DecoderTrainingSpec.training_problems"
         return [Player("generator", self.parameters_below(*self.decoding)), *self.judges()]
 
     def training_mode(self, trains: list[str]) -> None:

@@ -8,7 +8,6 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from mimflow.errors import SpecError
 from mimflow.nn.modes import evaluating
 from mimflow.objectives.base import Batch, ClosedForm
 from mimflow.objectives.spec import MomentsSpec
@@ -22,11 +21,7 @@ class Moments(ClosedForm):
 
     def __init__(self, spec: MomentsSpec, modules: SystemModules, shapes: Shapes):
         super().__init__(spec, modules, shapes)
-        if not isinstance(modules.prior, ClassGaussian):
-            raise SpecError(
-                "objective.kind: moments fits a prior in closed form, and this one is trained by steps "
-                "(prior: {kind: class_gaussian}, or objective nll)"
-            )
+        assert isinstance(modules.prior, ClassGaussian), "refused by MomentsSpec.system_problems"
 
     @torch.no_grad()
     def fit(self, batches: Iterable[Batch]) -> None:

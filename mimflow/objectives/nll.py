@@ -8,7 +8,6 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from mimflow.errors import SpecError
 from mimflow.objectives.base import Batch, Objective
 from mimflow.objectives.levels import draw_levels, level_weight, reported_levels
 from mimflow.objectives.spec import GaussianNoise, NllSpec
@@ -62,11 +61,8 @@ class NegativeLogLikelihood(Objective):
 
     def __init__(self, spec: NllSpec, modules: SystemModules, shapes: Shapes):
         super().__init__(spec, modules, shapes)
-        if spec.noise.kind == "uniform" and not isinstance(modules.tokenizer, PixelTokenizer):
-            raise SpecError(
-                "objective.noise: uniform dequantisation is of grey levels, and this tokenizer's latents have none "
-                "(use the pixel tokenizer, or gaussian noise)"
-            )
+        of_pixels = isinstance(modules.tokenizer, PixelTokenizer)
+        assert of_pixels or spec.noise.kind != "uniform", "refused by NllSpec.system_problems"
         self.noise = spec.noise
         self.label_drop = spec.label_drop
         self.latent_norm_weight = spec.latent_norm_weight

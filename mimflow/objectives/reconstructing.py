@@ -6,7 +6,6 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from mimflow.errors import SpecError
 from mimflow.objectives.base import Batch, Objective, Player, checkpoint_name
 from mimflow.objectives.spec import ReconstructingSpec
 from mimflow.objectives.targets import Targets
@@ -30,8 +29,7 @@ class Reconstructing(Objective):
 
     def __init__(self, spec: ReconstructingSpec, modules: SystemModules, shapes: Shapes):
         super().__init__(spec, modules, shapes)
-        if not self.tokenizer.decoder_modules():
-            raise SpecError(f"objective.kind: {spec.kind} trains the tokenizer's decoder, and this tokenizer has none")
+        assert self.tokenizer.decoder_modules(), "refused by ReconstructingSpec.system_problems"
         self.reconstructing = spec
         self.targets = Targets()
         self.perceptual = [PerceptualDistance(term, self.targets) for term in spec.perceptual]

@@ -23,6 +23,7 @@ from mimflow.spec.noise import LatentNoise, NoiseLevels, NoNoise
 from mimflow.spec.shapes import ImageShape
 
 if TYPE_CHECKING:
+    from mimflow.priors.spec import PriorSpec
     from mimflow.system.spec import System
 
 
@@ -97,6 +98,13 @@ class NllSpec(ObjectiveSpec):
         assert system.prior is not None
         if not system.prior.flow:
             yield Problem(("kind",), f"prior '{system.prior.kind}' is no flow and has no likelihood", "velocity")
+        yield from _closed_form_problems(system.prior)
+        if isinstance(self.noise, UniformDequantisation) and not (system.tokenizer and system.tokenizer.grey_levels):
+            yield Problem(
+                ("noise", "kind"),
+                "uniform dequantisation is of grey levels, and the tokenizer's latents have none",
+                "tokenizer: {kind: pixel, …}, or gaussian noise",
+            )
 
     def training_problems(self, system: System, trains: list[str]) -> Iterator[Problem]:
         yield from _collapse_problems("likelihood", system, trains)
@@ -129,6 +137,15 @@ class MomentsSpec(ObjectiveSpec):
 
     needs = ("tokenizer", "prior")
     closed_form = True
+
+    def system_problems(self, system: System, image: ImageShape) -> Iterator[Problem]:
+        assert system.prior is not None
+        if not system.prior.closed_form:
+            yield Problem(
+                ("kind",),
+                f"prior '{system.prior.kind}' is trained by steps and has no closed form",
+                "nll or velocity, or prior: {kind: class_gaussian}",
+            )
 
 
 class CrossEntropySpec(ObjectiveSpec):
@@ -238,6 +255,7 @@ class JointSpec(ReconstructingSpec):
     def system_problems(self, system: System, image: ImageShape) -> Iterator[Problem]:
         yield from super().system_problems(system, image)
         assert system.tokenizer is not None and system.prior is not None
+        yield from _closed_form_problems(system.prior)
         latent = system.tokenizer.latent_shape(image)
         for index, term in enumerate(self.alignment):
             inside = isinstance(term.where, AlignPrior)
@@ -292,11 +310,21 @@ class DecoderTrainingSpec(ReconstructingSpec):
     adversarial: Adversarial | None = Adversarial()
     """The discriminator; null: none."""
 
+    def training_problems(self, system: System, trains: list[str]) -> Iterator[Problem]:
+        if trains != ["tokenizer"]:
+            yield Problem(("trains",), f"{trains}: objective 'decoder' trains the tokenizer's decoder", "leave it out")
+
 
 def _distinct(spec: StoredFeatures, terms: list[Any]) -> list[NetworkSpec]:
     """The networks of these terms, each once, where their features are to be stored."""
     networks = [term.network for term in terms if not isinstance(term, (LpipsPerceptual, ConvnextPerceptual))]
     return list({network.name: network for network in networks}.values()) if spec.stored_features else []
+
+
+def _closed_form_problems(prior: PriorSpec) -> Iterator[Problem]:
+    """Why a prior can't be trained by gradient steps."""
+    if prior.closed_form:
+        yield Problem(("kind",), f"prior '{prior.kind}' has no parameters to train by steps", "moments")
 
 
 def _collapse_problems(what: str, system: System, trains: list[str]) -> Iterator[Problem]:

@@ -49,7 +49,7 @@ class Plan:
         """By preparation: what is wrong with the folder that it reads, as far as anybody has asked."""
         for run in workspace.runs.values():
             for seed in run.spec.seeds:
-                self.train(run.name, len(run.spec.phases) - 1, seed)
+                self.train(run.name, run.spec.last_phase, seed)
         for dataset in workspace.datasets:
             self.prepare(dataset)
         self.products: dict[str, Product] = {
@@ -102,14 +102,14 @@ class Plan:
         loaded = self.workspace.datasets[dataset]
         return self._add(dataset, PrepareTask(dataset=loaded.spec, files=read_pin(loaded)), {})
 
-    def train(self, run_name: str, index: int, seed: int) -> Job:
-        """A phase of a run, by its place among them."""
+    def train(self, run_name: str, phase_name: str, seed: int) -> Job:
+        """A phase of a run."""
         run = self.workspace.runs[run_name].spec
-        phase = run.phases[index]
+        phase = run.phases[phase_name]
         inputs = {"data": self.prepare(run.dataset)}
         start = phase.start
-        if start is None and index > 0:
-            start = [RunWeights(phase=run.phases[index - 1].name)]
+        if start is None and (before := run.phase_before(phase_name)) is not None:
+            start = [RunWeights(phase=before)]
             phase = phase.model_copy(update={"start": start})
         for position, weights in enumerate(start or []):
             if isinstance(weights, RunWeights):
@@ -119,14 +119,15 @@ class Plan:
             shapes=self._shapes(run),
             system=run.system,
             phase=phase,
+            phase_name=phase_name,
             seed=seed,
             compute=run.compute,
         )
-        return self._add(f"{run_name}.{phase.name}.s{seed}", task, inputs)
+        return self._add(f"{run_name}.{phase_name}.s{seed}", task, inputs)
 
     def trained(self, run_name: str, seed: int) -> list[Job]:
         """The train jobs of a run's own phases that lead to its weights, in order."""
-        own = [self.train(run_name, index, seed) for index in range(len(self.workspace.runs[run_name].spec.phases))]
+        own = [self.train(run_name, phase, seed) for phase in self.workspace.runs[run_name].spec.phases]
         needed = {job.id for job in (*own[-1].upstream(), own[-1])}
         return [job for job in own if job.id in needed]
 
@@ -146,10 +147,8 @@ class Plan:
         """The train job that a reference to weights means, asked for by a run with a seed."""
         name = reference.run or asking
         run = self.workspace.runs[name].spec
-        names = [phase.name for phase in run.phases]
-        index = names.index(reference.phase) if reference.phase is not None else len(names) - 1
         own = seed if reference.run is None else run.seeds[0]
-        return self.train(name, index, own if reference.seed is None else reference.seed)
+        return self.train(name, reference.phase or run.last_phase, own if reference.seed is None else reference.seed)
 
     def infer(self, run_name: str, output: str, protocol: ProtocolSpec, seed: int) -> Job:
         """What a run gives by one of its outputs under a protocol."""
@@ -163,7 +162,7 @@ class Plan:
             seed=seed,
             compute=run.compute,
         )
-        inputs = {"weights": self.train(run_name, len(run.phases) - 1, seed)}
+        inputs = {"weights": self.train(run_name, run.last_phase, seed)}
         if spec.reads_data:
             inputs["data"] = self.prepare(run.dataset)
         return self._add(f"{run_name}.s{seed}.{output}", task, inputs)

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from mimflow.errors import SpecError
 from mimflow.nn.transformer import TransformerLayer
 from mimflow.priors.base import FlowOutput, FlowPrior
 from mimflow.priors.block import AutoregressiveBlock, BlockOptions
@@ -35,8 +34,7 @@ class AutoregressivePrior(FlowPrior):
         `level` (B,) is for priors of noise levels, which need it.
         """
         *_, output = self.by_block(latents, labels, tap, level)
-        if tap is not None and output.hidden is None:
-            raise SpecError(f"tap: the prior has no layer {tap.layer} in block {tap.block} (both count from 0)")
+        assert tap is None or output.hidden is not None, "refused by PriorSpec.tap_problems"
         return output
 
     def by_block(

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mimflow.errors import SpecError
 from mimflow.nn.affine import Affine, wide
 from mimflow.nn.modulation import Modulation, modulate
 from mimflow.nn.noise_level import NoiseLevelEmbedding
@@ -131,8 +130,7 @@ class AutoregressiveBlock(nn.Module):
 
     def _rotation(self, latent: LatentShape, options: BlockOptions) -> Tensor:
         """Of the whole sequence in this block's order, the prefix first: it stands at the origin."""
-        if latent.grid is None:
-            raise SpecError("prior.position: rotary_2d needs latents on a grid (position: learned)")
+        assert latent.grid is not None, "refused by StarflowSpec.latent_problems"
         prefix = self.conditioning == "prefix"
         rotation = self._reorder(grid_rotation(latent.grid, options.head_width, spare_axis=prefix), dim=0)
         if not prefix:

@@ -30,6 +30,9 @@ class PriorSpec(Spec):
     flow: ClassVar[bool] = True
     """Whether it is an invertible map with a density; otherwise it is a velocity that is integrated."""
 
+    closed_form: ClassVar[bool] = False
+    """Whether it is fitted by one pass over the data, and has no parameters to train by steps."""
+
     @property
     def takes_classes(self) -> bool:
         """Whether it models each class, and not only the data as a whole."""

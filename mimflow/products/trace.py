@@ -60,8 +60,7 @@ def training_lines(job: Job, root: Path, depth: int, weights: str | None = None)
             yield depth + 1, f"{name}, SHA-256 {artifact.manifest.files[name].sha256}"
     task = job.task
     assert isinstance(task, TrainTask)
-    phase = task.phase
-    yield depth + 1, f"phase {phase.name}, seed {task.seed}: {'; '.join(_phase(job, artifact))}"
+    yield depth + 1, f"phase {task.phase_name}, seed {task.seed}: {'; '.join(_phase(job, artifact))}"
     for module in task.system.modules:
         yield depth + 1, f"{module}: {settings(getattr(task.system, module))}"
     for role, upstream in job.inputs.items():

@@ -15,7 +15,7 @@ GRID_LIMIT = 256
 """Runs that one ablation may expand to."""
 
 DottedPath = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$")]
-"""`phases.main.optimizer.lr`: fields, names of list items, or their numbers, joined by dots."""
+"""`phases.main.optimizer.lr`: fields, and numbers of list items, joined by dots."""
 
 
 class Variant(Spec):

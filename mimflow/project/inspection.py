@@ -19,7 +19,7 @@ def check(workspace: Workspace, names: list[str]) -> str:
         workspace.raise_problems()
         counts = [(kind, sum(1 for _ in workspace.all(kind))) for kind in workspace.kinds]
         return "valid: " + ", ".join(
-            f"{count} {kind}{'s' * (count != 1 and kind != 'published')}" for kind, count in counts
+            f"{count} {kind}{'s' * (count != 1 and kind not in ('published', 'weights'))}" for kind, count in counts
         )
     files = [_file(workspace, name) for name in names]
     shown = {shown_path(file, workspace.root) for file in files}

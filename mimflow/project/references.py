@@ -6,12 +6,15 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from mimflow.features.spec import ClassifierExtractorSpec
+from mimflow.project.deviations import deviation_problems
 from mimflow.spec.base import Path as FieldPath
 from mimflow.spec.compose import nearest
 from mimflow.spec.validate import describe
 from mimflow.spec.weights import RunWeights
 
 if TYPE_CHECKING:
+    from mimflow.project.protocol import ProtocolSpec
+    from mimflow.project.run import RunSpec
     from mimflow.project.workspace import Loaded, Workspace
 
 
@@ -28,10 +31,23 @@ def _check_runs(workspace: Workspace) -> Iterator[str]:
             dataset = workspace.datasets[loaded.spec.dataset].spec
             for problem in loaded.spec.data_problems(dataset):
                 yield describe(loaded.node, problem)
-        for index, phase in enumerate(loaded.spec.phases):
+        yield from _check_twin(workspace, loaded)
+        for name, phase in loaded.spec.phases.items():
             for position, weights in enumerate(phase.start or []):
                 if isinstance(weights, RunWeights) and weights.run is not None:
-                    yield from _check_weights(workspace, loaded, ("phases", index, "start", position), weights)
+                    yield from _check_weights(workspace, loaded, ("phases", name, "start", position), weights)
+
+
+def _check_twin(workspace: Workspace, loaded: Loaded[RunSpec]) -> Iterator[str]:
+    name = loaded.spec.twin_of
+    if name is None:
+        return
+    yield from workspace.unknown(loaded, ("twin_of",), "run", name)
+    if name == loaded.name:
+        yield loaded.line(("twin_of",), "a run is no twin of itself", "the run of the paper's scale")
+    elif name in workspace.runs:
+        for problem in deviation_problems(workspace.runs[name].spec, loaded.spec):
+            yield describe(loaded.node, problem)
 
 
 def _check_weights(workspace: Workspace, loaded: Loaded[Any], path: FieldPath, weights: RunWeights) -> Iterator[str]:
@@ -43,18 +59,17 @@ def _check_weights(workspace: Workspace, loaded: Loaded[Any], path: FieldPath, w
         yield loaded.line((*path, "run"), "a run can't start from itself", "leave `run` out to name an earlier phase")
         return
     run = workspace.runs[weights.run].spec
-    phases = {phase.name: phase for phase in run.phases}
-    phase = phases.get(weights.phase) if weights.phase is not None else run.phases[-1]
-    if phase is None:
+    name = weights.phase or run.last_phase
+    if name not in run.phases:
         yield loaded.line(
             (*path, "phase"),
             f"run '{weights.run}' has no phase '{weights.phase}'",
-            nearest(str(weights.phase), phases),
+            nearest(name, run.phases),
         )
-    elif weights.ema and phase.ema is None:
+    elif weights.ema and run.phases[name].ema is None:
         yield loaded.line(
             (*path, "ema"),
-            f"phase '{phase.name}' of '{weights.run}' keeps no averaged weights",
+            f"phase '{name}' of '{weights.run}' keeps no averaged weights",
             "ema: false",
         )
     if weights.seed is not None and weights.seed not in run.seeds:
@@ -71,6 +86,7 @@ def _check_weights(workspace: Workspace, loaded: Loaded[Any], path: FieldPath, w
 def _check_protocols(workspace: Workspace) -> Iterator[str]:
     for loaded in workspace.protocols.values():
         yield from workspace.unknown(loaded, ("dataset",), "dataset", loaded.spec.dataset)
+        yield from _check_reference(workspace, loaded)
         extractor = loaded.spec.extractor
         if not isinstance(extractor, ClassifierExtractorSpec):
             continue
@@ -82,3 +98,15 @@ def _check_protocols(workspace: Workspace) -> Iterator[str]:
         run = workspace.runs.get(extractor.weights.run)
         if run is not None and run.spec.classifier is None:
             yield loaded.line((*path, "run"), f"run '{run.name}' trains no classifier", "name one that does")
+
+
+def _check_reference(workspace: Workspace, loaded: Loaded[ProtocolSpec]) -> Iterator[str]:
+    """Whether the reference asks for more images than its split has, where that is known."""
+    reference, dataset = loaded.spec.reference, workspace.datasets.get(loaded.spec.dataset)
+    images = dataset.spec.split_images.get(reference.split) if dataset is not None else None
+    if images is not None and reference.count is not None and reference.count > images:
+        yield loaded.line(
+            ("reference", "count"),
+            f"{reference.count} images, split '{reference.split}' of '{loaded.spec.dataset}' has {images}",
+            "leave it out to take them all",
+        )

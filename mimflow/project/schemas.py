@@ -57,6 +57,10 @@ def _partial(value: Any) -> Any:
     """The same schema with nothing required, and members of unions told apart by their fields alone."""
     if isinstance(value, dict):
         kept = {key: _partial(item) for key, item in value.items() if key not in ("required", "discriminator")}
+        if "patternProperties" in kept:  # by name: a null drops what the other spec has
+            kept["patternProperties"] = {
+                pattern: {"anyOf": [item, {"type": "null"}]} for pattern, item in kept["patternProperties"].items()
+            }
         if "oneOf" in kept:
             kept["anyOf"] = kept.pop("oneOf")
         return kept
@@ -73,10 +77,13 @@ def _describe_fields(cls: type[Spec], definitions: dict[str, Any], full: dict[st
         target = full if model is cls else definitions.get(model.__name__)
         if target is None:
             continue
+        # A file of weights may be a name instead.
+        parts = (target, *target.get("anyOf", ()))
+        properties = next((part["properties"] for part in parts if "properties" in part), {})
         for base in reversed(model.__mro__):
             for name, text in _field_docs(base):
-                if name in target.get("properties", {}):
-                    target["properties"][name]["description"] = text
+                if name in properties:
+                    properties[name]["description"] = text
 
 
 def _subclasses(cls: type[Spec]) -> Iterator[type[Spec]]:

@@ -16,22 +16,25 @@ from mimflow.project.protocol import ProtocolSpec
 from mimflow.project.published import PublishedSpec
 from mimflow.project.references import check_references
 from mimflow.project.run import RunSpec
+from mimflow.project.weights import WeightsSpec
 from mimflow.spec.base import SLUG, Problem, Spec
 from mimflow.spec.base import Path as FieldPath
 from mimflow.spec.compose import load, nearest, override, shown_path
 from mimflow.spec.reader import Node, ReadError
 from mimflow.spec.validate import NAME_HINT, build, describe
+from mimflow.spec.weights import FileWeights
 
 S = TypeVar("S", bound=Spec)
 
 KINDS = (
+    Kind("weights", WeightsSpec, ("weights",)),
     Kind("dataset", DatasetSpec, ("datasets",)),
     Kind("run", RunSpec, ("systems", "mini")),
     Kind("ablation", AblationSpec, ("ablations",)),
     Kind("protocol", ProtocolSpec, ("protocols",)),
     Kind("published", PublishedSpec, ("published",)),
 )
-"""What a project can hold besides products."""
+"""What a project can hold besides products; read in this order, weights first because the others name them."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,7 @@ class Workspace:
         self.problems: list[str] = []
         self._broken: set[tuple[str, str]] = set()
         self._specs: dict[str, dict[str, Loaded[Any]]] = {kind: {} for kind in self.kinds}
+        self._given: dict[str, FileWeights] = {}
         if not (root / "specs").is_dir():
             raise PlanError(f"{root / 'specs'}: no such folder (run mimflow in a project, or name one with --project)")
         for kind in self.kinds.values():
@@ -68,10 +72,16 @@ class Workspace:
                 for file in sorted((root / "specs" / folder).rglob("*.yaml")):
                     self._read(kind.name, kind.spec, file)
         self._expand_ablations()
-        self.problems.extend(check_references(self))
+        # Variants of an ablation repeat what is wrong with their run.
+        self.problems.extend(dict.fromkeys(check_references(self)))
         self.problems.extend(self._product_problems())
 
     # -- what there is -------------------------------------------------------------------------------------------
+
+    @property
+    def weights(self) -> dict[str, Loaded[WeightsSpec]]:
+        """The catalogue of files of weights."""
+        return self._specs["weights"]
 
     @property
     def datasets(self) -> dict[str, Loaded[DatasetSpec]]:
@@ -161,7 +171,9 @@ class Workspace:
         self._add(kind, cls, name, node, file)
 
     def _add(self, kind: str, cls: type[Spec], name: str, node: Node, file: Path) -> None:
-        spec, problems = build(cls, node)
+        spec, problems = build(cls, node, self._given)
+        if isinstance(spec, WeightsSpec):
+            self._given[name] = spec.given(name)
         if spec is None:
             self._fail(kind, name, problems)
         else:
@@ -169,6 +181,8 @@ class Workspace:
 
     def _fail(self, kind: str, name: str, problems: list[str]) -> None:
         self._broken.add((kind, name))
+        if kind == "weights":  # told once, and not by every spec that names them
+            self._given[name] = FileWeights(name=name, file=name, sha256=None)
         self.problems.extend(problem for problem in problems if problem not in self.problems)
 
     def _expand_ablations(self) -> None:
@@ -203,7 +217,7 @@ class Workspace:
             return
         title = f"{base.spec.label or base.name}, {label}" if label else name
         node = override(node, "label", Node(title, mark))
-        spec, problems = build(RunSpec, node)
+        spec, problems = build(RunSpec, node, self._given)
         if spec is None:
             self._fail("run", name, [_of_variant(problem, name, mark.file) for problem in problems])
         else:

@@ -1,14 +1,14 @@
 """One spec out of several files: `extends`, then the file's own fields, then `overrides`; places are kept.
 
-Mappings merge field by field; a mapping of another `kind` replaces the whole; lists replace lists, except that lists
-of named items (phases) merge by name.
+Mappings merge field by field: what the base has first, then what is new. A mapping of another `kind` replaces the
+whole, and a list replaces a list.
 """
 
 from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -82,12 +82,8 @@ def merge(base: Node, over: Node) -> Node:
         for key, node in over.value.items():
             merged[key] = merge(merged[key], node) if key in merged else node
         return Node(merged, over.mark, over.key_mark)
-    if isinstance(base.value, list) and isinstance(over.value, list):
-        names = [_name(item) for item in base.value]
-        if names and all(names) and all(_name(item) for item in over.value):
-            by_name = {_name(item): item for item in base.value}
-            items = [merge(by_name[_name(item)], item) if _name(item) in by_name else item for item in over.value]
-            return Node(items, over.mark, over.key_mark)
+    if over.value is None:
+        return Node(None, over.mark, over.key_mark, drops=base.value is not None)
     return over
 
 
@@ -96,13 +92,8 @@ def _kind(node: Node) -> Any:
     return kind.value if kind is not None else None
 
 
-def _name(node: Node) -> str | None:
-    name = node.value.get("name") if isinstance(node.value, dict) else None
-    return name.value if name is not None and isinstance(name.value, str) else None
-
-
 def override(root: Node, dotted: str, value: Node) -> Node:
-    """A copy of `root` with the value at `dotted` (fields, names of list items or their numbers) replaced.
+    """A copy of `root` with the value at `dotted` (fields, and numbers of list items) replaced.
 
     A mapping that is not written out yet is made, so that a field left at its default can be set; whether such a
     field exists is for validation to say. ReadError if the path leads through something that can't be entered.
@@ -129,12 +120,9 @@ def _override(node: Node, parts: list[str], value: Node, dotted: str) -> Node:
 
 
 def _index(items: list[Node], part: str, dotted: str, mark: Mark) -> int:
-    names: Mapping[str, int] = {name: index for index, item in enumerate(items) if (name := _name(item))}
-    if part in names:
-        return names[part]
     if part.isdigit() and int(part) < len(items):
         return int(part)
-    known = list(names) or [str(index) for index in range(len(items))]
+    known = [str(index) for index in range(len(items))]
     raise ReadError(mark, f"override {dotted}: no such path: there is no item '{part}'", nearest(part, known))
 
 
@@ -160,11 +148,6 @@ def _child(node: Node, step: str | int) -> Node | None:
     return None
 
 
-def field_name(root: Node, path: Iterable[str | int]) -> str:
-    """`phases.main.optimizer.lr`: list items by their name where they have one."""
-    parts: list[str] = []
-    node: Node | None = root
-    for step in path:
-        node = _child(node, step) if node is not None else None
-        parts.append((_name(node) if isinstance(step, int) and node is not None else None) or str(step))
-    return ".".join(parts)
+def field_name(path: Iterable[str | int]) -> str:
+    """`phases.main.start.0.run`: how messages name a field; items of lists count from 0."""
+    return ".".join(map(str, path))

@@ -44,6 +44,8 @@ class Node:
     mark: Mark
     key_mark: Mark | None = None
     """Where the key of this value stands."""
+    drops: bool = False
+    """Whether it is a null that stands where another file, or the run that is varied, has a value."""
 
     def plain(self) -> Any:
         """The value without places."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar, get_args, get_origin
 
 from pydantic import ValidationError
@@ -12,7 +13,7 @@ from mimflow.spec.compose import field_name, locate, nearest
 from mimflow.spec.forms import MAPPING, WORD
 from mimflow.spec.reader import Mark, Node
 from mimflow.spec.registry import Registry
-from mimflow.spec.weights import FileWeights, RunWeights
+from mimflow.spec.weights import UNRESOLVED, FileWeights, RunWeights
 
 S = TypeVar("S", bound=Spec)
 
@@ -29,15 +30,49 @@ _WANTED = {
 }
 
 
-def build(cls: type[S], node: Node) -> tuple[S | None, list[str]]:
-    """The spec that `node` describes, or None, and every problem as `file:line:column: field: problem (hint)`."""
+def build(cls: type[S], node: Node, weights: Mapping[str, FileWeights]) -> tuple[S | None, list[str]]:
+    """The spec that `node` describes, or None, and every problem as `file:line:column: field: problem (hint)`.
+
+    `weights` is what the names of files of weights stand for.
+    """
+    lost = [describe(node, problem) for problem in _lost_drops(cls, node)]
+    node = _without_dropped(cls, node)
     try:
-        spec = cls.model_validate(node.plain())
+        spec = cls.model_validate(node.plain(), context={"weights": weights})
     except ValidationError as error:
         lines = {_describe(cls, node, item) for item in error.errors(include_url=False)}
-        return None, sorted(_without_echoes(lines), key=_line)
-    found = [describe(node, problem) for problem in all_problems(spec)]
+        return None, sorted({*lost, *_without_echoes(lines)}, key=_line)
+    found = lost + [describe(node, problem) for problem in all_problems(spec)]
     return (None if found else spec), found
+
+
+def _named_items(cls: type[Spec], node: Node) -> Iterator[tuple[str, Node]]:
+    """The fields of a spec that hold specs or texts by name, as far as they are written out: a null there drops one."""
+    for name, field in cls.model_fields.items():
+        if get_origin(field.annotation) is not dict or not isinstance(node.value, dict):
+            continue
+        of = get_args(field.annotation)[1]
+        holds = of is str or any(isinstance(option, type) for option in _options(of))
+        if holds and name in node.value and isinstance(node.value[name].value, dict):
+            yield name, node.value[name]
+
+
+def _lost_drops(cls: type[Spec], node: Node) -> Iterator[Problem]:
+    for field, items in _named_items(cls, node):
+        known = [name for name, item in items.value.items() if item.value is not None]
+        for name, item in items.value.items():
+            if item.value is None and not item.drops:
+                one = field.removesuffix("s").removesuffix("ie") + "y" * field.endswith("ies")
+                yield Problem((field, name), f"no {one} '{name}' to drop", nearest(name, known))
+
+
+def _without_dropped(cls: type[Spec], node: Node) -> Node:
+    """The same node without the items that a null has dropped."""
+    fields = dict(node.value)
+    for field, items in _named_items(cls, node):
+        kept = {name: item for name, item in items.value.items() if item.value is not None}
+        fields[field] = Node(kept, items.mark, items.key_mark)
+    return Node(fields, node.mark, node.key_mark)
 
 
 def _without_echoes(lines: set[str]) -> set[str]:
@@ -60,7 +95,7 @@ def describe(root: Node, problem: Problem) -> str:
     """A problem as a line, at the place of the field, or of the nearest one that is written out."""
     node, walked, _ = locate(root, problem.path)
     mark = node.mark if walked or not problem.path else root.mark
-    return _format(mark, field_name(root, problem.path), problem.message, problem.hint)
+    return _format(mark, field_name(problem.path), problem.message, problem.hint)
 
 
 def _format(mark: Mark, field: str, message: str, hint: str) -> str:
@@ -91,12 +126,14 @@ def _describe(cls: type[Spec], root: Node, error: Any) -> str:
         message = f"got {value!r}, which does not look like {error['ctx']['pattern']}"
         if "{0,63}" in error["ctx"]["pattern"]:
             message, hint = f"{value!r} can't be a name", NAME_HINT
+    elif kind == UNRESOLVED:
+        message, hint = error["msg"], error["ctx"]["hint"]
     elif kind in _WANTED:
         message, hint = f"got {_shown(value)}, wanted {_WANTED[kind]}", _type_hint(kind, value)
     else:
         text = error["msg"][:1].lower() + error["msg"][1:]
         message = f"got {_shown(value)}, {text.replace('input should', 'which should')}"
-    return _format(mark, field_name(root, path), message, hint)
+    return _format(mark, field_name(path), message, hint)
 
 
 def _beside(node: Node) -> str:

@@ -91,9 +91,11 @@ def _train(
     objective: Objective, task: TrainTask, splits: Splits, device: torch.device, work: Path, progress: Progress
 ) -> TrainFacts:
     phase = task.phase
-    trainer = Trainer(objective, phase, phase.trained, splits, task.seed, device, work, work / "out", progress)
+    trainer = Trainer(
+        objective, phase, task.phase_name, phase.trained, splits, task.seed, device, work, work / "out", progress
+    )
     val = trainer.run()
-    with memory_errors(out_of_memory(phase.name, phase)):
+    with memory_errors(out_of_memory(task.phase_name, phase)):
         health = objective.health(trainer.val)
     write_log(work / "out", trainer.log.rows)
     if trainer.ema is not None:
@@ -123,7 +125,7 @@ def _solve(objective: ClosedForm, task: TrainTask, splits: Splits, device: torch
     began = time.monotonic()
     size = task.phase.batch_size // task.phase.accumulate
     objective.eval()
-    with memory_errors(out_of_memory(task.phase.name, task.phase)):
+    with memory_errors(out_of_memory(task.phase_name, task.phase)):
         objective.fit(InOrder(splits.train, size, device))
         figures = {
             name: validate(objective, InOrder(split, size, device), "system", task.seed, task.phase.precision)

@@ -19,6 +19,9 @@ class TokenizerSpec(Spec):
     trainable: ClassVar[bool] = True
     """Whether it has networks: an encoder and a decoder to train."""
 
+    grey_levels: ClassVar[bool] = False
+    """Whether its latents are pixels of 256 levels in [−1, 1]."""
+
     @property
     def masks(self) -> bool:
         """Whether it hides parts of an image where training asks for it."""

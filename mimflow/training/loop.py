@@ -18,7 +18,7 @@ from torch import Tensor
 from mimflow.artifacts.checkpoint import snapshot_file
 from mimflow.compute.devices import autocast, memory_errors
 from mimflow.data.prepared import Split
-from mimflow.errors import Interrupted, NotFiniteError, SpecError
+from mimflow.errors import Interrupted, NotFiniteError
 from mimflow.objectives.base import Batch, Objective, Player
 from mimflow.progress import Progress
 from mimflow.seeds import derive
@@ -49,14 +49,15 @@ class Splits:
 class Trainer:
     """A phase of training under way.
 
-    `work` keeps checkpoints, `out` receives snapshots. Raises SpecError or DataError if there is nothing to train
-    or too little to train on; `run` says what it raises.
+    `work` keeps checkpoints, `out` receives snapshots. Raises DataError if there is too little to
+    train on; `run` says what it raises.
     """
 
     def __init__(
         self,
         objective: Objective,
         phase: Phase,
+        phase_name: str,
         trains: list[str],
         splits: Splits,
         seed: int,
@@ -67,6 +68,7 @@ class Trainer:
     ):
         self.objective = objective
         self.phase = phase
+        self.phase_name = phase_name
         self.seed = seed
         self.device = device
         self.out = out
@@ -81,12 +83,11 @@ class Trainer:
 
         objective.begin(self.total)
         self.players = objective.players(trains)
-        if not self.parameters:
-            raise SpecError(f"phase '{phase.name}': trains: {', '.join(trains)}: there is no parameter to train")
+        assert self.parameters, "refused by RunSpec.problems"
         objective.training_mode(trains)
         objective.requires_grad_(False)
         if phase.optimizer is None:
-            raise ValueError(f"phase '{phase.name}' has no optimiser: it is solved in closed form")
+            raise ValueError(f"phase '{phase_name}' has no optimiser: it is solved in closed form")
         self.peak_lr = phase.optimizer.lr
         self.optimisers = {player.name: build_optimiser(phase.optimizer, player.parameters) for player in self.players}
         averaged = {name: p for name, p in self.parameters.items() if not name.startswith("objective.")}
@@ -122,7 +123,7 @@ class Trainer:
         Raises NotFiniteError before an update that is not finite, OutOfMemoryError, StorageError, and Interrupted
         once a checkpoint is written after SIGTERM or SIGUSR1.
         """
-        with Interruption() as interruption, memory_errors(out_of_memory(self.phase.name, self.phase)):
+        with Interruption() as interruption, memory_errors(out_of_memory(self.phase_name, self.phase)):
             self._interruption = interruption
             checkpoint.remove_leftovers(self.checkpoints)
             checkpoint.remove_leftovers(self.out)
@@ -208,7 +209,7 @@ class Trainer:
         last = checkpoint.last_path(self.checkpoints)
         kept = f"last good checkpoint: {last}" if last else "no checkpoint had been written yet"
         raise NotFiniteError(
-            f"phase '{self.phase.name}': {broken[0]} at step {self.step + 1} of {self.total} "
+            f"phase '{self.phase_name}': {broken[0]} at step {self.step + 1} of {self.total} "
             f"with learning rate {lr:.4g}; {kept} (lower optimizer.lr, or set clip)"
         )
 
@@ -219,7 +220,7 @@ class Trainer:
         if received is not None:
             path = self._save()
             raise Interrupted(
-                f"phase '{self.phase.name}': {received.name} at step {self.step} of {self.total}; "
+                f"phase '{self.phase_name}': {received.name} at step {self.step} of {self.total}; "
                 f"the next run goes on from {path}"
             )
 

@@ -10,7 +10,7 @@ from pydantic import Field
 from mimflow.data.spec import Augment
 from mimflow.objectives.registry import OBJECTIVES
 from mimflow.objectives.spec import ObjectiveSpec
-from mimflow.spec.base import OUTSIDE_KEY, Count, Fraction, Name, NonNegative, Positive, Problem, Spec
+from mimflow.spec.base import OUTSIDE_KEY, Count, Fraction, NonNegative, Positive, Problem, Spec
 from mimflow.spec.weights import Weights
 
 
@@ -48,7 +48,6 @@ class Schedule(Spec):
 class Phase(Spec):
     """One train job: an objective, where it starts, how long and with what optimiser."""
 
-    name: Annotated[Name, OUTSIDE_KEY] = "main"
     objective: Annotated[ObjectiveSpec, OBJECTIVES]
     trains: list[str] | None = None
     """The modules that are trained; not given: all that the objective needs."""

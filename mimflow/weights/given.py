@@ -12,12 +12,23 @@ from mimflow.spec.weights import FileWeights
 def given_file(weights: FileWeights, what: str) -> Path:
     """The path of the file that a spec names, once its digest has been found to be the spec's.
 
-    ArtifactError says what is missing and where it goes, or that another file is there. `what` names it for people.
+    ArtifactError says what is missing and where it goes, that another file is there, or that the spec has no digest
+    yet. `what` names it for people.
     """
     path = Path(weights.file).expanduser()
     if not path.is_file():
-        raise ArtifactError(f"{path}: missing: put {what} there, SHA-256 {weights.sha256}")
+        known = f", SHA-256 {weights.sha256}" if weights.sha256 is not None else ""
+        raise ArtifactError(f"{path}: missing: put {what} there{known}{_listed(weights)}")
     found = sha256_of(path)
+    if weights.sha256 is None:
+        where = f"specs/weights/{weights.name}.yaml" if weights.name is not None else "the spec that names it"
+        raise ArtifactError(
+            f"{path}: its digest is not written down yet (if it is the right file, write sha256: {found} in {where})"
+        )
     if found != weights.sha256:
         raise ArtifactError(f"{path}: SHA-256 {found}, the spec says {weights.sha256} (another file, or a changed one)")
     return path
+
+
+def _listed(weights: FileWeights) -> str:
+    return " (`mimflow weights` tells where it is published)" if weights.name is not None else ""

@@ -242,7 +242,7 @@ def test_shipped_data_sets_are_valid_and_described(path: Path) -> None:
     first, second, *_ = text.splitlines()
     assert first == "# yaml-language-server: $schema=../schemas/dataset.json"
     assert second.startswith("# ")
-    spec, problems = build(DatasetSpec, load(path, path.parent))
+    spec, problems = build(DatasetSpec, load(path, path.parent), {})
     assert not problems
     assert spec.label
 

@@ -49,8 +49,8 @@ def test_a_folder_of_photographs_goes_the_whole_way(tmp_path: Path) -> None:
 def paper(tmp_path: Path) -> Path:
     """The paper's ImageNet-64 spec on a folder of photographs, nothing overridden but sizes."""
     write_photographs(tmp_path / "data/imagenet", train=4, val=1)
-    shutil.copytree(REPOSITORY / "specs/systems", tmp_path / "specs/systems")
-    shutil.copytree(REPOSITORY / "specs/datasets", tmp_path / "specs/datasets")
+    for folder in ("systems", "datasets", "weights"):
+        shutil.copytree(REPOSITORY / "specs" / folder, tmp_path / "specs" / folder)
     (tmp_path / "specs/datasets/small.yaml").write_text("extends: imagenet64.yaml\noverrides: {num_classes: 3}\n")
     (tmp_path / "specs/systems/small.yaml").write_text(
         "extends: tarflow-imagenet64-cond.yaml\n"

@@ -28,7 +28,7 @@ FOLDER = Path(__file__).parents[2] / "specs" / "datasets"
 
 @pytest.fixture(scope="module")
 def datasets() -> dict[str, DatasetSpec]:
-    return {name: build(DatasetSpec, load(FOLDER / f"{name}.yaml", FOLDER))[0] for name in ("photos", "photos64")}
+    return {name: build(DatasetSpec, load(FOLDER / f"{name}.yaml", FOLDER), {})[0] for name in ("photos", "photos64")}
 
 
 def source(dataset: DatasetSpec) -> Source:

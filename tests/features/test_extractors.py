@@ -14,7 +14,7 @@ from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorIncepti
 
 from mimflow.artifacts.manifest import Artifact, sha256_of
 from mimflow.classifiers.convnet.spec import ConvnetSpec
-from mimflow.errors import ArtifactError, SpecError
+from mimflow.errors import ArtifactError
 from mimflow.features.registry import EXTRACTORS
 from mimflow.features.spec import ClassifierExtractorSpec, InceptionExtractorSpec
 from mimflow.metrics.context import ImageRows
@@ -95,12 +95,6 @@ def test_the_classifiers_name_is_its_content(tmp_path: Path) -> None:
         for folder, seed in (("a", 0), ("b", 0), ("c", 1))
     ]
     assert names[0] == names[1] != names[2]
-
-
-def test_a_run_without_a_classifier_can_not_be_an_extractor(tmp_path: Path) -> None:
-    artifact = trained_classifier(tmp_path / "judge")
-    with pytest.raises(SpecError, match="run 'judge' has no classifier"):
-        EXTRACTORS.build(CLASSIFIER_SPEC, GREY, artifact, System())
 
 
 def test_a_classifier_for_other_classes_does_not_fit(tmp_path: Path) -> None:

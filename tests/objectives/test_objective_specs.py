@@ -60,7 +60,10 @@ UNMASKED = MASKED_AE | {"tokenizer": MASKED_AE["tokenizer"] | {"mask": {"kind": 
         (
             PLAIN | {"alignment": [{"network": NETWORK, "where": {"kind": "prior", "block": 0, "layer": 0}}]},
             MASKED_AE | {"prior": {"kind": "class_gaussian"}},
-            [("alignment", 0, "where", "the prior 'class_gaussian' has no layers")],
+            [
+                ("kind", "prior 'class_gaussian' has no parameters to train by steps"),
+                ("alignment", 0, "where", "the prior 'class_gaussian' has no layers"),
+            ],
         ),
         (
             PLAIN
@@ -72,7 +75,14 @@ UNMASKED = MASKED_AE | {"tokenizer": MASKED_AE["tokenizer"] | {"mask": {"kind": 
             MASKED_AE,
             [("alignment", 1, "where", "another layer of the prior than that above")],
         ),
-        (PLAIN, GAUSSIAN, [("kind", "the tokenizer 'pixel' has no decoder to train")]),
+        (
+            PLAIN,
+            GAUSSIAN,
+            [
+                ("kind", "the tokenizer 'pixel' has no decoder to train"),
+                ("kind", "prior 'class_gaussian' has no parameters to train by steps"),
+            ],
+        ),
         (
             PLAIN | {"adversarial": {"layers": 3}},
             MASKED_AE,

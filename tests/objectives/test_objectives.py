@@ -33,7 +33,6 @@ from training_parts import (
 
 from mimflow.artifacts.manifest import Artifact
 from mimflow.data.prepared import Prepared
-from mimflow.errors import SpecError
 from mimflow.objectives.base import SYSTEM, Batch, ClosedForm, Objective, checkpoint_name
 from mimflow.objectives.nll import bits_per_dimension, dequantise, drop_labels
 from mimflow.objectives.registry import OBJECTIVES
@@ -146,7 +145,7 @@ def test_one_step_moves_all_that_is_trained_and_nothing_else(example: Example, d
         spec = Phase.model_validate(phase(objective=example.objective, steps=1, snapshots=[]))
         progress = Progress("tiny", stream=io.StringIO())
         needs = list(spec.objective.needs)
-        trainer = Trainer(objective, spec, needs, splits, 0, CPU, tmp_path, tmp_path / "out", progress)
+        trainer = Trainer(objective, spec, "main", needs, splits, 0, CPU, tmp_path, tmp_path / "out", progress)
         trainer.run()
         moving = set(trainer.parameters)
         named = {checkpoint_name(name) for name, _ in objective.named_parameters()}
@@ -261,7 +260,7 @@ def test_the_likelihood_trains_no_frozen_vae(data: Artifact, tmp_path: Path) -> 
     prepared = Prepared.open(data)
     splits = Splits(prepared.split("train"), prepared.split("val"))
     progress = Progress("tiny", stream=io.StringIO())
-    Trainer(objective, spec, spec.trained, splits, 0, CPU, tmp_path, tmp_path / "out", progress).run()
+    Trainer(objective, spec, "main", spec.trained, splits, 0, CPU, tmp_path, tmp_path / "out", progress).run()
     changed = {name for name, tensor in objective.state().items() if not tensor.equal(before[name])}
     assert changed and all(name.startswith("prior.") for name in changed)
 
@@ -331,13 +330,6 @@ def test_labels_are_dropped_in_training_only() -> None:
     assert recorder.labels.equal(batch.labels)
 
 
-def test_uniform_noise_needs_grey_levels() -> None:
-    modules = SystemModules(System.model_validate(TARFLOW), SHAPES)
-    modules.tokenizer = torch.nn.Identity()
-    with pytest.raises(SpecError, match=r"objective\.noise: uniform dequantisation .* \(use the pixel tokenizer"):
-        build(UNIFORM, modules)
-
-
 # -- the others ------------------------------------------------------------------------------------------------------
 
 
@@ -379,8 +371,3 @@ def test_moments_fit_the_training_latents_whatever_the_batches(data: Artifact) -
         assert after < before
         fitted.append(after)
     torch.testing.assert_close(fitted[0], fitted[1])
-
-
-def test_moments_need_a_prior_that_can_be_fitted() -> None:
-    with pytest.raises(SpecError, match=r"objective\.kind: moments fits a prior in closed form"):
-        build({"kind": "moments"}, SystemModules(System.model_validate(TARFLOW), SHAPES))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from mimflow.errors import NotFiniteError, SpecError
+from mimflow.errors import NotFiniteError
 from mimflow.outputs.inverse.output import InverseSampler
 from mimflow.outputs.inverse.spec import InverseSpec, ScoreDenoising, ScoreGuidance
 from mimflow.priors.base import NULL_CLASS
@@ -105,11 +105,6 @@ def test_the_modules_keep_their_mode() -> None:
     sample(prior, LABELS)
     assert all(module.training for module in prior.modules())
     assert all(parameter.requires_grad for parameter in prior.parameters())
-
-
-def test_guidance_of_a_prior_without_blocks_is_refused() -> None:
-    with pytest.raises(SpecError, match=r"outputs\.guidance: ClassGaussian is not autoregressive"):
-        sample(gaussian(0.2), LABELS, guidance=LinearGuidance(weight=1.0))
 
 
 def test_samples_that_are_not_finite_are_refused() -> None:

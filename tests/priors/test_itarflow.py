@@ -22,7 +22,6 @@ from parts import (
 )
 from torch import Tensor
 
-from mimflow.errors import SpecError
 from mimflow.nn.affine import Affine
 from mimflow.nn.noise_level import NoiseLevelEmbedding
 from mimflow.nn.patchify import group_tokens, patchify, ungroup_tokens
@@ -113,11 +112,6 @@ def test_starts_as_the_scaled_identity(spec: ItarflowSpec) -> None:
     torch.testing.assert_close(z, spec.input_scale * latents)
     stretch = latent.dimensions * math.log(spec.input_scale)
     torch.testing.assert_close(logdet, torch.full((4,), stretch, dtype=torch.float64))
-
-
-def test_classes_are_needed_to_be_class_conditional() -> None:
-    with pytest.raises(SpecError, match=r"prior\.class_conditional: the data has no classes"):
-        Itarflow(ITARFLOW, LATENT, 0)
 
 
 # -- blocks that differ, and layers that are shared ------------------------------------------------------------------

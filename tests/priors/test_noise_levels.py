@@ -159,7 +159,7 @@ def test_nll_at_a_level_is_the_log_density_there() -> None:
 
 
 def said(objective: dict[str, Any], output: dict[str, Any], system: dict[str, Any]) -> list[str]:
-    run = {"dataset": "tiny", **system, "phases": [phase(objective=objective)], "outputs": {"s": output}}
+    run = {"dataset": "tiny", **system, "phases": {"main": phase(objective=objective)}, "outputs": {"s": output}}
     return [
         f"{'.'.join(map(str, problem.path))}: {problem.message}"
         for problem in all_problems(RunSpec.model_validate(run))
@@ -174,9 +174,9 @@ def test_priors_of_noise_levels_are_trained_and_sampled_at_them() -> None:
     assert said(OVER_LEVELS, DOWN, ITARFLOW) == []
     assert said(NLL, SCORE, TARFLOW) == []
     assert said(NLL, DOWN, ITARFLOW) == [
-        "phases.0.objective.noise: prior 'itarflow' is trained at noise levels, and none is named"
+        "phases.main.objective.noise: prior 'itarflow' is trained at noise levels, and none is named"
     ]
-    assert said(OVER_LEVELS, SCORE, TARFLOW) == ["phases.0.objective.noise: prior 'tarflow' takes no noise levels"]
+    assert said(OVER_LEVELS, SCORE, TARFLOW) == ["phases.main.objective.noise: prior 'tarflow' takes no noise levels"]
     assert said(NLL, DOWN, TARFLOW) == ["outputs.s.denoise.kind: prior 'tarflow' has no noise levels to go down"]
     for output in (SCORE, {"kind": "inverse"}):
         assert said(OVER_LEVELS, output, ITARFLOW) == [
@@ -187,7 +187,7 @@ def test_priors_of_noise_levels_are_trained_and_sampled_at_them() -> None:
 def test_other_objectives_and_outputs_name_no_level() -> None:
     system = MASKED_AE | {"prior": ITARFLOW["prior"]}
     assert said(JOINT, DOWN, system) == [
-        "phases.0.objective.noise: prior 'itarflow' is trained at noise levels, and none is named"
+        "phases.main.objective.noise: prior 'itarflow' is trained at noise levels, and none is named"
     ]
     inside = {"kind": "representation", "where": {"kind": "prior", "tap": {"block": 0, "layer": 0}}}
     assert said(OVER_LEVELS, inside, ITARFLOW) == [
@@ -217,7 +217,7 @@ def test_levels_within_those_of_training_and_of_a_law_without_ends() -> None:
 
 def test_levels_are_in_order() -> None:
     messages = said(OVER_LEVELS | {"noise": LEVELS | {"t0": 0.7}}, DOWN, ITARFLOW)
-    assert "phases.0.objective.noise.t0: 0.7 is not below t1, 0.7" in messages
+    assert "phases.main.objective.noise.t0: 0.7 is not below t1, 0.7" in messages
 
 
 def test_only_pixels_are_clipped_and_only_blocks_that_exist_are_guided() -> None:

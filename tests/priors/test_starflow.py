@@ -9,7 +9,6 @@ import pytest
 import torch
 from parts import CLASSES, LATENT, PRIOR_EXAMPLES, STARFLOW, label_of, tiny_latents, tiny_prior
 
-from mimflow.errors import SpecError
 from mimflow.nn.rotary import grid_rotation
 from mimflow.priors.base import NULL_CLASS, Tap
 from mimflow.priors.block import Context
@@ -152,14 +151,6 @@ def test_rotary_positions_need_a_grid() -> None:
     assert problem.path == ("position",)
     assert not list(spec.latent_problems(LATENT))
     assert not list(changed().latent_problems(line))
-    with pytest.raises(SpecError, match=r"prior\.position: rotary_2d needs latents on a grid"):
-        Starflow(spec, line, CLASSES)
-
-
-def test_classes_are_needed_to_be_class_conditional() -> None:
-    with pytest.raises(SpecError, match=r"prior\.conditioning: the data has no classes"):
-        Starflow(STARFLOW, LATENT, 0)
-    Starflow(changed(conditioning="none"), LATENT, 0)
 
 
 MIMFLOW: dict[str, Any] = {"width": 1024, "blocks": [2] * 7 + [20]}

@@ -8,7 +8,6 @@ import pytest
 import torch
 from parts import CLASSES, LATENT, TARFLOW, tiny_latents, tiny_prior
 
-from mimflow.errors import SpecError
 from mimflow.priors.base import NULL_CLASS
 from mimflow.priors.tarflow.model import Tarflow
 from mimflow.priors.tarflow.spec import TarflowSpec
@@ -34,11 +33,6 @@ def test_null_class_is_the_mean_over_the_table() -> None:
 def test_odd_blocks_run_backwards() -> None:
     prior = tiny_prior(TARFLOW)
     assert [block.reverse for block in prior.blocks] == [False, True, False]
-
-
-def test_classes_are_needed_to_be_class_conditional() -> None:
-    with pytest.raises(SpecError, match=r"prior\.class_conditional: the data has no classes"):
-        Tarflow(TARFLOW, LATENT, 0)
 
 
 def test_samples_are_ordinary_tensors() -> None:

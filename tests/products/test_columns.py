@@ -8,8 +8,8 @@ import pytest
 from tables_project import edit, make_project, plan_of
 
 from mimflow.metrics.registry import METRICS
-from mimflow.products.table.collect import collect
 from mimflow.products.registry import open_workspace
+from mimflow.products.table.collect import collect
 
 COLUMNS = """\
   - parameters

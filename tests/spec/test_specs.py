@@ -21,7 +21,7 @@ dataset: digits
 tokenizer: {kind: pixel, patch_size: 2}
 prior: {kind: tarflow, width: 16, head_width: 8, blocks: [1, 1]}
 phases:
-  - name: main
+  main:
     objective: {kind: nll, noise: {kind: gaussian, std: 0.2}}
     steps: 10
     batch_size: 8
@@ -45,7 +45,8 @@ CLASSIFIER = """\
 dataset: digits
 classifier: {kind: convnet, widths: [8]}
 phases:
-  - objective: {kind: cross_entropy}
+  main:
+    objective: {kind: cross_entropy}
     steps: 10
     batch_size: 8
     optimizer: {kind: adamw, lr: 1e-3}
@@ -147,7 +148,7 @@ MISTAKES = {
     "wrong encoding": (RUN.encode() + b"label: \xe9t\xe9\n", "12:8: not UTF-8 (save it as UTF-8)"),
     "merge key": (RUN + "<<: {}\n", "12:1: merge keys are YAML 1.1 (use `extends`)"),
     "alias that holds itself": (
-        RUN + "deviations: &a [*a]\n",
+        RUN + "seeds: &a [*a]\n",
         "nested more than 50 deep (does an alias hold itself?)",
     ),
     "empty": ("", "1:1: empty (a spec is a mapping of fields)"),
@@ -191,7 +192,7 @@ MISTAKES = {
     ),
     "a tokenizer trained by the likelihood alone": (
         RUN.replace("{kind: pixel, patch_size: 2}", MASKED_AE),
-        "5:5: phases.main.trains: the likelihood alone would collapse a tokenizer that is trained with it "
+        "6:5: phases.main.trains: the likelihood alone would collapse a tokenizer that is trained with it "
         "(trains: [prior])",
     ),
     "unknown data set": (
@@ -217,7 +218,7 @@ MISTAKES = {
     ),
     "override of no item": (
         RUN + "overrides: {phases.mian.steps: 3}\n",
-        "12:13: override phases.mian.steps: no such path: there is no item 'mian' (did you mean 'main'?)",
+        "12:32: phases.mian.objective: missing (add it beside steps)",
     ),
     "guided blocks that are neither named nor counted": (
         guided_in("most"),
@@ -260,7 +261,7 @@ def test_a_frozen_tokenizer_is_trained_by_nobody(project: Path) -> None:
 
 def test_a_number_in_exponent_notation_is_a_number(project: Path) -> None:
     write(project, "mini/other", "extends: tarflow.yaml\noverrides: {phases.main.optimizer.lr: 1e-4}\n")
-    assert open_workspace(project).runs["other"].spec.phases[0].optimizer.lr == 1e-4
+    assert open_workspace(project).runs["other"].spec.phases["main"].optimizer.lr == 1e-4
 
 
 def test_alias_bomb(project: Path) -> None:
@@ -399,7 +400,7 @@ def test_rows_under_another_data_set_are_refused(project: Path) -> None:
             "variants: [{name: a, overrides: {prior.wdith: 8}}]",
             "2:34: prior.wdith: unknown field (did you mean 'width'?)",
         ),
-        ("variants: [{name: a}, {name: a}]", "2:30: variants.a.name: two variants named 'a'"),
+        ("variants: [{name: a}, {name: a}]", "2:30: variants.1.name: two variants named 'a'"),
     ],
 )
 def test_mistake_in_an_ablation(project: Path, text: str, expected: str) -> None:
@@ -422,7 +423,7 @@ def test_ablations_expand_to_named_runs(project: Path) -> None:
         "size-width-16-lr-0-002",
     ]
     run = workspace.runs["size-width-16-lr-0-002"].spec
-    assert (run.prior.width, run.phases[0].optimizer.lr, run.label) == (
+    assert (run.prior.width, run.phases["main"].optimizer.lr, run.label) == (
         16,
         2e-3,
         "tarflow, width 16, lr 0.002",
@@ -446,11 +447,11 @@ def test_merging_replaces_another_kind_whole_and_merges_phases_by_name(project: 
         project,
         "mini/child",
         "extends: tarflow.yaml\nprior: {kind: class_gaussian, ridge: 0.1}\n"
-        "phases:\n  - name: main\n    optimizer: {lr: 5e-4}\n",
+        "phases:\n  main:\n    optimizer: {lr: 5e-4}\n",
     )
     spec = open_workspace(project).runs["child"].spec
     assert spec.prior.kind == "class_gaussian" and spec.prior.ridge == 0.1
-    assert spec.phases[0].optimizer.lr == 5e-4 and spec.phases[0].steps == 10
+    assert spec.phases["main"].optimizer.lr == 5e-4 and spec.phases["main"].steps == 10
 
 
 def test_raise_problems_is_a_spec_error_of_exit_code_2(project: Path) -> None:

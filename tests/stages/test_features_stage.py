@@ -146,7 +146,7 @@ tokenizer:
   mask: {kind: uniform, low: 0.4, high: 0.6}
 prior: {kind: tarflow, width: 8, blocks: [1, 1], head_width: 4, expansion: 2}
 phases:
-  - name: joint
+  joint:
     objective:
       kind: joint
       noise: {kind: additive, std: 0.3}
@@ -160,7 +160,7 @@ phases:
     optimizer: {kind: adamw, lr: 1e-3}
     ema: 0.9
     augment: {}
-  - name: decoder
+  decoder:
     objective: {kind: decoder, noise: {kind: additive, std: 0.3}, masked: false, adversarial: {layers: 1, width: 4}}
     start: [{phase: joint, ema: true}]
     steps: 2

@@ -27,7 +27,7 @@ Overrides = dict[str, object]
 def paper_project(root: Path) -> Path:
     """A project with the shipped systems, data sets that they name, and 12 photographs at ImageNet's place."""
     write_photographs(root / "data/imagenet", train=4, val=2)
-    for folder in ("systems", "datasets"):
+    for folder in ("systems", "datasets", "weights"):
         shutil.copytree(REPOSITORY / "specs" / folder, root / "specs" / folder)
     (root / "specs/datasets/small.yaml").write_text(
         "extends: imagenet256.yaml\noverrides: {num_classes: 3, transform.size: 32}\n"
@@ -70,7 +70,7 @@ def save(root: Path, name: str, state: dict[str, torch.Tensor]) -> Path:
 
 def given(place: str, path: Path) -> Overrides:
     """The file of weights that a spec names at `place`."""
-    return {f"{place}.file": f"weights/{path.name}", f"{place}.sha256": f'"{sha256_of(path)}"'}
+    return {place: f'{{file: weights/{path.name}, sha256: "{sha256_of(path)}"}}'}
 
 
 def given_perceptual(objective: str, files: dict[str, Path]) -> Overrides:

@@ -122,6 +122,7 @@ def tiny_task(system: dict[str, Any] = TARFLOW, device: str = "cpu", seed: int =
             "shapes": SHAPES,
             "system": system,
             "phase": phase(**changes),
+            "phase_name": "main",
             "seed": seed,
             "compute": {"device": device, "threads": 1},
         }

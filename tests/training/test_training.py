@@ -44,7 +44,6 @@ from mimflow.errors import (
     Interrupted,
     NotFiniteError,
     OutOfMemoryError,
-    SpecError,
     StorageError,
 )
 from mimflow.objectives.base import Batch, Objective, Player
@@ -350,11 +349,6 @@ def test_a_batch_larger_than_the_data(data: Artifact, tmp_path: Path) -> None:
         train_tiny(tiny_task(batch_size=64), data, tmp_path)
 
 
-def test_nothing_to_train(data: Artifact, tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match=r"phase 'main': trains: tokenizer: there is no parameter to train"):
-        train_tiny(tiny_task(trains=["tokenizer"]), data, tmp_path)
-
-
 # -- where training starts -------------------------------------------------------------------------------------------
 
 
@@ -512,6 +506,7 @@ def duel(data: Artifact, work: Path, stream: io.StringIO, **changes: Any) -> Tra
     return Trainer(
         objective,
         settings,
+        "main",
         ["classifier"],
         Splits(prepared.split("train"), prepared.split("val")),
         0,

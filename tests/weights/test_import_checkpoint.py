@@ -33,7 +33,8 @@ dataset: tiny
 tokenizer: {kind: pixel, patch_size: 2}
 prior: {kind: tarflow, width: 64, blocks: [1, 1, 1]}
 phases:
-  - objective: {kind: nll, noise: {kind: gaussian, std: 0.05}}
+  main:
+    objective: {kind: nll, noise: {kind: gaussian, std: 0.05}}
     steps: 1
     optimizer: {kind: adamw, lr: 1e-4}
 """

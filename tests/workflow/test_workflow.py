@@ -52,7 +52,7 @@ EDITS = {
     "a data setting": ("datasets/digits", "val: 297", "val: 307", EVERYTHING),
     "a comment": ("mini/tarflow", "label: TARFlow", "# note\nlabel: TARFlow", set()),
     "the order of keys": ("mini/tarflow", "{kind: tarflow, width: 32, head_width: 16, blocks: [1, 1]}", "{blocks: [1, 1], head_width: 16, kind: tarflow, width: 32}", set()),
-    "a device": ("mini/tarflow", "deviations:", "compute: {device: cpu}\ndeviations:", set()),
+    "a device": ("mini/tarflow", "outputs:", "compute: {device: cpu}\noutputs:", set()),
 }  # fmt: skip
 
 

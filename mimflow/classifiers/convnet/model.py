@@ -6,7 +6,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mimflow.classifiers.convnet.spec import ConvnetSpec
-from mimflow.errors import SpecError
 from mimflow.spec.shapes import ImageShape
 
 
@@ -18,12 +17,7 @@ class Convnet(nn.Module):
 
     def __init__(self, spec: ConvnetSpec, image: ImageShape, num_classes: int):
         super().__init__()
-        if image.size >> (len(spec.widths) - 1) == 0:
-            most = image.size.bit_length()
-            raise SpecError(
-                f"classifier.widths: {len(spec.widths)} stages halve an image of {image.size} pixels to nothing "
-                f"(at most {most})"
-            )
+        assert image.size >> (len(spec.widths) - 1) > 0, "refused by ConvnetSpec.image_problems"
         before = [image.channels, *spec.widths[:-1]]
         self.convolutions = nn.ModuleList(
             nn.Conv2d(i, o, 3, padding=1, bias=False) for i, o in zip(before, spec.widths, strict=True)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal
 
 from pydantic import Field
 
 from mimflow.classifiers.spec import ClassifierSpec
-from mimflow.spec.base import Count
+from mimflow.spec.base import Count, Problem
+from mimflow.spec.shapes import ImageShape
 
 
 class ConvnetSpec(ClassifierSpec):
@@ -18,3 +20,12 @@ class ConvnetSpec(ClassifierSpec):
     """Channels of each stage."""
     features: Count = 64
     """Width of the layer before the logits: what the metrics look through."""
+
+    def image_problems(self, image: ImageShape) -> Iterator[Problem]:
+        most = image.size.bit_length()
+        if len(self.widths) > most:
+            yield Problem(
+                ("widths",),
+                f"{len(self.widths)} stages halve an image of {image.size} pixels to nothing",
+                f"at most {most}",
+            )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
@@ -34,6 +34,11 @@ class SourceSpec(Spec):
     def known(self) -> Known | None:
         """What it holds before anything is read; None for the user's own images."""
         return None
+
+    @property
+    def split_images(self) -> Mapping[str, int]:
+        """How many images each of its own splits has, where that is known before anything is read."""
+        return {}
 
 
 class DigitsSpec(SourceSpec):
@@ -85,6 +90,15 @@ class PhotosSpec(SourceSpec):
     def border(self) -> int:
         """The first column, of those used, that is for validation."""
         return round(PHOTO_AREA[1] * (1 - self.val))
+
+    @property
+    def split_images(self) -> Mapping[str, int]:
+        rows, columns = PHOTO_AREA
+        down = (rows - self.crop) // self.stride + 1
+        widths = {"train": self.border, "val": columns - self.border}
+        return {
+            name: self.known.classes * down * ((width - self.crop) // self.stride + 1) for name, width in widths.items()
+        }
 
     def problems(self) -> Iterator[Problem]:
         rows, columns = PHOTO_AREA

@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mimflow.errors import SpecError
 from mimflow.outputs.inverse.denoise import denoise
 from mimflow.outputs.inverse.spec import InverseSpec, LevelDenoising
 from mimflow.outputs.prior import PriorSampler
@@ -27,7 +26,7 @@ class InverseSampler(PriorSampler):
         self.guidance = guidance_rule(spec.guidance) if spec.guidance is not None else None
 
     def latents(self, prior: FlowPrior, labels: Tensor, generator: torch.Generator) -> Tensor:
-        """Latents (B, tokens, channels). Raises SpecError for guidance of a prior that has no blocks to guide."""
+        """Latents (B, tokens, channels)."""
         noise = self.spec.noise_temperature * prior.noise(len(labels), generator)
         latents = self._inverse(prior, noise.to(labels.device), labels)
         if self.spec.denoise is not None:
@@ -38,9 +37,5 @@ class InverseSampler(PriorSampler):
         flow = prior.at(self.spec.denoise.t1) if isinstance(self.spec.denoise, LevelDenoising) else prior
         if self.guidance is None:
             return flow.inverse(noise, labels)
-        if not isinstance(prior, AutoregressivePrior):
-            raise SpecError(
-                f"outputs.guidance: {type(prior).__name__} is not autoregressive and can't be guided "
-                "(leave guidance out)"
-            )
+        assert isinstance(prior, AutoregressivePrior), "refused by InverseSpec.system_problems"
         return flow.inverse(noise, labels, self.guidance)

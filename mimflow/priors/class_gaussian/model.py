@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from mimflow.errors import DataError, SpecError
+from mimflow.errors import DataError
 from mimflow.priors.base import FlowOutput, FlowPrior
 from mimflow.priors.class_gaussian.spec import ClassGaussianSpec
 from mimflow.priors.spec import Tap
@@ -63,8 +63,7 @@ class ClassGaussian(FlowPrior):
 
     def forward(self, latents: Tensor, labels: Tensor, tap: Tap | None = None) -> FlowOutput:
         """Latents (B, T, C), labels (B,) → z = L⁻¹ (x − μ) and log-determinant −Σ log diag L."""
-        if tap is not None:
-            raise SpecError("tap: a class_gaussian prior has no layers (tap a transformer flow)")
+        assert tap is None, "refused by PriorSpec.tap_problems"
         centred = latents.flatten(1) - self.mean[labels]
         z = torch.zeros_like(centred)
         # A class at a time: a factor for each sample would be B · D² numbers.

@@ -17,3 +17,5 @@ class ClassGaussianSpec(PriorSpec):
     kind: Literal["class_gaussian"] = "class_gaussian"
     ridge: Positive = 1e-3
     """Variance added to every dimension, so that a class of fewer images than dimensions has a density."""
+
+    closed_form = True

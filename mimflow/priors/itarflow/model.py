@@ -7,7 +7,6 @@ import math
 import torch
 from torch import Tensor, nn
 
-from mimflow.errors import SpecError
 from mimflow.nn.transformer import TransformerLayer
 from mimflow.priors.autoregressive import AutoregressivePrior, alternating
 from mimflow.priors.base import FlowOutput, FlowPrior
@@ -22,8 +21,6 @@ class Itarflow(AutoregressivePrior):
     """TARFlow's blocks with an embedding of the noise level in each; a density at every level, `at(level)`."""
 
     def __init__(self, spec: ItarflowSpec, latent: LatentShape, num_classes: int):
-        if spec.class_conditional and num_classes < 1:
-            raise SpecError("prior.class_conditional: the data has no classes (set it to false)")
         options = [
             BlockOptions(
                 width=width,

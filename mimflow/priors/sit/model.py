@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from mimflow.errors import SpecError
 from mimflow.nn.modulation import Modulation, modulate
 from mimflow.nn.norm import make_norm
 from mimflow.nn.patchify import patchify, unpatchify
@@ -58,8 +57,8 @@ class Sit(VelocityPrior):
 
         A tap is of block 0; its hidden states are one a patch.
         """
-        if tap is not None and (tap.block or tap.layer >= len(self.transformer.layers)):
-            raise SpecError(f"tap: the prior has no layer {tap.layer} in block {tap.block} (both count from 0)")
+        there = tap is None or (tap.block == 0 and tap.layer < len(self.transformer.layers))
+        assert there, "refused by PriorSpec.tap_problems"
         condition = (self.time_embed(t) + self.class_embed[labels])[:, None]
         h = self.proj_in(self._patches(x)) + self.pos_embed
         hidden = None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from mimflow.errors import SpecError
 from mimflow.priors.autoregressive import AutoregressivePrior, alternating
 from mimflow.priors.block import BlockOptions
 from mimflow.priors.starflow.spec import StarflowSpec
@@ -15,8 +14,6 @@ class Starflow(AutoregressivePrior):
     """Shallow blocks next to the data and a deep one next to the noise (STARFlow, section 3.2)."""
 
     def __init__(self, spec: StarflowSpec, latent: LatentShape, num_classes: int):
-        if spec.takes_classes and num_classes < 1:
-            raise SpecError("prior.conditioning: the data has no classes (conditioning: none)")
         deep = BlockOptions(
             width=spec.width,
             head_width=spec.head_width,

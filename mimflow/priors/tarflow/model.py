@@ -7,7 +7,6 @@ import math
 import torch
 from torch import Tensor
 
-from mimflow.errors import SpecError
 from mimflow.priors.autoregressive import AutoregressivePrior, alternating
 from mimflow.priors.base import FlowOutput
 from mimflow.priors.block import BlockOptions
@@ -23,8 +22,6 @@ class Tarflow(AutoregressivePrior):
     """Blocks from data to noise; those of odd index run backwards along the raster."""
 
     def __init__(self, spec: TarflowSpec, latent: LatentShape, num_classes: int):
-        if spec.class_conditional and num_classes < 1:
-            raise SpecError("prior.class_conditional: the data has no classes (set it to false)")
         options = BlockOptions(
             width=spec.width,
             head_width=spec.head_width,

@@ -19,6 +19,7 @@ from mimflow.products.table.protocol import protocol_lines
 from mimflow.products.table.published import published_block
 from mimflow.products.table.results import Result, closed_form, open_done, results
 from mimflow.products.table.spec import AskedMetric
+from mimflow.project.deviations import deviation_lines
 
 
 def collect(table: TableProduct) -> Table:
@@ -40,7 +41,9 @@ def collect(table: TableProduct) -> Table:
         footnotes=tuple(notes.texts),
         published=tuple(published_block(table.plan.workspace, rows, groups) for rows in table.spec.published),
         protocol=protocol_lines(table, found),
-        deviations=tuple((row.label, tuple(row.spec.deviations)) for row in table.rows if row.spec.deviations),
+        deviations=tuple(
+            (row.label, lines) for row in table.rows if (lines := deviation_lines(table.plan.workspace, row.spec))
+        ),
         notes=tuple(table.spec.notes),
     )
 

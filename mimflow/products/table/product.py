@@ -15,6 +15,7 @@ from mimflow.plan.build import Measurement
 from mimflow.plan.jobs import Job
 from mimflow.plan.product import Product
 from mimflow.products.table.spec import TableSpec
+from mimflow.project.deviations import deviation_lines
 from mimflow.project.protocol import ProtocolSpec
 from mimflow.project.run import RunSpec
 
@@ -98,7 +99,7 @@ class TableProduct(Product):
         workspace = self.plan.workspace
         return {
             "labels": [self.protocol.label, self.dataset_label, *(row.label for row in self.rows)],
-            "deviations": [row.spec.deviations for row in self.rows],
+            "deviations": [list(deviation_lines(workspace, row.spec)) for row in self.rows],
             "published": {rows.file: workspace.published[rows.file].spec.identity() for rows in self.spec.published},
             "templates": {path.name: sha256_of(path) for path in self._templates()},
         }

@@ -53,7 +53,8 @@ def extractor_line(protocol: ProtocolSpec, facts: EvaluateFacts | None) -> str:
         accuracy = None if facts is None else facts.extractor_accuracy
         return text if accuracy is None else f"{text}, {accuracy:.1%} accurate on the validation split"
     if isinstance(spec, InceptionExtractorSpec):
-        text = f"Inception of 2015 (torch-fidelity), SHA-256 {spec.weights.sha256[:12]}…"
+        digest = f"SHA-256 {spec.weights.sha256[:12]}…" if spec.weights.sha256 else "its digest not written down yet"
+        text = f"Inception of 2015 (torch-fidelity), {digest}"
         seen = None if facts is None else facts.extractor_input
         return text if seen is None else f"{text}, images {seen}"
     return settings(spec)

@@ -18,6 +18,7 @@ class PixelTokenizerSpec(TokenizerSpec):
     """Side of a patch in pixels."""
 
     trainable = False
+    grey_levels = True
 
     def image_problems(self, image: ImageShape) -> Iterator[Problem]:
         return patch_problems(self.patch_size, image)

@@ -1,0 +1,64 @@
+"""The catalogue of files of weights that only the user can bring: what each is, and whether it is there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
+
+from mimflow.artifacts.manifest import sha256_of
+from mimflow.spec.base import OUTSIDE_KEY, Sha256, Spec
+from mimflow.spec.weights import FileWeights, files_in
+
+if TYPE_CHECKING:
+    from mimflow.project.workspace import Workspace
+
+
+class WeightsSpec(Spec):
+    """One file of weights from outside, which specs name as this file is named."""
+
+    label: Annotated[str, OUTSIDE_KEY] = Field(min_length=1)
+    """What it is."""
+    file: Annotated[str, OUTSIDE_KEY] = Field(min_length=1)
+    """Where it belongs: a path relative to the project."""
+    sha256: Sha256 | None
+    """Its digest, which enters the keys of what reads it; null while it is not known."""
+    published: Annotated[str, OUTSIDE_KEY] = Field(min_length=1)
+    """Where it is published."""
+    licence: Annotated[str, OUTSIDE_KEY] = Field(min_length=1)
+    """Under what licence; `not known` where nobody here has looked."""
+
+    def given(self, name: str) -> FileWeights:
+        """What specs mean by its name."""
+        return FileWeights(name=name, file=self.file, sha256=self.sha256)
+
+    def state(self, root: Path) -> str:
+        """Whether the file is there, below `root`, and the one that is meant."""
+        path = root / Path(self.file).expanduser()
+        if not path.is_file():
+            return "missing"
+        found = sha256_of(path)
+        if self.sha256 is None:
+            return f"digest not written down yet: {found}"
+        return "there" if found == self.sha256 else f"another file: {found}"
+
+
+def describe_weights(workspace: Workspace) -> str:
+    """The catalogue: of each file whether it is there, where it belongs, what it is, and how many runs name it."""
+    workspace.raise_problems()
+    named = [{weights.name for weights in files_in(run.spec)} for run in workspace.runs.values()]
+    lines: list[str] = []
+    for name, loaded in workspace.weights.items():
+        runs = sum(name in names for names in named)
+        lines += _entry(name, loaded.spec, loaded.spec.state(workspace.root), runs)
+    return "\n".join(lines) or "no weights: specs/weights has no files"
+
+
+def _entry(name: str, spec: WeightsSpec, state: str, runs: int) -> Iterator[str]:
+    yield f"{name}: {state}"
+    yield f"  {spec.file}"
+    yield f"  {spec.label}"
+    yield f"  {spec.published}; licence: {spec.licence}"
+    yield f"  named by {runs} run{'s' * (runs != 1)}"
