@@ -32,7 +32,7 @@ class PrepareTask(Task):
     dataset: DatasetSpec
 
 
-FEATURES = "features:"
+FEATURES_ROLE = "features:"
 """What the roles of stored features begin with; the network's name follows."""
 
 

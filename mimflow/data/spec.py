@@ -44,7 +44,7 @@ class RegionSplit(Spec):
     kind: Literal["regions"] = "regions"
 
 
-Split = Annotated[StratifiedSplit | FolderSplit | RegionSplit, Field(discriminator="kind")]
+SplitRule = Annotated[StratifiedSplit | FolderSplit | RegionSplit, Field(discriminator="kind")]
 
 
 class DatasetSpec(Spec):
@@ -54,7 +54,7 @@ class DatasetSpec(Spec):
     """The name in tables."""
     source: Annotated[SourceSpec, SOURCES]
     transform: Transform
-    split: Split
+    split: SplitRule
     channels: Literal[1, 3]
     """1 for grey, 3 for RGB."""
     num_classes: Count

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mimflow.errors import SpecError
-from mimflow.nn.affine import Affine, wide
+from mimflow.nn.affine import Affine, at_least_fp32
 from mimflow.nn.modulation import Modulation, modulate
 from mimflow.nn.noise_level import NoiseLevelEmbedding
 from mimflow.nn.norm import make_norm
@@ -50,7 +50,7 @@ class BlockOptions:
     patch: int = 1
 
 
-class Context(NamedTuple):
+class Conditioning(NamedTuple):
     """What a block makes of classes of shape (…,), each where the block's conditioning uses it."""
 
     added: Tensor | None = None
@@ -172,21 +172,21 @@ class AutoregressiveBlock(nn.Module):
         self, u: Tensor, labels: Tensor, level: Tensor | None, temperature: float = 1.0, layer: int | None = None
     ) -> tuple[Affine, Tensor | None]:
         read = u if self.start is None else torch.cat([self.start.expand(len(u), 1, -1), u[:, :-1]], dim=1)
-        context = self._context(labels[:, None], None if level is None else level[:, None])
+        conditioning = self._conditioning(labels[:, None], None if level is None else level[:, None])
         h = self._embed(read, slice(None))
-        if context.added is not None:
-            h = h + context.added
-        if context.prefix is not None:
-            h = torch.cat([context.prefix, h], dim=1)
+        if conditioning.added is not None:
+            h = h + conditioning.added
+        if conditioning.prefix is not None:
+            h = torch.cat([conditioning.prefix, h], dim=1)
         hidden = None
-        outputs = self.transformer.layer_outputs(h, temperature, context.modulations, self.rotation)
+        outputs = self.transformer.layer_outputs(h, temperature, conditioning.modulations, self.rotation)
         for number, h in enumerate(outputs):
             if number == layer:
                 hidden = h
-        if context.prefix is not None:
+        if conditioning.prefix is not None:
             h = h[:, 1:]
             hidden = None if hidden is None else hidden[:, 1:]
-        output = self._project(h, context)
+        output = self._project(h, conditioning)
         if self.start is None:
             # The output at token t is the map of token t + 1; the first token has none: shift and log-scale 0.
             output = F.pad(output[:, :-1], (0, 0, 1, 0))
@@ -210,11 +210,11 @@ class AutoregressiveBlock(nn.Module):
             temperature = torch.tensor([1.0, guidance.temperature], dtype=z.dtype, device=z.device)
             temperature = temperature.repeat_interleave(batch)[:, None, None]
         levels = level if level is None or guidance is None else level.repeat(2)
-        context = self._context(branches, levels)
-        modulations = context.modulations
-        cache = self.transformer.new_cache(len(branches), steps + (context.prefix is not None))
-        if context.prefix is not None:
-            self.transformer.step(context.prefix, cache, temperature, modulations, self.rotation)
+        conditioning = self._conditioning(branches, levels)
+        modulations = conditioning.modulations
+        cache = self.transformer.new_cache(len(branches), steps + (conditioning.prefix is not None))
+        if conditioning.prefix is not None:
+            self.transformer.step(conditioning.prefix, cache, temperature, modulations, self.rotation)
 
         for step in range(steps):
             token = step + first
@@ -222,10 +222,10 @@ class AutoregressiveBlock(nn.Module):
             h = self._embed(read, step)
             if guidance is not None:
                 h = h.repeat(2, 1)
-            if context.added is not None:
-                h = h + context.added
+            if conditioning.added is not None:
+                h = h + conditioning.added
             h = self.transformer.step(h, cache, temperature, modulations, self.rotation)
-            output = self._project(h, context)
+            output = self._project(h, conditioning)
             if guidance is None:
                 affine = self._affine(output)
             else:
@@ -245,25 +245,25 @@ class AutoregressiveBlock(nn.Module):
             return h.to(self.proj_in.weight.dtype)
         return h + self._reorder(self.pos_embed, dim=0)[place]
 
-    def _context(self, labels: Tensor, level: Tensor | None = None) -> Context:
+    def _conditioning(self, labels: Tensor, level: Tensor | None = None) -> Conditioning:
         """Of labels (…,), and of noise levels (…,) exactly if the block takes them."""
         if (level is None) != (self.level_embed is None):
             raise ValueError("a flow of noise levels needs one, and no other takes one: ask it through `at`")
-        context = self._class_context(labels)
+        conditioning = self._class_conditioning(labels)
         if level is None:
-            return context
+            return conditioning
         embedded = self.level_embed(level)
-        return context._replace(added=embedded if context.added is None else context.added + embedded)
+        return conditioning._replace(added=embedded if conditioning.added is None else conditioning.added + embedded)
 
-    def _class_context(self, labels: Tensor) -> Context:
+    def _class_conditioning(self, labels: Tensor) -> Conditioning:
         if self.class_embed is None:
-            return Context()
+            return Conditioning()
         classes = self._classes(labels)
         if self.conditioning == "embedding":
-            return Context(added=classes)
+            return Conditioning(added=classes)
         if self.conditioning == "prefix":
-            return Context(prefix=classes)
-        return Context(modulations=self.transformer.modulations(classes), final=self.final_modulation(classes))
+            return Conditioning(prefix=classes)
+        return Conditioning(modulations=self.transformer.modulations(classes), final=self.final_modulation(classes))
 
     def _classes(self, labels: Tensor) -> Tensor:
         """Labels (…,) → embeddings (…, width). The null class, −1, is the last row: learned, or the table's mean."""
@@ -272,10 +272,10 @@ class AutoregressiveBlock(nn.Module):
             table = torch.cat([table, table.mean(0, keepdim=True)])
         return table[labels]
 
-    def _project(self, h: Tensor, context: Context) -> Tensor:
+    def _project(self, h: Tensor, conditioning: Conditioning) -> Tensor:
         """What the last layer returns, (…, width) → (…, 2C), or (…, C) without a scale."""
         h = self.final_norm(h)
-        return self.proj_out(h if context.final is None else modulate(h, *context.final))
+        return self.proj_out(h if conditioning.final is None else modulate(h, *conditioning.final))
 
     def _affine(self, output: Tensor) -> Affine:
         """What `_project` returns as shift and log-scale (…, C)."""
@@ -285,5 +285,5 @@ class AutoregressiveBlock(nn.Module):
             return Affine(output, torch.zeros_like(output))
         log_scale, shift = output.chunk(2, dim=-1)
         if self.scale == "softplus":
-            log_scale = F.softplus(wide(log_scale) + INVERSE_SOFTPLUS_OF_1).log()
+            log_scale = F.softplus(at_least_fp32(log_scale) + INVERSE_SOFTPLUS_OF_1).log()
         return Affine(shift, log_scale)
