@@ -15,7 +15,6 @@ FOLDERS = {
     "evaluate": "evaluations",
 }
 """The folder of the store that each stage writes to."""
-TABLE_SUFFIXES = ("md", "tex", "csv", "png")
 
 
 def folder(stage: str, job: str) -> str:

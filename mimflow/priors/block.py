@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import torch
@@ -18,7 +18,7 @@ from mimflow.nn.noise_level import NoiseLevelEmbedding
 from mimflow.nn.norm import make_norm
 from mimflow.nn.patchify import group_tokens, ungroup_tokens
 from mimflow.nn.rotary import grid_rotation
-from mimflow.nn.transformer import Transformer, TransformerLayer, Vectors
+from mimflow.nn.transformer import Transformer, TransformerLayer, TransformerOptions, Vectors
 from mimflow.priors.base import FlowOutput
 from mimflow.priors.guidance.rules import Guidance
 from mimflow.spec.shapes import LatentShape
@@ -35,17 +35,13 @@ CLASS_TABLE_STD = 0.02
 class BlockOptions:
     """How a block is built; the priors' specs say what each field does."""
 
-    width: int
-    head_width: int
-    expansion: int
+    transformer: TransformerOptions
     conditioning: Literal["none", "embedding", "ada_ln_zero", "prefix"]
     position: Literal["learned", "rotary_2d"] = "learned"
     start: Literal["shift", "sos"] = "shift"
     scale: Literal["exp", "softplus", "none"] = "exp"
     soft_clip: float | None = None
-    norm: Literal["layer", "rms"] = "layer"
     final_norm: bool = False
-    gated_attention: bool = False
     noise_levels: bool = False
     patch: int = 1
 
@@ -84,33 +80,27 @@ class AutoregressiveBlock(nn.Module):
         shared: Sequence[TransformerLayer] = (),
     ):
         super().__init__()
-        self.outer, self.patch = latent, options.patch
+        # Latents without a grid are a row of tokens here: such a block has no patches to cut.
+        self.grid, self.patch = latent.grid or (1, latent.tokens), options.patch
         self.latent = latent = latent.grouped(options.patch)
         self.index = index
         self.reverse = reverse
         self.conditioning = options.conditioning
         self.scale = options.scale
         self.soft_clip = options.soft_clip
-        width, modulated = options.width, options.conditioning == "ada_ln_zero"
+        modulated = options.conditioning == "ada_ln_zero"
+        layer_options = replace(options.transformer, modulated=modulated)
+        width = layer_options.width
         learned = options.position == "learned"
 
         self.proj_in = nn.Linear(latent.channels, width)
         self.pos_embed = nn.Parameter(EMBEDDING_STD * torch.randn(latent.tokens, width)) if learned else None
         self.class_embed = self._class_table(num_classes, width)
         self.start = nn.Parameter(torch.randn(latent.channels)) if options.start == "sos" else None
-        self.transformer = Transformer(
-            width,
-            layers,
-            options.head_width,
-            options.expansion,
-            norm=options.norm,
-            gated=options.gated_attention,
-            modulated=modulated,
-            shared=shared,
-        )
+        self.transformer = Transformer(layer_options, layers, shared=shared)
         self.final_norm: nn.Module = nn.Identity()
         if modulated:
-            self.final_norm = make_norm(options.norm, width, affine=False)
+            self.final_norm = make_norm(layer_options.norm, width, affine=False)
         elif options.final_norm:
             self.final_norm = make_norm("rms", width)
         self.final_modulation = Modulation(width, 2) if modulated else None
@@ -134,7 +124,7 @@ class AutoregressiveBlock(nn.Module):
         if latent.grid is None:
             raise SpecError("prior.position: rotary_2d needs latents on a grid (position: learned)")
         prefix = self.conditioning == "prefix"
-        rotation = self._reorder(grid_rotation(latent.grid, options.head_width, spare_axis=prefix), dim=0)
+        rotation = self._reorder(grid_rotation(latent.grid, options.transformer.head_width, spare_axis=prefix), dim=0)
         if not prefix:
             return rotation
         origin = torch.zeros_like(rotation[:1])
@@ -143,11 +133,11 @@ class AutoregressiveBlock(nn.Module):
 
     def cut(self, latents: Tensor) -> Tensor:
         """The prior's latents (B, tokens, channels) → this block's tokens (B, T, C)."""
-        return latents if self.patch == 1 else group_tokens(latents, self.patch, self.outer.grid)
+        return group_tokens(latents, self.patch, self.grid)
 
     def join(self, tokens: Tensor) -> Tensor:
         """The inverse of `cut`."""
-        return tokens if self.patch == 1 else ungroup_tokens(tokens, self.patch, self.outer.grid)
+        return ungroup_tokens(tokens, self.patch, self.grid)
 
     def join_hidden(self, hidden: Tensor) -> Tensor:
         """Hidden states (B, T, width) → (B, tokens, width) for the prior's tokens: each has its square's."""
@@ -160,17 +150,17 @@ class AutoregressiveBlock(nn.Module):
         where the block has a start token, and otherwise of those that they read.
         """
         u = self._reorder(u, dim=1)
-        affine, hidden = self._predict(u, labels, level, layer=layer)
+        affine, hidden = self.predict(u, labels, layer, level)
         z = self._reorder(affine.normalise(u), dim=1)
         return FlowOutput(z, affine.logdet(), None if hidden is None else self._reorder(hidden, dim=1))
 
-    def predict(self, u: Tensor, labels: Tensor, temperature: float = 1.0, level: Tensor | None = None) -> Affine:
-        """The map of every token, (B, T, C), in one parallel pass; u and the result in the block's order."""
-        return self._predict(u, labels, level, temperature)[0]
-
-    def _predict(
-        self, u: Tensor, labels: Tensor, level: Tensor | None, temperature: float = 1.0, layer: int | None = None
+    def predict(
+        self, u: Tensor, labels: Tensor, layer: int | None = None, level: Tensor | None = None
     ) -> tuple[Affine, Tensor | None]:
+        """The map of every token, (B, T, C), in one parallel pass, and what `layer` gives out, (B, T, width).
+
+        u (B, T, C) and both results are in the block's order.
+        """
         read = u if self.start is None else torch.cat([self.start.expand(len(u), 1, -1), u[:, :-1]], dim=1)
         conditioning = self._conditioning(labels[:, None], None if level is None else level[:, None])
         h = self._embed(read, slice(None))
@@ -179,7 +169,7 @@ class AutoregressiveBlock(nn.Module):
         if conditioning.prefix is not None:
             h = torch.cat([conditioning.prefix, h], dim=1)
         hidden = None
-        outputs = self.transformer.layer_outputs(h, temperature, conditioning.modulations, self.rotation)
+        outputs = self.transformer.layer_outputs(h, conditioning.modulations, self.rotation)
         for number, h in enumerate(outputs):
             if number == layer:
                 hidden = h

@@ -58,7 +58,7 @@ def test_only_the_deep_block_sees_a_prefix() -> None:
 @pytest.mark.parametrize(("start", "changes"), [("shift", False), ("sos", True)])
 def test_a_start_token_predicts_the_first_token(start: str, changes: bool) -> None:
     block = tiny_prior(changed(start=start)).blocks[0]
-    affine = block.predict(tiny_latents(3), LABELS)
+    affine, _ = block.predict(tiny_latents(3), LABELS)
     assert affine.shift[:, 0].any() == changes
     assert affine.log_scale[:, 0].any() == changes
     assert affine.shift[:, 1].any()

@@ -7,7 +7,8 @@ from timm.layers import AttentionRope, Mlp, RotaryEmbeddingMixed
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mimflow.nn.vit import THETA, fused_is_faster, init_linear, learned
+from mimflow.nn.attention import fused_is_faster, product_dtype
+from mimflow.nn.vit import THETA, init_linear, learned
 from mimflow.objectives.terms.spec import Auxiliary
 from mimflow.spec.shapes import LatentShape
 
@@ -61,7 +62,7 @@ class AuxiliaryDecoder(nn.Module):
         """Latents (B, T, channels) → (B, grid², F) in raster order."""
         known = self.embed(latents) + self.latent_positions
         h = torch.cat([known, self.mask_token.expand(len(latents), self.grid**2, -1)], dim=1)
-        fused = fused_is_faster(h)
+        fused = fused_is_faster(h.device, product_dtype(h), h.shape[1])
         for layer, rotation in zip(self.layers, self.rotary.get_embed(), strict=True):
             layer.attention.fused_attn = fused
             h = layer(h, latents, rotation)

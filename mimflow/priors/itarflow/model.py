@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mimflow.errors import SpecError
-from mimflow.nn.transformer import TransformerLayer
+from mimflow.nn.transformer import TransformerLayer, TransformerOptions
 from mimflow.priors.autoregressive import AutoregressivePrior, alternating
 from mimflow.priors.base import FlowOutput, FlowPrior
 from mimflow.priors.block import BlockOptions
@@ -26,16 +26,14 @@ class Itarflow(AutoregressivePrior):
             raise SpecError("prior.class_conditional: the data has no classes (set it to false)")
         options = [
             BlockOptions(
-                width=width,
-                head_width=spec.head_width,
-                expansion=spec.expansion,
+                TransformerOptions(width, spec.head_width, spec.expansion),
                 conditioning="embedding" if spec.class_conditional else "none",
                 noise_levels=True,
                 patch=patch,
             )
             for width, patch in zip(spec.widths, spec.patches, strict=True)
         ]
-        shared = [TransformerLayer(spec.widths[0], spec.head_width, spec.expansion) for _ in range(spec.shared_layers)]
+        shared = [TransformerLayer(options[0].transformer) for _ in range(spec.shared_layers)]
         super().__init__(alternating(options, spec.blocks, latent, num_classes, shared=shared), latent)
         self.shared = nn.ModuleList(shared)
         self.input_scale = spec.input_scale

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from mimflow.errors import SpecError
+from mimflow.nn.transformer import TransformerOptions
 from mimflow.priors.autoregressive import AutoregressivePrior, alternating
 from mimflow.priors.base import FlowOutput
 from mimflow.priors.block import BlockOptions
@@ -26,9 +27,7 @@ class Tarflow(AutoregressivePrior):
         if spec.class_conditional and num_classes < 1:
             raise SpecError("prior.class_conditional: the data has no classes (set it to false)")
         options = BlockOptions(
-            width=spec.width,
-            head_width=spec.head_width,
-            expansion=spec.expansion,
+            TransformerOptions(spec.width, spec.head_width, spec.expansion),
             conditioning="embedding" if spec.class_conditional else "none",
             scale="none" if spec.volume_preserving else "exp",
         )

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mimflow.nn.transformer import EXPLICIT_UP_TO
+from mimflow.nn.attention import fused_is_faster
 from mimflow.tokenizers.kl_vae.spec import KlVaeSpec
 
 NORM_EPS = 1e-6
@@ -55,9 +55,8 @@ class AttentionBlock(nn.Module):
 
 
 def _attention(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-    """Softmax attention, all (B, places, width); the fused kernel but where it is slow (see `causal_attention`)."""
-    half = queries.dtype in (torch.bfloat16, torch.float16)
-    if queries.device.type != "cpu" or not half or queries.shape[1] > EXPLICIT_UP_TO:
+    """Softmax attention, all (B, places, width); by the fused kernel where that is the faster."""
+    if fused_is_faster(queries.device, queries.dtype, queries.shape[1]):
         return F.scaled_dot_product_attention(queries, keys, values)
     weights = torch.bmm(queries * queries.shape[2] ** -0.5, keys.transpose(1, 2)).softmax(-1)
     return torch.bmm(weights.to(values.dtype), values)
