@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from mimflow.nn.attention import attention, product_dtype
 from mimflow.nn.cache import KeyValueCache
 from mimflow.nn.modulation import Modulation, modulate
+from mimflow.nn.modules import ModulesOf
 from mimflow.nn.norm import make_norm
 from mimflow.nn.rotary import rotate
 
@@ -169,7 +170,7 @@ class Transformer(nn.Module):
         super().__init__()
         self.options = options
         self.shared = tuple(shared)  # not a ModuleList, which would make them this module's own
-        self.layers = nn.ModuleList(TransformerLayer(options) for _ in range(layers - len(self.shared)))
+        self.layers = ModulesOf(TransformerLayer(options) for _ in range(layers - len(self.shared)))
 
     @property
     def stack(self) -> list[TransformerLayer]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import cast
 
 import torch
 from timm.layers import RotaryEmbeddingMixed, apply_keep_indices_nlc, calculate_drop_path_rates
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.init import trunc_normal_, zeros_
 
 from mimflow.nn.attention import fused_is_faster, product_dtype
+from mimflow.nn.modules import ModulesOf
 
 THETA = 10.0
 """Base of the rotary frequencies (Heo et al., arXiv 2403.13298, RoPE-mixed)."""
@@ -43,7 +45,7 @@ class Vit(nn.Module):
     ):
         super().__init__()
         norm = partial(nn.LayerNorm, eps=1e-6)
-        self.blocks = nn.ModuleList(
+        self.blocks = ModulesOf(
             EvaBlock(
                 width,
                 heads,
@@ -53,7 +55,7 @@ class Vit(nn.Module):
                 drop_path=rate,
                 norm_layer=norm,
             )
-            for rate in calculate_drop_path_rates(drop_path, layers)
+            for rate in cast(list[float], calculate_drop_path_rates(drop_path, layers))
         )
         self.norm = norm(width)
         self.rotary = RotaryEmbeddingMixed(width, layers, heads, THETA, feat_shape=[side, side]) if rotary else None

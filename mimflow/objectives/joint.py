@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mimflow.nn.modes import evaluating
+from mimflow.nn.modules import ModulesOf
 from mimflow.nn.noise import add_noise
 from mimflow.objectives.base import Batch, Player
 from mimflow.objectives.health import Spread, noise_std, spread_facts, spread_figures
@@ -40,11 +41,14 @@ class Joint(Reconstructing):
         assert tokenizer is not None and prior is not None
         latent, grid = tokenizer.latent_shape(shapes.image), tokenizer.patch_grid(shapes.image)
         self.noise_std = noise_std(spec.noise)
-        self.aligners = nn.ModuleList(
+        self.aligners = ModulesOf(
             Aligner(term, prior.width_of(term.where) if isinstance(term.where, AlignPrior) else latent.channels)
             for term in spec.alignment
         )
-        self.auxiliary = nn.ModuleList(AuxiliaryDecoder(term, latent, grid) for term in spec.auxiliary)
+        self.auxiliary: ModulesOf[AuxiliaryDecoder] = ModulesOf()
+        for auxiliary in spec.auxiliary:
+            assert grid is not None
+            self.auxiliary.append(AuxiliaryDecoder(auxiliary, latent, grid))
 
     def players(self, trains: list[str]) -> list[Player]:
         """All that is trained, without a frozen encoder; then the discriminator if there is one."""

@@ -157,7 +157,7 @@ class ReconstructingSpec(StoredFeatures):
     adversarial: Adversarial | None = None
     """The discriminator; null: none."""
 
-    needs = ("tokenizer",)
+    needs: ClassVar[tuple[str, ...]] = ("tokenizer",)
 
     @property
     def networks(self) -> list[NetworkSpec]:

@@ -208,7 +208,7 @@ class AutoregressiveBlock(nn.Module):
 
         for step in range(steps):
             token = step + first
-            read = u[:, token - 1] if token else self.start.expand(batch, -1)
+            read = u[:, token - 1] if token or self.start is None else self.start.expand(batch, -1)
             h = self._embed(read, step)
             if guidance is not None:
                 h = h.repeat(2, 1)
@@ -237,27 +237,25 @@ class AutoregressiveBlock(nn.Module):
 
     def _conditioning(self, labels: Tensor, level: Tensor | None = None) -> Conditioning:
         """Of labels (…,), and of noise levels (…,) exactly if the block takes them."""
-        if (level is None) != (self.level_embed is None):
-            raise ValueError("a flow of noise levels needs one, and no other takes one: ask it through `at`")
         conditioning = self._class_conditioning(labels)
-        if level is None:
+        if level is None and self.level_embed is None:
             return conditioning
+        if level is None or self.level_embed is None:
+            raise ValueError("a flow of noise levels needs one, and no other takes one: ask it through `at`")
         embedded = self.level_embed(level)
         return conditioning._replace(added=embedded if conditioning.added is None else conditioning.added + embedded)
 
     def _class_conditioning(self, labels: Tensor) -> Conditioning:
         if self.class_embed is None:
             return Conditioning()
-        classes = self._classes(labels)
-        if self.conditioning == "embedding":
-            return Conditioning(added=classes)
-        if self.conditioning == "prefix":
-            return Conditioning(prefix=classes)
-        return Conditioning(modulations=self.transformer.modulations(classes), final=self.final_modulation(classes))
+        classes = self._classes(self.class_embed, labels)
+        if self.final_modulation is not None:
+            modulations = self.transformer.modulations(classes)
+            return Conditioning(modulations=modulations, final=self.final_modulation(classes))
+        return Conditioning(prefix=classes) if self.conditioning == "prefix" else Conditioning(added=classes)
 
-    def _classes(self, labels: Tensor) -> Tensor:
+    def _classes(self, table: Tensor, labels: Tensor) -> Tensor:
         """Labels (…,) → embeddings (…, width). The null class, −1, is the last row: learned, or the table's mean."""
-        table = self.class_embed
         if self.conditioning == "embedding":
             table = torch.cat([table, table.mean(0, keepdim=True)])
         return table[labels]

@@ -65,6 +65,7 @@ def _images(
     compared = _reference(inputs["data"], reference)
     _check_shape(samples, inputs["samples"], "samples", task.shapes)
     _check_shape(compared, inputs["data"], "reference images", task.shapes)
+    assert task.extractor is not None
     extractor = EXTRACTORS.build(task.extractor, task.shapes, inputs.get("extractor"), task.extractor_system)
     name = _reference_name(inputs["data"], reference, len(compared), device)
     cache = paths.cache(Path()) / "torch-fidelity"

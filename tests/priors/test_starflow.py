@@ -68,7 +68,7 @@ def test_a_start_token_predicts_the_first_token(start: str, changes: bool) -> No
 def test_the_null_class_has_a_row_of_its_own(conditioning: str) -> None:
     block = tiny_prior(changed(conditioning=conditioning)).blocks[-1]
     assert block.class_embed.shape == (CLASSES + 1, 16)
-    assert torch.equal(block._classes(torch.tensor([NULL_CLASS]))[0], block.class_embed[-1])
+    assert torch.equal(block._classes(block.class_embed, torch.tensor([NULL_CLASS]))[0], block.class_embed[-1])
 
 
 def affine_of(spec: StarflowSpec, output: float) -> tuple[float, float]:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mimflow.nn.attention import fused_is_faster, product_dtype
+from mimflow.nn.modules import ModulesOf
 from mimflow.nn.vit import THETA, init_linear, learned
 from mimflow.objectives.terms.spec import Auxiliary
 from mimflow.spec.shapes import LatentShape
@@ -51,7 +52,7 @@ class AuxiliaryDecoder(nn.Module):
         self.embed = nn.Linear(latent.channels, spec.width)
         self.latent_positions = learned(1, latent.tokens, spec.width)
         self.mask_token = learned(1, 1, spec.width)
-        self.layers = nn.ModuleList(ModulatedLayer(spec.width, spec.heads, latent) for _ in range(spec.layers))
+        self.layers = ModulesOf(ModulatedLayer(spec.width, spec.heads, latent) for _ in range(spec.layers))
         self.rotary = RotaryEmbeddingMixed(spec.width, spec.layers, spec.heads, THETA, feat_shape=[grid, grid])
         self.norm = nn.LayerNorm(spec.width)
         self.head = nn.Linear(spec.width, spec.network.channels)

@@ -9,8 +9,7 @@ from mimflow.errors import SpecError
 from mimflow.outputs.inverse.denoise import denoise
 from mimflow.outputs.inverse.spec import InverseSpec, LevelDenoising
 from mimflow.outputs.prior import PriorSampler
-from mimflow.priors.autoregressive import AutoregressivePrior
-from mimflow.priors.base import FlowPrior
+from mimflow.priors.base import FlowPrior, GuidablePrior
 from mimflow.priors.guidance.rules import guidance_rule
 
 
@@ -38,7 +37,7 @@ class InverseSampler(PriorSampler):
         flow = prior.at(self.spec.denoise.t1) if isinstance(self.spec.denoise, LevelDenoising) else prior
         if self.guidance is None:
             return flow.inverse(noise, labels)
-        if not isinstance(prior, AutoregressivePrior):
+        if not isinstance(flow, GuidablePrior):
             raise SpecError(
                 f"outputs.guidance: {type(prior).__name__} is not autoregressive and can't be guided "
                 "(leave guidance out)"

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from mimflow.errors import SpecError
 from mimflow.nn.transformer import TransformerLayer, TransformerOptions
 from mimflow.priors.autoregressive import AutoregressivePrior, alternating
-from mimflow.priors.base import FlowOutput, FlowPrior
+from mimflow.priors.base import FlowOutput, GuidablePrior
 from mimflow.priors.block import BlockOptions
 from mimflow.priors.guidance.rules import Guidance
 from mimflow.priors.itarflow.spec import ItarflowSpec
@@ -56,7 +56,7 @@ class Itarflow(AutoregressivePrior):
         return AtLevel(self, level)
 
 
-class AtLevel(FlowPrior):
+class AtLevel(GuidablePrior):
     """A prior of noise levels at one of them, or at one for each sample. It shares the prior's parameters."""
 
     def __init__(self, prior: Itarflow, level: Tensor | float):

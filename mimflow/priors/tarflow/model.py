@@ -36,12 +36,14 @@ class Tarflow(AutoregressivePrior):
         variance = torch.ones(latent.tokens, latent.channels) if spec.volume_preserving else None
         self.register_buffer("variance", variance)
 
-    def forward(self, latents: Tensor, labels: Tensor, tap: Tap | None = None) -> FlowOutput:
+    def forward(
+        self, latents: Tensor, labels: Tensor, tap: Tap | None = None, level: Tensor | None = None
+    ) -> FlowOutput:
         """Latents (B, T, C), labels (B,) → z and summed log-determinant (TARFlow Eq. 4–6).
 
         In training, volume-preserving mode takes the batch's second moments into its running variance.
         """
-        output = super().forward(latents, labels, tap)
+        output = super().forward(latents, labels, tap, level)
         if self.variance is not None and self.training:
             with torch.no_grad():
                 self.variance.lerp_(output.z.square().mean(0).to(self.variance.dtype), VARIANCE_RATE)

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mimflow.nn.attention import fused_is_faster
+from mimflow.nn.modules import ModulesOf
 from mimflow.tokenizers.kl_vae.spec import KlVaeSpec
 
 NORM_EPS = 1e-6
@@ -89,6 +90,11 @@ class Upsample(nn.Module):
 class Level(nn.Module):
     """Residual blocks at one resolution, each followed by attention if asked for."""
 
+    downsample: nn.Module
+    """What an encoder puts behind it."""
+    upsample: nn.Module
+    """What a decoder puts behind it."""
+
     def __init__(self, inputs: int, width: int, blocks: int, groups: int, *, attends: bool):
         super().__init__()
         self.block = nn.ModuleList(ResidualBlock(width if i else inputs, width, groups) for i in range(blocks))
@@ -124,7 +130,7 @@ class Encoder(nn.Module):
         super().__init__()
         widths, last = spec.widths, len(spec.widths) - 1
         self.conv_in = _conv(channels, widths[0])
-        self.down = nn.ModuleList()
+        self.down: ModulesOf[Level] = ModulesOf()
         for index, width in enumerate(widths):
             attends = index == last and spec.attention != "none"
             level = Level(widths[max(index - 1, 0)], width, spec.blocks, spec.groups, attends=attends)
@@ -149,7 +155,7 @@ class Decoder(nn.Module):
         widths, last = spec.widths, len(spec.widths) - 1
         self.conv_in = _conv(spec.channels, widths[-1])
         self.mid = Middle(widths[-1], spec.groups)
-        self.up = nn.ModuleList()
+        self.up: ModulesOf[Level] = ModulesOf()
         for index, width in enumerate(widths):
             attends = index == last and spec.attention == "both"
             level = Level(widths[min(index + 1, last)], width, spec.blocks + 1, spec.groups, attends=attends)

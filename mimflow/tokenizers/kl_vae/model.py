@@ -88,7 +88,7 @@ class KlVae(Tokenizer):
     def decoder_modules(self) -> list[str]:
         return ["post_quant_conv", "decoder"]
 
-    def last_layer(self) -> nn.Parameter:
+    def last_layer(self) -> Tensor:
         """The last convolution (LDM)."""
         return self.decoder.conv_out.weight
 

@@ -194,7 +194,7 @@ class MaskedAutoencoder(Tokenizer):
     def decoder_modules(self) -> list[str]:
         return ["decoder"]
 
-    def last_layer(self) -> nn.Parameter:
+    def last_layer(self) -> Tensor:
         """The linear map to pixels."""
         return self.decoder.to_pixels.weight
 
