@@ -13,7 +13,8 @@ EXPLICIT_UP_TO = 512
 def product_dtype(tensor: Tensor) -> torch.dtype:
     """The precision of matrix products of a tensor: autocast's where it is on, else the tensor's own."""
     device = tensor.device.type
-    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else tensor.dtype
+    on = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)  # meta tensors have none
+    return torch.get_autocast_dtype(device) if on else tensor.dtype
 
 
 def fused_is_faster(device: torch.device, dtype: torch.dtype, tokens: int) -> bool:
