@@ -16,13 +16,13 @@ class RunWeights(Spec):
     """Weights that a run of this project trained."""
 
     run: Annotated[Name | None, OUTSIDE_KEY] = None
-    """The run; not given: this one."""
+    """The run whose weights are taken; not given: this one."""
     phase: Annotated[Name | None, OUTSIDE_KEY] = None
-    """The phase; not given: the last."""
+    """The phase whose weights are taken; not given: the last."""
     seed: Annotated[int | None, OUTSIDE_KEY] = None
-    """The seed; not given: the same for this run, the first of another's."""
+    """The seed whose weights are taken; not given: the same for this run, the first of another's."""
     ema: bool = False
-    """The averaged weights instead of the last step's."""
+    """Whether the averaged weights are taken instead of the last step's."""
     modules: list[str] | None = None
     """Which modules to take; not given: all that both sides have."""
 
@@ -31,9 +31,9 @@ class FileWeights(Spec):
     """Weights in a file that the user brings, or that `mimflow import-checkpoint` made."""
 
     file: Annotated[str, OUTSIDE_KEY] = Field(min_length=1)
-    """The path, relative to the project."""
+    """Path of the file, relative to the project."""
     sha256: Sha256
-    """Its digest: a file with another one is refused."""
+    """SHA-256 of the file: one with another digest is refused."""
     modules: list[str] | None = None
     """Which modules to take; not given: all that both sides have."""
 
