@@ -35,7 +35,7 @@ class PrepareTask(Task):
     """The files of a folder of images; null where a package brings them."""
 
 
-FEATURES = "features:"
+FEATURES_ROLE = "features:"
 """What the roles of stored features begin with; the network's name follows."""
 
 

@@ -11,6 +11,6 @@ class Compute(Spec):
     """Where a run is computed. The number of threads enters the key, because it changes bits on a CPU."""
 
     device: Annotated[Literal["auto", "cpu", "cuda"], OUTSIDE_KEY] = "auto"
-    """`auto` takes a GPU if there is one."""
+    """The device to compute on; `auto` takes a GPU if there is one."""
     threads: Count = 1
-    """CPU threads of a job; small runs go faster side by side with one each."""
+    """CPU threads of a job. Small runs go faster side by side with one each."""

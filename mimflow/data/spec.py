@@ -17,10 +17,10 @@ class Transform(Spec):
     """How an image becomes a square of `size` pixels."""
 
     size: Count
-    """Side in pixels."""
+    """Side in pixels of the square that an image becomes."""
     method: Literal["none", "pad", "bilinear", "adm"] = "none"
-    """`none`: it already is; `pad`: black around it; `bilinear`: TARFlow's resize of the short side and centre crop;
-    `adm`: guided-diffusion's box and bicubic centre crop."""
+    """How an image is brought to the size. `none`: it already has it; `pad`: black is put around it; `bilinear`:
+    TARFlow's resize of the short side and centre crop; `adm`: guided-diffusion's box and bicubic centre crop."""
 
 
 class StratifiedSplit(Spec):
@@ -28,7 +28,7 @@ class StratifiedSplit(Spec):
 
     kind: Literal["stratified"] = "stratified"
     val: Count
-    """Images for validation, all classes together; a class gives its share of them."""
+    """How many images are for validation, all classes together; a class gives its share of them."""
     seed: int = 0
 
 
@@ -44,23 +44,26 @@ class RegionSplit(Spec):
     kind: Literal["regions"] = "regions"
 
 
-Split = Annotated[StratifiedSplit | FolderSplit | RegionSplit, Field(discriminator="kind")]
+SplitRule = Annotated[StratifiedSplit | FolderSplit | RegionSplit, Field(discriminator="kind")]
 
 
 class DatasetSpec(Spec):
     """Labelled images: source, transform and split."""
 
     label: Annotated[str, OUTSIDE_KEY] = ""
-    """The name in tables."""
+    """The name of the data set in tables."""
     source: Annotated[SourceSpec, SOURCES]
+    """Where the images come from."""
     transform: Transform
-    split: Split
+    """How each image becomes a square."""
+    split: SplitRule
+    """How images are divided between training and validation."""
     channels: Literal[1, 3]
-    """1 for grey, 3 for RGB."""
+    """Channels of an image: 1 for grey, 3 for RGB."""
     num_classes: Count
-    """Checked against the source when it is prepared."""
+    """How many classes the images have; checked against the source when it is prepared."""
     workers: Annotated[Count | None, OUTSIDE_KEY] = None
-    """Processes that prepare it; all cores if not given."""
+    """Processes that prepare the data set; all cores if not given."""
 
     @property
     def image(self) -> ImageShape:
@@ -109,4 +112,4 @@ class Augment(Spec):
     flip: bool = False
     """Mirror left and right half of the time."""
     shift: Annotated[int, Field(ge=0)] = 0
-    """Move by up to so many pixels each way; what comes in is the edge's colour."""
+    """Move the image by up to so many pixels each way; what comes in has the edge's colour."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from mimflow.data.sources.base import SPLITS, Item, Listing
-from mimflow.data.spec import DatasetSpec, FolderSplit, RegionSplit, StratifiedSplit
+from mimflow.data.spec import DatasetSpec, SplitRule, StratifiedSplit
 from mimflow.errors import DataError
 from mimflow.seeds import derive
 
@@ -23,7 +23,7 @@ def check_classes(listing: Listing, spec: DatasetSpec) -> None:
         )
 
 
-def assign(listing: Listing, split: StratifiedSplit | FolderSplit | RegionSplit) -> dict[str, list[Item]]:
+def assign(listing: Listing, split: SplitRule) -> dict[str, list[Item]]:
     """The images of `train` and of `val`, each in the order of the listing."""
     if not isinstance(split, StratifiedSplit):
         return {name: [item for item in listing.items if item.split == name] for name in SPLITS}

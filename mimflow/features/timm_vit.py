@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import timm
 from timm.models import load_state_dict
 from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn
@@ -46,9 +48,8 @@ def _create(spec: TimmVitSpec) -> VisionTransformer:
             f"network.architecture: timm {timm.__version__} has no vision transformer '{spec.architecture}' "
             "(`timm.list_models('vit*')` names them)"
         )
-    network: VisionTransformer = timm.create_model(
-        spec.architecture, img_size=spec.input_size, patch_size=spec.patch_size, num_classes=0
-    )
+    built = timm.create_model(spec.architecture, img_size=spec.input_size, patch_size=spec.patch_size, num_classes=0)
+    network = cast(VisionTransformer, built)
     if network.embed_dim != spec.width:
         raise SpecError(f"network.width: {spec.width}, '{spec.architecture}' has {network.embed_dim}")
     return network

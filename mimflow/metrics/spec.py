@@ -207,16 +207,16 @@ class LinearProbeSpec(MetricSpec):
     kind: Literal["linear_probe"] = "linear_probe"
     epochs: Count = 90
     lr: Positive = 0.1
-    """Not scaled with the batch."""
+    """Learning rate, which is not scaled with the batch."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     weight_decay: NonNegative = 1e-4
-    """What the tools' commands give; the tools' own default is 0."""
+    """Weight decay: what the tools' commands give; the tools' own default is 0."""
     batch_size: Annotated[int, Field(ge=2)] = 16384
     """Images of a step at most: an epoch is cut into equal parts. The tools' is 2,048 on each of 8 GPUs."""
     eval_every: Count = 10
     """Epochs between evaluations; the last epoch is always evaluated."""
     seed: int = 0
-    """Of the layer's initial weights and the order of images."""
+    """Seed of the layer's initial weights and of the order of images."""
 
 
 class Reference(Spec):
@@ -224,4 +224,4 @@ class Reference(Spec):
 
     split: Literal["train", "val"] = "train"
     count: Count | None = None
-    """Only the first so many of a seeded permutation; not given: all."""
+    """Only the first so many images of a seeded permutation are compared with; not given: all."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 
-def wide(tensor: Tensor) -> Tensor:
+def at_least_fp32(tensor: Tensor) -> Tensor:
     """The tensor in at least single precision."""
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
@@ -21,12 +21,12 @@ class Affine(NamedTuple):
 
     def normalise(self, u: Tensor) -> Tensor:
         """Data → noise: z = (u − shift) · exp(−log_scale)."""
-        return (u - self.shift) * torch.exp(-wide(self.log_scale))
+        return (u - self.shift) * torch.exp(-at_least_fp32(self.log_scale))
 
     def denormalise(self, z: Tensor) -> Tensor:
         """Noise → data: u = z · exp(log_scale) + shift."""
-        return z * torch.exp(wide(self.log_scale)) + self.shift
+        return z * torch.exp(at_least_fp32(self.log_scale)) + self.shift
 
     def logdet(self) -> Tensor:
         """(B,) log |det ∂z/∂u|, summed over all other axes, in nats."""
-        return -wide(self.log_scale).flatten(1).sum(1)
+        return -at_least_fp32(self.log_scale).flatten(1).sum(1)

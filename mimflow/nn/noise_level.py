@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from mimflow.nn.affine import wide
+from mimflow.nn.affine import at_least_fp32
 
 PERIOD = 10_000.0
 """Between the highest and the lowest frequency."""
@@ -29,8 +29,8 @@ class NoiseLevelEmbedding(nn.Module):
     def forward(self, level: Tensor) -> Tensor:
         """Standard deviations (…,), above 0 → (…, width); the angles are computed in at least fp32."""
         half = self.width // 2
-        exponents = torch.arange(half, device=level.device, dtype=wide(level).dtype) / half
-        angles = wide(level).log()[..., None] * torch.exp(-math.log(PERIOD) * exponents)
+        exponents = torch.arange(half, device=level.device, dtype=at_least_fp32(level).dtype) / half
+        angles = at_least_fp32(level).log()[..., None] * torch.exp(-math.log(PERIOD) * exponents)
         features = torch.cat([angles.sin(), angles.cos()], dim=-1)
         features = nn.functional.pad(features, (0, self.width - 2 * half))
         return self.down(nn.functional.gelu(self.up(features)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from torch import Tensor
+from torch.nn import functional as F
 
 
 def patchify(images: Tensor, patch_size: int) -> Tensor:
@@ -11,18 +12,14 @@ def patchify(images: Tensor, patch_size: int) -> Tensor:
     Tokens run in raster order over the grid of patches; the features of a token run (channel, row, column),
     channel slowest, as TARFlow's released code has them.
     """
-    batch, channels, height, width = images.shape
-    rows, columns = height // patch_size, width // patch_size
-    patches = images.reshape(batch, channels, rows, patch_size, columns, patch_size)
-    return patches.permute(0, 2, 4, 1, 3, 5).reshape(batch, rows * columns, channels * patch_size**2)
+    return F.pixel_unshuffle(images, patch_size).flatten(2).transpose(1, 2).contiguous()
 
 
 def unpatchify(tokens: Tensor, patch_size: int, grid: tuple[int, int]) -> Tensor:
     """The inverse of `patchify`: tokens (B, rows · columns, C · p²) over `grid` → images (B, C, H, W)."""
-    rows, columns = grid
-    patches = tokens.unflatten(2, (-1, patch_size, patch_size)).unflatten(1, grid)
-    images = patches.permute(0, 3, 1, 4, 2, 5)
-    return images.reshape(len(tokens), -1, rows * patch_size, columns * patch_size)
+    # A view as rows and back: so gradients come out contiguous, and what follows adds them up in raster order.
+    tokens = tokens.flatten(1).view_as(tokens)
+    return F.pixel_shuffle(_on_grid(tokens, grid), patch_size).contiguous()
 
 
 def group_tokens(tokens: Tensor, side: int, grid: tuple[int, int]) -> Tensor:
@@ -30,10 +27,17 @@ def group_tokens(tokens: Tensor, side: int, grid: tuple[int, int]) -> Tensor:
 
     The squares run in raster order; their features run (channel, row, column), channel slowest.
     """
-    return patchify(unpatchify(tokens, 1, grid), side)
+    return tokens if side == 1 else patchify(_on_grid(tokens, grid), side)
 
 
 def ungroup_tokens(groups: Tensor, side: int, grid: tuple[int, int]) -> Tensor:
     """The inverse of `group_tokens`: (B, rows · columns / s², C · s²) → tokens (B, rows · columns, C) over `grid`."""
+    if side == 1:
+        return groups
     rows, columns = grid
-    return patchify(unpatchify(groups, side, (rows // side, columns // side)), 1)
+    return unpatchify(groups, side, (rows // side, columns // side)).flatten(2).transpose(1, 2)
+
+
+def _on_grid(tokens: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Tokens (B, rows · columns, C) → a view of them as a map (B, C, rows, columns)."""
+    return tokens.transpose(1, 2).unflatten(2, grid)

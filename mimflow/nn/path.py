@@ -12,8 +12,8 @@ PathName = Literal["linear", "gvp"]
 """`linear`: α = t, σ = 1 − t. `gvp`, which keeps the variance: α = sin(πt/2), σ = cos(πt/2)."""
 
 
-class Place(NamedTuple):
-    """A path at times t, and how fast it moves there; four tensors of the shape of t."""
+class PathCoefficients(NamedTuple):
+    """The coefficients of a path at times t and their rates of change; four tensors of the shape of t."""
 
     alpha: Tensor
     """Share of the data."""
@@ -42,10 +42,10 @@ class Place(NamedTuple):
         return (self.alpha * velocity - self.alpha_rate * x) / (self.sigma * wronskian)
 
 
-def place(path: PathName, t: Tensor) -> Place:
-    """The path at times t."""
+def path_coefficients(path: PathName, t: Tensor) -> PathCoefficients:
+    """The coefficients of a path at times t."""
     if path == "linear":
         one = torch.ones_like(t)
-        return Place(t, 1 - t, one, -one)
+        return PathCoefficients(t, 1 - t, one, -one)
     angle = 0.5 * math.pi * t
-    return Place(angle.sin(), angle.cos(), 0.5 * math.pi * angle.cos(), -0.5 * math.pi * angle.sin())
+    return PathCoefficients(angle.sin(), angle.cos(), 0.5 * math.pi * angle.cos(), -0.5 * math.pi * angle.sin())

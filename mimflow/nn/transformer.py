@@ -3,60 +3,66 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mimflow.nn.attention import attention, product_dtype
 from mimflow.nn.cache import KeyValueCache
 from mimflow.nn.modulation import Modulation, modulate
+from mimflow.nn.modules import ModulesOf
 from mimflow.nn.norm import make_norm
 from mimflow.nn.rotary import rotate
 
 Vectors = tuple[Tensor, ...]
 
-EXPLICIT_UP_TO = 512
-"""Tokens up to which explicit products beat PyTorch's fused attention in half precision on the CPU."""
 
+@dataclass(frozen=True)
+class TransformerOptions:
+    """How the layers of a transformer are built."""
 
-def attention(queries: Tensor, keys: Tensor, values: Tensor, scale: float, *, causal: bool) -> Tensor:
-    """Softmax attention of each token to all, or, causal, to itself and those before it.
+    width: int
+    """Width of the hidden states."""
+    head_width: int
+    """Width of an attention head; `width / head_width` heads."""
+    expansion: int
+    """Hidden width of the MLPs over `width`."""
+    norm: Literal["layer", "rms"] = "layer"
+    """Normalisation before attention and MLP."""
+    gated: bool = False
+    """Whether attention has an output gate (Qiu et al., arXiv 2505.06708)."""
+    modulated: bool = False
+    """Whether a condition modulates the norms and gates both branches (adaLN-Zero)."""
+    causal: bool = True
+    """Whether a token sees itself and those before it only."""
+    gelu: Literal["none", "tanh"] = "none"
+    """The exact GELU, or, as in DiT, its `tanh` approximation."""
 
-    All tensors are (B, heads, T, head_width).
-
-    In half precision on the CPU the fused kernel's backward is slow: forward and backward for 64 tokens take
-    11.7 ms fused and 2.8 ms explicit, break-even lies between 256 and 1024. Elsewhere fused is the faster.
-    """
-    half = queries.dtype in (torch.bfloat16, torch.float16)
-    tokens = queries.shape[2]
-    if queries.device.type != "cpu" or not half or tokens > EXPLICIT_UP_TO:
-        return F.scaled_dot_product_attention(queries, keys, values, is_causal=causal, scale=scale)
-    hidden = torch.zeros((tokens, tokens), dtype=queries.dtype)
-    if causal:
-        hidden = torch.full_like(hidden, -torch.inf).triu(1)
-    queries, keys, batched_values = queries.flatten(0, 1), keys.flatten(0, 1), values.flatten(0, 1)
-    weights = torch.baddbmm(hidden, queries, keys.transpose(1, 2), alpha=scale).softmax(-1)
-    return torch.bmm(weights, batched_values).view_as(values)
+    @property
+    def heads(self) -> int:
+        """Attention heads of a layer."""
+        return self.width // self.head_width
 
 
 class SelfAttention(nn.Module):
-    """Multi-head self-attention, causal unless told.
+    """Multi-head self-attention.
 
-    The 3d outputs of `qkv` are all queries, then all keys, then all values.
-
-    If `gated`, what the heads attended to is multiplied by sigmoid(W h) before the output projection (Qiu et al.,
-    arXiv 2505.06708).
+    The 3d outputs of `qkv` are all queries, then all keys, then all values. If gated, what the heads attended to is
+    multiplied by sigmoid(W h) before the output projection.
     """
 
-    def __init__(self, width: int, head_width: int, *, gated: bool = False, causal: bool = True):
+    def __init__(self, options: TransformerOptions):
         super().__init__()
-        self.causal = causal
-        self.heads = width // head_width
-        self.head_width = head_width
+        width = options.width
+        self.causal = options.causal
+        self.heads = options.heads
+        self.head_width = options.head_width
         self.qkv = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)
-        self.gate = nn.Linear(width, width) if gated else None
+        self.gate = nn.Linear(width, width) if options.gated else None
 
     def _split(self, h: Tensor) -> Tensor:
         """(…, width) → (…, 3, heads, head_width)."""
@@ -66,16 +72,13 @@ class SelfAttention(nn.Module):
         """What the heads found (…, width), given their input h, → (…, width)."""
         return self.out(attended if self.gate is None else attended * self.gate(h).sigmoid())
 
-    def forward(self, h: Tensor, temperature: float = 1.0, rotation: Tensor | None = None) -> Tensor:
-        """(B, T, width) → (B, T, width); the attention logits are divided by `temperature`.
-
-        `rotation` (T, head_width / 2, 2) turns queries and keys by their positions.
-        """
+    def forward(self, h: Tensor, rotation: Tensor | None = None) -> Tensor:
+        """(B, T, width) → (B, T, width). `rotation` (T, head_width / 2, 2) turns queries and keys by positions."""
         split = self._split(h).permute(2, 0, 3, 1, 4)
         queries, keys, values = split.unbind(0)
         if rotation is not None:
             queries, keys = rotate(split[:2], rotation).unbind(0)
-        attended = attention(queries, keys, values, self.head_width**-0.5 / temperature, causal=self.causal)
+        attended = attention(queries, keys, values, self.head_width**-0.5, causal=self.causal)
         return self._project(attended.transpose(1, 2).flatten(2), h)
 
     def step(
@@ -86,8 +89,9 @@ class SelfAttention(nn.Module):
         temperature: Tensor | float = 1.0,
         rotation: Tensor | None = None,
     ) -> Tensor:
-        """One token (B, width) → (B, width). A tensor of temperatures (B, 1, 1) gives each sample its own.
+        """One token (B, width) → (B, width); the attention logits are divided by `temperature`.
 
+        A tensor of temperatures (B, 1, 1) gives each sample its own.
         `rotation` (head_width / 2, 2) is the token's; keys are kept as they were turned. For a single query explicit
         products are faster than the fused kernel.
         """
@@ -102,13 +106,14 @@ class SelfAttention(nn.Module):
 
 
 class Mlp(nn.Module):
-    """Two linear maps with a GELU between them, exact or, as in DiT, by its `tanh` approximation."""
+    """Two linear maps with a GELU between them."""
 
-    def __init__(self, width: int, hidden: int, *, gelu: Literal["none", "tanh"] = "none"):
+    def __init__(self, options: TransformerOptions):
         super().__init__()
-        self.gelu = gelu
-        self.up = nn.Linear(width, hidden)
-        self.down = nn.Linear(hidden, width)
+        self.gelu = options.gelu
+        hidden = options.expansion * options.width
+        self.up = nn.Linear(options.width, hidden)
+        self.down = nn.Linear(hidden, options.width)
 
     def forward(self, h: Tensor) -> Tensor:
         return self.down(F.gelu(self.up(h), approximate=self.gelu))
@@ -117,38 +122,21 @@ class Mlp(nn.Module):
 class TransformerLayer(nn.Module):
     """h + Attention(norm(h)), then h + MLP(norm(h)).
 
-    A `modulated` layer's norms have no parameters: a condition shifts and scales what they return, and gates both
-    branches (adaLN-Zero).
+    A modulated layer's norms have no parameters: a condition shifts and scales what they return, and gates both
+    branches.
     """
 
-    def __init__(
-        self,
-        width: int,
-        head_width: int,
-        expansion: int,
-        *,
-        norm: str = "layer",
-        gated: bool = False,
-        modulated: bool = False,
-        causal: bool = True,
-        gelu: Literal["none", "tanh"] = "none",
-    ):
+    def __init__(self, options: TransformerOptions):
         super().__init__()
-        self.attention_norm = make_norm(norm, width, affine=not modulated)
-        self.attention = SelfAttention(width, head_width, gated=gated, causal=causal)
-        self.mlp_norm = make_norm(norm, width, affine=not modulated)
-        self.mlp = Mlp(width, expansion * width, gelu=gelu)
-        self.modulation = Modulation(width, 6) if modulated else None
+        self.attention_norm = make_norm(options.norm, options.width, affine=not options.modulated)
+        self.attention = SelfAttention(options)
+        self.mlp_norm = make_norm(options.norm, options.width, affine=not options.modulated)
+        self.mlp = Mlp(options)
+        self.modulation = Modulation(options.width, 6) if options.modulated else None
 
-    def forward(
-        self,
-        h: Tensor,
-        temperature: float = 1.0,
-        modulation: Vectors | None = None,
-        rotation: Tensor | None = None,
-    ) -> Tensor:
+    def forward(self, h: Tensor, modulation: Vectors | None = None, rotation: Tensor | None = None) -> Tensor:
         """(B, T, width) → (B, T, width)."""
-        return self._residual(h, lambda x: self.attention(x, temperature, rotation), modulation)
+        return self._residual(h, lambda x: self.attention(x, rotation), modulation)
 
     def step(
         self,
@@ -172,37 +160,17 @@ class TransformerLayer(nn.Module):
 
 
 class Transformer(nn.Module):
-    """A stack of layers with no norm after the last, causal (TARFlow, section 2.2) unless told.
+    """A stack of layers with no norm after the last (TARFlow, section 2.2).
 
     Layers that are `shared` belong to another module. They run first and count among the `layers`; a stack of fewer
     layers than there are shared ones has those alone.
     """
 
-    def __init__(
-        self,
-        width: int,
-        layers: int,
-        head_width: int,
-        expansion: int,
-        *,
-        norm: str = "layer",
-        gated: bool = False,
-        modulated: bool = False,
-        causal: bool = True,
-        gelu: Literal["none", "tanh"] = "none",
-        shared: Sequence[TransformerLayer] = (),
-    ):
+    def __init__(self, options: TransformerOptions, layers: int, *, shared: Sequence[TransformerLayer] = ()):
         super().__init__()
-        self.heads = width // head_width
-        self.head_width = head_width
-        self.modulated = modulated
+        self.options = options
         self.shared = tuple(shared)  # not a ModuleList, which would make them this module's own
-        self.layers = nn.ModuleList(
-            TransformerLayer(
-                width, head_width, expansion, norm=norm, gated=gated, modulated=modulated, causal=causal, gelu=gelu
-            )
-            for _ in range(layers - len(self.shared))
-        )
+        self.layers = ModulesOf(TransformerLayer(options) for _ in range(layers - len(self.shared)))
 
     @property
     def stack(self) -> list[TransformerLayer]:
@@ -214,34 +182,23 @@ class Transformer(nn.Module):
 
         Sampling asks once for a sequence. For the parallel pass the condition is (B, 1, width).
         """
-        return [layer.modulation(condition) if self.modulated else None for layer in self.stack]
-
-    def forward(self, h: Tensor, temperature: float = 1.0) -> Tensor:
-        """All tokens at once: (B, T, width) → (B, T, width); causal, token t sees tokens ≤ t."""
-        for output in self.layer_outputs(h, temperature):
-            h = output
-        return h
+        return [None if layer.modulation is None else layer.modulation(condition) for layer in self.stack]
 
     def layer_outputs(
-        self,
-        h: Tensor,
-        temperature: float = 1.0,
-        modulations: list[Vectors | None] | None = None,
-        rotation: Tensor | None = None,
+        self, h: Tensor, modulations: list[Vectors | None] | None = None, rotation: Tensor | None = None
     ) -> Iterator[Tensor]:
         """All tokens at once, after every layer: (B, T, width) each. `rotation` is (T, head_width / 2, 2)."""
         stack = self.stack
         for layer, modulation in zip(stack, modulations or [None] * len(stack), strict=True):
-            h = layer(h, temperature, modulation, rotation)
+            h = layer(h, modulation, rotation)
             yield h
 
     def new_cache(self, batch: int, tokens: int) -> KeyValueCache:
         """An empty cache for `tokens` steps of a batch, in the precision that the keys will have."""
         stack = self.stack
         weight = stack[0].attention.qkv.weight
-        device = weight.device.type
-        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
-        return KeyValueCache(len(stack), batch, self.heads, tokens, self.head_width, dtype, weight.device)
+        heads, head_width = self.options.heads, self.options.head_width
+        return KeyValueCache(len(stack), batch, heads, tokens, head_width, product_dtype(weight), weight.device)
 
     def step(
         self,

@@ -24,9 +24,10 @@ class Autoencoder(Reconstructing):
     Logs every term before its weight; in steps that end a row of the log also the latents' spread.
     """
 
+    spec: AutoencoderSpec
+
     def __init__(self, spec: AutoencoderSpec, modules: SystemModules, shapes: Shapes):
         super().__init__(spec, modules, shapes)
-        self.spec = spec
         self.noise_std = noise_std(spec.noise)
 
     def own_loss(self, batch: Batch, carry: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:

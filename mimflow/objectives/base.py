@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -67,12 +67,12 @@ class Objective(nn.Module):
     @property
     def tokenizer(self) -> Tokenizer:
         """The system's tokenizer."""
-        return cast(Tokenizer, self.system.module("tokenizer"))
+        return self.system.module("tokenizer")
 
     @property
     def prior(self) -> Prior:
         """The system's prior."""
-        return cast(Prior, self.system.module("prior"))
+        return self.system.module("prior")
 
     def players(self, trains: list[str]) -> list[Player]:
         """Who takes turns in a step, in this order, when the modules named in `trains` are trained.

@@ -11,8 +11,6 @@ from mimflow.nn.noise import add_noise
 from mimflow.objectives.base import Batch, Player
 from mimflow.objectives.reconstructing import Reconstructing
 from mimflow.objectives.spec import DecoderTrainingSpec
-from mimflow.system.modules import SystemModules
-from mimflow.system.spec import Shapes
 
 
 class DecoderTraining(Reconstructing):
@@ -22,14 +20,12 @@ class DecoderTraining(Reconstructing):
     mean logits.
     """
 
-    def __init__(self, spec: DecoderTrainingSpec, modules: SystemModules, shapes: Shapes):
-        super().__init__(spec, modules, shapes)
-        self.spec = spec
+    spec: DecoderTrainingSpec
 
     def players(self, trains: list[str]) -> list[Player]:
         """The generator, which is what decoding uses of the tokenizer, then the discriminator if there is one."""
         assert trains == ["tokenizer"], "refused by DecoderTrainingSpec.training_problems"
-        return [Player("generator", self.parameters_below(*self.decoding)), *self.judges()]
+        return [Player("generator", self.parameters_below(*self.decoding)), *self.discriminator_players()]
 
     def training_mode(self, trains: list[str]) -> None:
         """Decoder and discriminator in training mode, all else in evaluation mode."""

@@ -16,7 +16,7 @@ from torch import Tensor
 from mimflow.nn.noise import add_noise
 from mimflow.spec.noise import AdditiveNoise, LatentNoise
 
-DEAD = 0.1
+DEAD_TOKEN_RATIO = 0.1
 """A latent token is dead if its spread over the data is less than so much of the noise's."""
 
 
@@ -61,7 +61,7 @@ class Spread:
 
     def dead_tokens(self, noise: float) -> Tensor:
         """The share of tokens whose spread is below a tenth of the noise's; without noise, of those that never vary."""
-        threshold = DEAD * noise if noise > 0 else torch.finfo(torch.float32).eps
+        threshold = DEAD_TOKEN_RATIO * noise if noise > 0 else torch.finfo(torch.float32).eps
         return (self.tokens < threshold).double().mean()
 
 

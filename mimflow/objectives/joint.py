@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mimflow.nn.modes import evaluating
+from mimflow.nn.modules import ModulesOf
 from mimflow.nn.noise import add_noise
 from mimflow.objectives.base import Batch, Player
 from mimflow.objectives.health import Spread, noise_std, spread_facts, spread_figures
@@ -17,7 +18,7 @@ from mimflow.objectives.reconstructing import Reconstructing
 from mimflow.objectives.spec import JointSpec
 from mimflow.objectives.terms.alignment import Aligner
 from mimflow.objectives.terms.auxiliary import AuxiliaryDecoder
-from mimflow.objectives.terms.names import named
+from mimflow.objectives.terms.names import with_figure_names
 from mimflow.objectives.terms.spec import Alignment, AlignPrior
 from mimflow.priors.base import PriorLoss
 from mimflow.system.modules import SystemModules
@@ -32,26 +33,33 @@ class Joint(Reconstructing):
     gradients at the encoder's output.
     """
 
+    spec: JointSpec
+
     def __init__(self, spec: JointSpec, modules: SystemModules, shapes: Shapes):
         super().__init__(spec, modules, shapes)
         tokenizer, prior = modules.spec.tokenizer, modules.spec.prior
         assert tokenizer is not None and prior is not None
         latent, grid = tokenizer.latent_shape(shapes.image), tokenizer.patch_grid(shapes.image)
-        self.spec = spec
         self.noise_std = noise_std(spec.noise)
-        self.aligners = nn.ModuleList(
+        self.aligners = ModulesOf(
             Aligner(term, prior.width_of(term.where) if isinstance(term.where, AlignPrior) else latent.channels)
             for term in spec.alignment
         )
-        self.auxiliary = nn.ModuleList(AuxiliaryDecoder(term, latent, grid) for term in spec.auxiliary)
+        self.auxiliary: ModulesOf[AuxiliaryDecoder] = ModulesOf()
+        for auxiliary in spec.auxiliary:
+            assert grid is not None
+            self.auxiliary.append(AuxiliaryDecoder(auxiliary, latent, grid))
 
     def players(self, trains: list[str]) -> list[Player]:
         """All that is trained, without a frozen encoder; then the discriminator if there is one."""
-        system, *judges = super().players(trains)
+        system, *discriminator = super().players(trains)
         if self.spec.encoder == "trained":
-            return [system, *judges]
+            return [system, *discriminator]
         prefixes = (*self.decoding, "prior.", "objective.")
-        return [Player(system.name, {k: p for k, p in system.parameters.items() if k.startswith(prefixes)}), *judges]
+        return [
+            Player(system.name, {k: p for k, p in system.parameters.items() if k.startswith(prefixes)}),
+            *discriminator,
+        ]
 
     def training_mode(self, trains: list[str]) -> None:
         """As ever, with a frozen encoder in evaluation mode."""
@@ -70,11 +78,11 @@ class Joint(Reconstructing):
         decoder_term, of_decoder = self.reconstruction_term(self.tokenizer.decode(noisy), batch, carry)
         figures |= of_decoder
         loss = prior_term + decoder_term
-        for name, aligner in named("alignment", self.aligners):
+        for name, aligner in with_figure_names("alignment", self.aligners):
             tokens = _aligned_tokens(aligner.spec, latents, noisy, hidden)
             figures[name] = aligner(tokens, self.targets.of_batch(aligner.spec.network, batch))
             loss = loss + aligner.spec.weight * figures[name]
-        for name, decoder in named("auxiliary", self.auxiliary):
+        for name, decoder in with_figure_names("auxiliary", self.auxiliary):
             figures[name] = decoder(noisy, self.targets.of_batch(decoder.spec.network, batch), mask)
             loss = loss + decoder.spec.weight * figures[name]
         if self.training and self.logged:

@@ -1,4 +1,4 @@
-"""What objectives with reconstructions share: the terms of the decoder, and a second player that judges its images."""
+"""What objectives with reconstructions share: the terms of the decoder, and a discriminator as the second player."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from mimflow.objectives.base import Batch, Objective, Player, checkpoint_name
 from mimflow.objectives.spec import ReconstructingSpec
 from mimflow.objectives.targets import Targets
 from mimflow.objectives.terms.adversarial import Discriminator
-from mimflow.objectives.terms.names import named
+from mimflow.objectives.terms.names import with_figure_names
 from mimflow.objectives.terms.perceptual import PerceptualDistance
 from mimflow.objectives.terms.pixels import pixel_distance
 from mimflow.system.modules import SystemModules
 from mimflow.system.spec import Shapes
 
-JUDGE = "discriminator"
+DISCRIMINATOR = "discriminator"
 """The second player's name."""
 
 
@@ -27,10 +27,12 @@ class Reconstructing(Objective):
     `reconstruction_term`.
     """
 
+    spec: ReconstructingSpec
+
     def __init__(self, spec: ReconstructingSpec, modules: SystemModules, shapes: Shapes):
         super().__init__(spec, modules, shapes)
         assert self.tokenizer.decoder_modules(), "refused by ReconstructingSpec.system_problems"
-        self.reconstructing = spec
+        self.spec = spec
         self.targets = Targets()
         self.perceptual = [PerceptualDistance(term, self.targets) for term in spec.perceptual]
         self.discriminator = Discriminator(spec.adversarial, shapes.channels) if spec.adversarial is not None else None
@@ -38,21 +40,23 @@ class Reconstructing(Objective):
     @property
     def adversarial_from(self) -> int:
         """The first step that the discriminator takes part in."""
-        adversarial = self.reconstructing.adversarial
+        adversarial = self.spec.adversarial
         return round(adversarial.start * self.total) if adversarial is not None else self.total
 
     def players(self, trains: list[str]) -> list[Player]:
         """One with all that is trained but the discriminator, then that if there is one."""
         (all_of_it,) = super().players(trains)
-        judging = self.parameters_below(f"objective.{JUDGE}.")
-        own = {name: p for name, p in all_of_it.parameters.items() if name not in judging}
-        return [Player(all_of_it.name, own), *self.judges()]
+        of_discriminator = self.parameters_below(f"objective.{DISCRIMINATOR}.")
+        own = {name: p for name, p in all_of_it.parameters.items() if name not in of_discriminator}
+        return [Player(all_of_it.name, own), *self.discriminator_players()]
 
-    def judges(self) -> list[Player]:
+    def discriminator_players(self) -> list[Player]:
         """The discriminator as a player, or nobody."""
         if self.discriminator is None:
             return []
-        return [Player(JUDGE, self.parameters_below(f"objective.{JUDGE}."), start=self.adversarial_from)]
+        return [
+            Player(DISCRIMINATOR, self.parameters_below(f"objective.{DISCRIMINATOR}."), start=self.adversarial_from)
+        ]
 
     @property
     def decoding(self) -> tuple[str, ...]:
@@ -72,7 +76,7 @@ class Reconstructing(Objective):
 
     def loss(self, player: str, batch: Batch, carry: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
         """`own_loss`; the discriminator's on the reconstructions that it left."""
-        if player == JUDGE:
+        if player == DISCRIMINATOR:
             assert self.discriminator is not None
             return self.discriminator.loss(batch.images, carry["reconstructions"])
         return self.own_loss(batch, carry)
@@ -88,11 +92,10 @@ class Reconstructing(Objective):
 
         Leaves them to the discriminator in `carry`.
         """
-        spec = self.reconstructing
         carry["reconstructions"] = reconstructions.detach()
-        figures = {"reconstruction": pixel_distance(reconstructions, batch.images, spec.reconstruction)}
-        total = spec.reconstruction.weight * figures["reconstruction"]
-        for name, term in named("perceptual", self.perceptual):
+        figures = {"reconstruction": pixel_distance(reconstructions, batch.images, self.spec.reconstruction)}
+        total = self.spec.reconstruction.weight * figures["reconstruction"]
+        for name, term in with_figure_names("perceptual", self.perceptual):
             figures[name] = term(reconstructions, batch)
             total = total + term.spec.weight * figures[name]
         if self.discriminator is None or self.step < self.adversarial_from:

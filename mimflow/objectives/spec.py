@@ -61,6 +61,7 @@ class GaussianNoise(Spec):
 
     kind: Literal["gaussian"] = "gaussian"
     std: Positive
+    """Standard deviation σ of the noise."""
 
 
 class UniformDequantisation(Spec):
@@ -77,12 +78,13 @@ class NllSpec(ObjectiveSpec):
 
     kind: Literal["nll"] = "nll"
     noise: InputNoise
+    """The noise that is added to what the prior is trained on."""
     label_drop: Fraction = 0.0
     """Probability that a label is replaced by the null class."""
     latent_norm_weight: NonNegative = 0.0
-    """Of the mean squares of all that blocks read, added up: the noisy latents and what every block but the last makes
-    of them (STARFlow: 1e-4). The first is constant where the tokenizer is frozen; what the last makes is noise, whose
-    square is in the likelihood."""
+    """Weight of the mean squares of all that blocks read, added up: the noisy latents and what every block but the last
+    makes of them (STARFlow: 1e-4). The first is constant where the tokenizer is frozen; what the last makes is noise,
+    whose square is in the likelihood."""
 
     needs = ("tokenizer", "prior")
 
@@ -115,7 +117,8 @@ class VelocitySpec(ObjectiveSpec):
 
     kind: Literal["velocity"] = "velocity"
     noise: LatentNoise = NoNoise()
-    """On the latents before they are modelled: that of a fixed variance, where the tokenizer was trained with one."""
+    """Noise on the latents before they are modelled: that of a fixed variance, where the tokenizer was trained with
+    one."""
     label_drop: Fraction = 0.0
     """Probability that a label is replaced by the null class."""
 
@@ -153,6 +156,7 @@ class CrossEntropySpec(ObjectiveSpec):
 
     kind: Literal["cross_entropy"] = "cross_entropy"
     label_smoothing: Fraction = 0.0
+    """Share of the target that is spread evenly over all classes in training."""
 
     needs = ("classifier",)
 
@@ -170,11 +174,13 @@ class ReconstructingSpec(StoredFeatures):
     """An objective with reconstructions, and with a discriminator that judges them if it is given one."""
 
     reconstruction: Reconstruction = Reconstruction()
+    """The distance of pixels between images and their reconstructions."""
     perceptual: list[Perceptual] = []
+    """Perceptual distances between images and their reconstructions, each with a weight of its own."""
     adversarial: Adversarial | None = None
-    """The discriminator; null: none."""
+    """The discriminator that judges reconstructions; with null there is none."""
 
-    needs = ("tokenizer",)
+    needs: ClassVar[tuple[str, ...]] = ("tokenizer",)
 
     @property
     def networks(self) -> list[NetworkSpec]:
@@ -199,21 +205,23 @@ class JointSpec(ReconstructingSpec):
 
     kind: Literal["joint"] = "joint"
     noise: LatentNoise
-    """Between the encoder and all that reads its latents."""
+    """Noise between the encoder and all that reads its latents."""
     masked: bool = True
-    """The tokenizer hides from the encoder what its spec says."""
+    """Whether the tokenizer hides from the encoder what its spec says."""
     label_drop: Fraction = 0.0
     """Probability that a label is replaced by the null class."""
     prior_weight: NonNegative = 1.0
-    """Of the prior's own training loss: a flow's negative log-likelihood in nats per dimension."""
+    """Weight of the prior's training loss, which for a flow is the negative log-likelihood in nats per dimension."""
     encoder: Literal["trained", "frozen"] = "trained"
-    """`frozen`: the encoder stays as it is, in evaluation mode; decoder and prior are trained on its noisy latents
-    (SimFlow, Table 10)."""
+    """Whether the encoder is trained. `frozen`: it stays as it is, in evaluation mode; decoder and prior are trained on
+    its noisy latents (SimFlow, Table 10)."""
     alignment: list[Alignment] = []
+    """Terms that align tokens with a frozen network's features."""
     auxiliary: list[Auxiliary] = []
+    """Small decoders that predict a frozen network's features from the latents."""
     prior_gradient_from: Fraction = 0.0
-    """Share of the phase from which on the prior's gradient reaches the encoder; 1: never. What is aligned inside the
-    prior follows it."""
+    """Share of the phase from which on the prior's gradient reaches the encoder; with 1 it never does. What is aligned
+    inside the prior follows it."""
 
     needs = ("tokenizer", "prior")
 
@@ -285,11 +293,11 @@ class AutoencoderSpec(ReconstructingSpec):
 
     kind: Literal["autoencoder"] = "autoencoder"
     noise: LatentNoise = NoNoise()
-    """Between the encoder and the decoder: the standard deviation of a posterior of fixed variance."""
+    """Noise between the encoder and the decoder: the standard deviation of a posterior of fixed variance."""
     masked: bool = True
-    """The tokenizer hides from the encoder what its spec says."""
+    """Whether the tokenizer hides from the encoder what its spec says."""
     kl_weight: NonNegative = 0.0
-    """Of KL(posterior ‖ N(0, I)), a sum over the latents' dimensions in nats (LDM: 1e-6 beside sums over pixels;
+    """Weight of KL(posterior ‖ N(0, I)), a sum over the latents' dimensions in nats (LDM: 1e-6 beside sums over pixels;
     REPA-E: 1e-6 beside means)."""
 
     def system_problems(self, system: System, image: ImageShape) -> Iterator[Problem]:
@@ -303,12 +311,12 @@ class DecoderTrainingSpec(ReconstructingSpec):
 
     kind: Literal["decoder"] = "decoder"
     noise: LatentNoise
-    """Between the encoder and the decoder."""
+    """Noise between the encoder and the decoder."""
     masked: bool
     """Whether the tokenizer hides from the encoder what its spec says. In MIMFlow's release it most likely does not,
     because the encoder is in evaluation mode: no default here."""
     adversarial: Adversarial | None = Adversarial()
-    """The discriminator; null: none."""
+    """The discriminator that judges reconstructions; with null there is none."""
 
     def training_problems(self, system: System, trains: list[str]) -> Iterator[Problem]:
         if trains != ["tokenizer"]:

@@ -11,8 +11,9 @@ class Drawing(Spec):
     """How a output makes images: to which bits, how many at once, from which seed."""
 
     quantisation: Literal["round", "truncate"] = "round"
-    """From [−1, 1] to 8 bits."""
+    """How pixels in [−1, 1] become 8 bits."""
     batch_size: Count = 250
+    """Images that are made at once."""
     seed: int = 0
 
 
@@ -20,8 +21,9 @@ class Samples(Drawing):
     """How many samples of a prior, of which classes, to which bits."""
 
     count: Count
+    """How many samples are drawn."""
     labels: Literal["balanced", "uniform"] = "balanced"
-    """The same number of each class, or drawn independently."""
+    """Whether each class gets the same number of samples, or classes are drawn independently."""
 
     @property
     def drawing(self) -> Drawing:

@@ -20,7 +20,7 @@ from mimflow.project.workspace import Workspace
 from mimflow.spec.compose import nearest
 from mimflow.spec.weights import RunWeights
 from mimflow.system.spec import Shapes
-from mimflow.tasks import FEATURES, EvaluateTask, FeaturesTask, InferTask, PrepareTask, Task, TrainTask
+from mimflow.tasks import FEATURES_ROLE, EvaluateTask, FeaturesTask, InferTask, PrepareTask, Task, TrainTask
 from mimflow.training.spec import Phase
 
 
@@ -141,7 +141,9 @@ class Plan:
         if phase.augment != Augment():
             return {}
         networks = phase.objective.networks
-        return {f"{FEATURES}{network.name}": self.features(run.dataset, network, run.compute) for network in networks}
+        return {
+            f"{FEATURES_ROLE}{network.name}": self.features(run.dataset, network, run.compute) for network in networks
+        }
 
     def weights(self, reference: RunWeights, asking: str, seed: int) -> Job:
         """The train job that a reference to weights means, asked for by a run with a seed."""

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from mimflow.nn.modules import ModulesOf
 from mimflow.nn.transformer import TransformerLayer
-from mimflow.priors.base import FlowOutput, FlowPrior
+from mimflow.priors.base import FlowOutput, GuidablePrior
 from mimflow.priors.block import AutoregressiveBlock, BlockOptions
 from mimflow.priors.guidance.rules import Guidance
 from mimflow.priors.spec import Tap
 from mimflow.spec.shapes import LatentShape
 
 
-class AutoregressivePrior(FlowPrior):
+class AutoregressivePrior(GuidablePrior):
     """Blocks from data to noise, each of which predicts a token's affine map from the tokens before it.
 
     Neighbouring blocks run in opposite directions along the raster.
@@ -24,7 +25,7 @@ class AutoregressivePrior(FlowPrior):
     def __init__(self, blocks: list[AutoregressiveBlock], latent: LatentShape):
         super().__init__()
         self.latent = latent
-        self.blocks = nn.ModuleList(blocks)
+        self.blocks = ModulesOf(blocks)
 
     def forward(
         self, latents: Tensor, labels: Tensor, tap: Tap | None = None, level: Tensor | None = None

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from mimflow.priors.spec import Tap
+
+if TYPE_CHECKING:
+    from mimflow.priors.guidance.rules import Guidance
 
 NULL_CLASS = -1
 """The label of the null class, in every tensor of labels."""
@@ -93,6 +96,14 @@ class FlowPrior(Prior):
 
         Only of priors whose spec says `noise_levels`; these have a density at a level and none without.
         """
+        raise NotImplementedError
+
+
+class GuidablePrior(FlowPrior):
+    """A flow of blocks whose sampling can be guided."""
+
+    def inverse(self, z: Tensor, labels: Tensor, guidance: Guidance | None = None) -> Tensor:
+        """Sampling direction: noise (B, tokens, channels) → latents, guided in the blocks that `guidance` names."""
         raise NotImplementedError
 
 

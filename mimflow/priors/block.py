@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mimflow.nn.affine import Affine, wide
+from mimflow.nn.affine import Affine, at_least_fp32
 from mimflow.nn.modulation import Modulation, modulate
 from mimflow.nn.noise_level import NoiseLevelEmbedding
 from mimflow.nn.norm import make_norm
 from mimflow.nn.patchify import group_tokens, ungroup_tokens
 from mimflow.nn.rotary import grid_rotation
-from mimflow.nn.transformer import Transformer, TransformerLayer, Vectors
+from mimflow.nn.transformer import Transformer, TransformerLayer, TransformerOptions, Vectors
 from mimflow.priors.base import FlowOutput
 from mimflow.priors.guidance.rules import Guidance
 from mimflow.spec.shapes import LatentShape
@@ -34,22 +34,18 @@ CLASS_TABLE_STD = 0.02
 class BlockOptions:
     """How a block is built; the priors' specs say what each field does."""
 
-    width: int
-    head_width: int
-    expansion: int
+    transformer: TransformerOptions
     conditioning: Literal["none", "embedding", "ada_ln_zero", "prefix"]
     position: Literal["learned", "rotary_2d"] = "learned"
     start: Literal["shift", "sos"] = "shift"
     scale: Literal["exp", "softplus", "none"] = "exp"
     soft_clip: float | None = None
-    norm: Literal["layer", "rms"] = "layer"
     final_norm: bool = False
-    gated_attention: bool = False
     noise_levels: bool = False
     patch: int = 1
 
 
-class Context(NamedTuple):
+class Conditioning(NamedTuple):
     """What a block makes of classes of shape (…,), each where the block's conditioning uses it."""
 
     added: Tensor | None = None
@@ -83,33 +79,27 @@ class AutoregressiveBlock(nn.Module):
         shared: Sequence[TransformerLayer] = (),
     ):
         super().__init__()
-        self.outer, self.patch = latent, options.patch
+        # Latents without a grid are a row of tokens here: such a block has no patches to cut.
+        self.grid, self.patch = latent.grid or (1, latent.tokens), options.patch
         self.latent = latent = latent.grouped(options.patch)
         self.index = index
         self.reverse = reverse
         self.conditioning = options.conditioning
         self.scale = options.scale
         self.soft_clip = options.soft_clip
-        width, modulated = options.width, options.conditioning == "ada_ln_zero"
+        modulated = options.conditioning == "ada_ln_zero"
+        layer_options = replace(options.transformer, modulated=modulated)
+        width = layer_options.width
         learned = options.position == "learned"
 
         self.proj_in = nn.Linear(latent.channels, width)
         self.pos_embed = nn.Parameter(EMBEDDING_STD * torch.randn(latent.tokens, width)) if learned else None
         self.class_embed = self._class_table(num_classes, width)
         self.start = nn.Parameter(torch.randn(latent.channels)) if options.start == "sos" else None
-        self.transformer = Transformer(
-            width,
-            layers,
-            options.head_width,
-            options.expansion,
-            norm=options.norm,
-            gated=options.gated_attention,
-            modulated=modulated,
-            shared=shared,
-        )
+        self.transformer = Transformer(layer_options, layers, shared=shared)
         self.final_norm: nn.Module = nn.Identity()
         if modulated:
-            self.final_norm = make_norm(options.norm, width, affine=False)
+            self.final_norm = make_norm(layer_options.norm, width, affine=False)
         elif options.final_norm:
             self.final_norm = make_norm("rms", width)
         self.final_modulation = Modulation(width, 2) if modulated else None
@@ -132,7 +122,7 @@ class AutoregressiveBlock(nn.Module):
         """Of the whole sequence in this block's order, the prefix first: it stands at the origin."""
         assert latent.grid is not None, "refused by StarflowSpec.latent_problems"
         prefix = self.conditioning == "prefix"
-        rotation = self._reorder(grid_rotation(latent.grid, options.head_width, spare_axis=prefix), dim=0)
+        rotation = self._reorder(grid_rotation(latent.grid, options.transformer.head_width, spare_axis=prefix), dim=0)
         if not prefix:
             return rotation
         origin = torch.zeros_like(rotation[:1])
@@ -141,11 +131,11 @@ class AutoregressiveBlock(nn.Module):
 
     def cut(self, latents: Tensor) -> Tensor:
         """The prior's latents (B, tokens, channels) → this block's tokens (B, T, C)."""
-        return latents if self.patch == 1 else group_tokens(latents, self.patch, self.outer.grid)
+        return group_tokens(latents, self.patch, self.grid)
 
     def join(self, tokens: Tensor) -> Tensor:
         """The inverse of `cut`."""
-        return tokens if self.patch == 1 else ungroup_tokens(tokens, self.patch, self.outer.grid)
+        return ungroup_tokens(tokens, self.patch, self.grid)
 
     def join_hidden(self, hidden: Tensor) -> Tensor:
         """Hidden states (B, T, width) → (B, tokens, width) for the prior's tokens: each has its square's."""
@@ -158,33 +148,33 @@ class AutoregressiveBlock(nn.Module):
         where the block has a start token, and otherwise of those that they read.
         """
         u = self._reorder(u, dim=1)
-        affine, hidden = self._predict(u, labels, level, layer=layer)
+        affine, hidden = self.predict(u, labels, layer, level)
         z = self._reorder(affine.normalise(u), dim=1)
         return FlowOutput(z, affine.logdet(), None if hidden is None else self._reorder(hidden, dim=1))
 
-    def predict(self, u: Tensor, labels: Tensor, temperature: float = 1.0, level: Tensor | None = None) -> Affine:
-        """The map of every token, (B, T, C), in one parallel pass; u and the result in the block's order."""
-        return self._predict(u, labels, level, temperature)[0]
-
-    def _predict(
-        self, u: Tensor, labels: Tensor, level: Tensor | None, temperature: float = 1.0, layer: int | None = None
+    def predict(
+        self, u: Tensor, labels: Tensor, layer: int | None = None, level: Tensor | None = None
     ) -> tuple[Affine, Tensor | None]:
+        """The map of every token, (B, T, C), in one parallel pass, and what `layer` gives out, (B, T, width).
+
+        u (B, T, C) and both results are in the block's order.
+        """
         read = u if self.start is None else torch.cat([self.start.expand(len(u), 1, -1), u[:, :-1]], dim=1)
-        context = self._context(labels[:, None], None if level is None else level[:, None])
+        conditioning = self._conditioning(labels[:, None], None if level is None else level[:, None])
         h = self._embed(read, slice(None))
-        if context.added is not None:
-            h = h + context.added
-        if context.prefix is not None:
-            h = torch.cat([context.prefix, h], dim=1)
+        if conditioning.added is not None:
+            h = h + conditioning.added
+        if conditioning.prefix is not None:
+            h = torch.cat([conditioning.prefix, h], dim=1)
         hidden = None
-        outputs = self.transformer.layer_outputs(h, temperature, context.modulations, self.rotation)
+        outputs = self.transformer.layer_outputs(h, conditioning.modulations, self.rotation)
         for number, h in enumerate(outputs):
             if number == layer:
                 hidden = h
-        if context.prefix is not None:
+        if conditioning.prefix is not None:
             h = h[:, 1:]
             hidden = None if hidden is None else hidden[:, 1:]
-        output = self._project(h, context)
+        output = self._project(h, conditioning)
         if self.start is None:
             # The output at token t is the map of token t + 1; the first token has none: shift and log-scale 0.
             output = F.pad(output[:, :-1], (0, 0, 1, 0))
@@ -208,22 +198,22 @@ class AutoregressiveBlock(nn.Module):
             temperature = torch.tensor([1.0, guidance.temperature], dtype=z.dtype, device=z.device)
             temperature = temperature.repeat_interleave(batch)[:, None, None]
         levels = level if level is None or guidance is None else level.repeat(2)
-        context = self._context(branches, levels)
-        modulations = context.modulations
-        cache = self.transformer.new_cache(len(branches), steps + (context.prefix is not None))
-        if context.prefix is not None:
-            self.transformer.step(context.prefix, cache, temperature, modulations, self.rotation)
+        conditioning = self._conditioning(branches, levels)
+        modulations = conditioning.modulations
+        cache = self.transformer.new_cache(len(branches), steps + (conditioning.prefix is not None))
+        if conditioning.prefix is not None:
+            self.transformer.step(conditioning.prefix, cache, temperature, modulations, self.rotation)
 
         for step in range(steps):
             token = step + first
-            read = u[:, token - 1] if token else self.start.expand(batch, -1)
+            read = u[:, token - 1] if token or self.start is None else self.start.expand(batch, -1)
             h = self._embed(read, step)
             if guidance is not None:
                 h = h.repeat(2, 1)
-            if context.added is not None:
-                h = h + context.added
+            if conditioning.added is not None:
+                h = h + conditioning.added
             h = self.transformer.step(h, cache, temperature, modulations, self.rotation)
-            output = self._project(h, context)
+            output = self._project(h, conditioning)
             if guidance is None:
                 affine = self._affine(output)
             else:
@@ -243,37 +233,35 @@ class AutoregressiveBlock(nn.Module):
             return h.to(self.proj_in.weight.dtype)
         return h + self._reorder(self.pos_embed, dim=0)[place]
 
-    def _context(self, labels: Tensor, level: Tensor | None = None) -> Context:
+    def _conditioning(self, labels: Tensor, level: Tensor | None = None) -> Conditioning:
         """Of labels (…,), and of noise levels (…,) exactly if the block takes them."""
-        if (level is None) != (self.level_embed is None):
+        conditioning = self._class_conditioning(labels)
+        if level is None and self.level_embed is None:
+            return conditioning
+        if level is None or self.level_embed is None:
             raise ValueError("a flow of noise levels needs one, and no other takes one: ask it through `at`")
-        context = self._class_context(labels)
-        if level is None:
-            return context
         embedded = self.level_embed(level)
-        return context._replace(added=embedded if context.added is None else context.added + embedded)
+        return conditioning._replace(added=embedded if conditioning.added is None else conditioning.added + embedded)
 
-    def _class_context(self, labels: Tensor) -> Context:
+    def _class_conditioning(self, labels: Tensor) -> Conditioning:
         if self.class_embed is None:
-            return Context()
-        classes = self._classes(labels)
-        if self.conditioning == "embedding":
-            return Context(added=classes)
-        if self.conditioning == "prefix":
-            return Context(prefix=classes)
-        return Context(modulations=self.transformer.modulations(classes), final=self.final_modulation(classes))
+            return Conditioning()
+        classes = self._classes(self.class_embed, labels)
+        if self.final_modulation is not None:
+            modulations = self.transformer.modulations(classes)
+            return Conditioning(modulations=modulations, final=self.final_modulation(classes))
+        return Conditioning(prefix=classes) if self.conditioning == "prefix" else Conditioning(added=classes)
 
-    def _classes(self, labels: Tensor) -> Tensor:
+    def _classes(self, table: Tensor, labels: Tensor) -> Tensor:
         """Labels (…,) → embeddings (…, width). The null class, −1, is the last row: learned, or the table's mean."""
-        table = self.class_embed
         if self.conditioning == "embedding":
             table = torch.cat([table, table.mean(0, keepdim=True)])
         return table[labels]
 
-    def _project(self, h: Tensor, context: Context) -> Tensor:
+    def _project(self, h: Tensor, conditioning: Conditioning) -> Tensor:
         """What the last layer returns, (…, width) → (…, 2C), or (…, C) without a scale."""
         h = self.final_norm(h)
-        return self.proj_out(h if context.final is None else modulate(h, *context.final))
+        return self.proj_out(h if conditioning.final is None else modulate(h, *conditioning.final))
 
     def _affine(self, output: Tensor) -> Affine:
         """What `_project` returns as shift and log-scale (…, C)."""
@@ -283,5 +271,5 @@ class AutoregressiveBlock(nn.Module):
             return Affine(output, torch.zeros_like(output))
         log_scale, shift = output.chunk(2, dim=-1)
         if self.scale == "softplus":
-            log_scale = F.softplus(wide(log_scale) + INVERSE_SOFTPLUS_OF_1).log()
+            log_scale = F.softplus(at_least_fp32(log_scale) + INVERSE_SOFTPLUS_OF_1).log()
         return Affine(shift, log_scale)

@@ -19,7 +19,9 @@ class Tap(Spec):
     """
 
     block: Annotated[int, Field(ge=0)]
+    """The block, counted from 0 in the density direction."""
     layer: Annotated[int, Field(ge=0)]
+    """The layer within the block, counted from 0."""
 
 
 class PriorSpec(Spec):
@@ -78,15 +80,16 @@ class VelocityPriorSpec(PriorSpec):
     """What every velocity model's spec can say. Time runs from noise at t = 0 to data at t = 1, as in SiT."""
 
     path: Literal["linear", "gvp"] = "linear"
-    """x_t = α x₁ + σ x₀ with α = t, σ = 1 − t, or α = sin(πt/2), σ = cos(πt/2)."""
+    """The path from noise x₀ to data x₁: x_t = α x₁ + σ x₀ with α = t, σ = 1 − t, or α = sin(πt/2), σ = cos(πt/2)."""
     t: LawOfT = UniformLaw()
     """The law of t in training. SiT's is uniform."""
     detach_target: bool = False
-    """Hold back the gradient that reaches the latents through the velocity that is aimed at. Trained jointly, the loss
-    falls where latents shrink; SimFlow's Table 7 does not say what it holds back, and its flows hold back nothing."""
+    """Whether the gradient is held back that reaches the latents through the velocity that is aimed at. Trained
+    jointly, the loss falls where latents shrink; SimFlow's Table 7 does not say what it holds back, and its flows hold
+    back nothing."""
     detach_input: bool = False
-    """Hold back the gradient that reaches the latents through what the network reads. With both, no gradient of this
-    prior reaches the encoder: that is REPA-E's diffusion loss."""
+    """Whether the gradient is held back that reaches the latents through what the network reads. With both, no gradient
+    of this prior reaches the encoder: that is REPA-E's diffusion loss."""
 
     flow = False
 

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mimflow.nn.affine import wide
+from mimflow.nn.affine import at_least_fp32
 from mimflow.nn.noise import draw_time
-from mimflow.nn.path import Place, place
+from mimflow.nn.path import PathCoefficients, path_coefficients
 from mimflow.priors.base import Prior, PriorLoss
 from mimflow.priors.spec import Tap, VelocityPriorSpec
 from mimflow.spec.shapes import LatentShape
@@ -40,20 +40,20 @@ class VelocityPrior(Prior):
         """
         raise NotImplementedError
 
-    def place(self, t: Tensor) -> Place:
-        """The prior's path at times t."""
-        return place(self.spec.path, t)
+    def coefficients(self, t: Tensor) -> PathCoefficients:
+        """The coefficients of the prior's path at times t."""
+        return path_coefficients(self.spec.path, t)
 
     def training_loss(self, latents: Tensor, labels: Tensor, tap: Tap | None = None) -> PriorLoss:
         """Mean squared error of the velocity, one t and one noise a sample; logged as `velocity`."""
-        latents = wide(latents)
+        latents = at_least_fp32(latents)
         noise = torch.randn_like(latents)
         t = draw_time(self.spec.t, latents)
-        at = self.place(t)
+        at = self.coefficients(t)
         read = latents.detach() if self.spec.detach_input else latents
         aimed = latents.detach() if self.spec.detach_target else latents
         output: VelocityOutput = self(at.mix(read, noise), t.flatten(), labels, tap)
-        loss = F.mse_loss(wide(output.velocity), at.velocity(aimed, noise))
+        loss = F.mse_loss(at_least_fp32(output.velocity), at.velocity(aimed, noise))
         return PriorLoss(loss, {"velocity": loss}, output.hidden)
 
     @torch.no_grad()

@@ -33,11 +33,11 @@ class AblationSpec(Spec):
     run: Name
     """The run that is varied."""
     grid: dict[DottedPath, list[Any]] | None = None
-    """Every combination of the values."""
+    """Axes of values, of which every combination is a variant."""
     zip: dict[DottedPath, list[Any]] | None = None
-    """First values together, second values together, …"""
+    """Axes of values that go side by side: the first values together, the second values together, …"""
     variants: list[Variant] | None = None
-    """Named variants."""
+    """Variants by name, each with its own overrides."""
 
     def problems(self) -> Iterator[Problem]:
         given = [name for name in ("grid", "zip", "variants") if getattr(self, name) is not None]

@@ -14,18 +14,18 @@ class PublishedEntry(Spec):
     primary: bool
     """Whether the source reports its own result; a number it quotes from elsewhere is second-hand."""
     source: str
-    """Where it stands: the paper and the table."""
+    """Where the numbers stand: the paper and the table."""
     parameters: str | None = None
     epochs: Count | None = None
     values: dict[str, dict[str, float]] = {}
-    """By output (`unguided`, `guided`), then by metric."""
+    """The numbers, by output (`unguided`, `guided`), then by metric."""
 
 
 class PublishedSpec(Spec):
     """Numbers transcribed from papers, measured under one protocol."""
 
     source: str
-    """The papers."""
+    """The papers that the numbers are from."""
     protocol: str
-    """Data set, sample count and evaluator, in words."""
+    """How the numbers were measured: data set, sample count and evaluator, in words."""
     entries: dict[Name, PublishedEntry] = Field(min_length=1)

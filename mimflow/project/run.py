@@ -23,15 +23,15 @@ class RunSpec(System):
     """A system on a data set: how it is trained, and the ways to sample from it."""
 
     label: Annotated[str, OUTSIDE_KEY] = ""
-    """The name in tables; the run's own name if empty."""
+    """The run's name in tables; if empty, its own name."""
     dataset: Name
-    """A data set of `specs/datasets`."""
+    """The data set that the run is trained on, of `specs/datasets`."""
     phases: dict[Name, Phase] = Field(min_length=1)
-    """Named phases, one train job each, in order: what `extends` has first, then this file's own."""
+    """Named phases of training, a train job each, in order: what `extends` has first, then this file's own."""
     outputs: dict[Name, Annotated[OutputSpec, OUTPUTS]] = {}
     """Named ways to sample, that tables ask for."""
     seeds: list[int] = Field(default=[0], min_length=1)
-    """One whole run each; tables report mean and spread over them."""
+    """Seeds of the run, each of which trains a whole system; tables report mean and spread over them."""
     compute: Compute = Compute()
     twin_of: Annotated[Name | None, OUTSIDE_KEY] = None
     """The run of a paper's scale that this one is a small twin of; tables say how it departs from it."""

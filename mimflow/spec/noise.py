@@ -22,7 +22,9 @@ class UniformLaw(Spec):
 
     kind: Literal["uniform"] = "uniform"
     low: Fraction = 0.0
+    """The least t."""
     high: Fraction = 1.0
+    """The largest t."""
 
     def problems(self) -> Iterator[Problem]:
         if self.low > self.high:
@@ -45,6 +47,7 @@ class AdditiveNoise(Spec):
 
     kind: Literal["additive"] = "additive"
     std: Positive
+    """Standard deviation of the noise."""
 
 
 class LinearNoise(Spec):
@@ -52,7 +55,7 @@ class LinearNoise(Spec):
 
     kind: Literal["linear"] = "linear"
     t: LawOfT = UniformLaw()
-    """The law of t, which is published nowhere: uniform in [0, 1] unless told."""
+    """The law of the mixing share t, which is published nowhere: uniform in [0, 1] unless told."""
 
 
 class SlerpNoise(Spec):
@@ -60,7 +63,7 @@ class SlerpNoise(Spec):
 
     kind: Literal["slerp"] = "slerp"
     t: LawOfT = UniformLaw()
-    """The law of t, which is published nowhere: uniform in [0, 1] unless told."""
+    """The law of the mixing share t, which is published nowhere: uniform in [0, 1] unless told."""
 
 
 class NoNoise(Spec):
@@ -80,15 +83,16 @@ class NoiseLevels(Spec):
 
     kind: Literal["levels"] = "levels"
     t0: Positive = 0.01
-    """The lowest level."""
+    """The lowest noise level."""
     t1: Positive
-    """The highest level, at which sampling starts."""
+    """The highest noise level, at which sampling starts."""
     law: Literal["uniform", "edm", "linear"] = "uniform"
-    """t uniform in [t0, t1]; log t normal with mean −1.2 and standard deviation 1, whatever t0 and t1; or t² uniform in
-    [t0², t1²], so that t has a density proportional to t."""
+    """How t is drawn: uniform in [t0, t1]; log t normal with mean −1.2 and standard deviation 1, whatever t0 and t1; or
+    t² uniform in [t0², t1²], so that t has a density proportional to t."""
     weight: Literal["ones", "t", "t_norm", "sqr_t", "sqr_t_norm"] = "ones"
-    """w(t): 1, t, t / (t0 + t1), t² or t² / (t0² + t1²). All published recipes have `t`, the code's default is 1: the
-    gradient of a Gaussian's likelihood with respect to its mean grows as 1 / t, which `t` evens out."""
+    """The weight w(t) of a level's loss: 1, t, t / (t0 + t1), t² or t² / (t0² + t1²). All published recipes have `t`,
+    the code's default is 1: the gradient of a Gaussian's likelihood with respect to its mean grows as 1 / t, which `t`
+    evens out."""
 
     def problems(self) -> Iterator[Problem]:
         if self.t0 >= self.t1:

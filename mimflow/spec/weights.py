@@ -22,13 +22,13 @@ class RunWeights(Spec):
     """Weights that a run of this project trained."""
 
     run: Annotated[Name | None, OUTSIDE_KEY] = None
-    """The run; not given: this one."""
+    """The run whose weights are taken; not given: this one."""
     phase: Annotated[Name | None, OUTSIDE_KEY] = None
-    """The phase; not given: the last."""
+    """The phase whose weights are taken; not given: the last."""
     seed: Annotated[int | None, OUTSIDE_KEY] = None
-    """The seed; not given: the same for this run, the first of another's."""
+    """The seed whose weights are taken; not given: the same for this run, the first of another's."""
     ema: bool = False
-    """The averaged weights instead of the last step's."""
+    """Whether the averaged weights are taken instead of the last step's."""
     modules: list[str] | None = None
     """Which modules to take; not given: all that both sides have."""
 
@@ -43,9 +43,9 @@ class FileWeights(Spec):
     name: Annotated[Name | None, OUTSIDE_KEY] = None
     """The entry of the catalogue; not given: a file of this spec's own."""
     file: Annotated[str, OUTSIDE_KEY] = Field(min_length=1)
-    """The path, relative to the project."""
+    """Path of the file, relative to the project."""
     sha256: Sha256 | None
-    """Its digest: a file with another one is refused; null: not known yet, and jobs are refused until it is."""
+    """SHA-256 of the file: one with another is refused; null: not known yet, and jobs are refused until it is."""
     modules: list[str] | None = None
     """Which modules to take; not given: all that both sides have."""
 

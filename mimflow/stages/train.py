@@ -20,7 +20,7 @@ from mimflow.progress import Progress
 from mimflow.seeds import derive
 from mimflow.spec.weights import FileWeights, RunWeights
 from mimflow.system.modules import SystemModules, load_weights, parameter_count
-from mimflow.tasks import FEATURES, TrainTask
+from mimflow.tasks import FEATURES_ROLE, TrainTask
 from mimflow.training.batches import InOrder
 from mimflow.training.loop import Splits, Trainer
 from mimflow.training.memory import out_of_memory
@@ -53,7 +53,11 @@ def run(task: TrainTask, inputs: dict[str, Artifact], work: Path, progress: Prog
 
 def _with_features(split: Split, name: str, inputs: dict[str, Artifact]) -> Split:
     """A split with what frozen networks have made of its images."""
-    stored = {role.removeprefix(FEATURES): artifact for role, artifact in inputs.items() if role.startswith(FEATURES)}
+    stored = {
+        role.removeprefix(FEATURES_ROLE): artifact
+        for role, artifact in inputs.items()
+        if role.startswith(FEATURES_ROLE)
+    }
     features = {network: open_features(artifact, name, network) for network, artifact in stored.items()}
     return replace(split, features=features)
 

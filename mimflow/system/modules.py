@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal, overload
 
 from safetensors.torch import load_file
 from torch import nn
 
 from mimflow.classifiers.registry import CLASSIFIERS
 from mimflow.errors import ArtifactError
+from mimflow.priors.base import Prior
 from mimflow.priors.registry import PRIORS
 from mimflow.system.spec import Shapes, System
+from mimflow.tokenizers.base import Tokenizer
 from mimflow.tokenizers.registry import TOKENIZERS
 from mimflow.weights.tensors import require_fit
 
 
 class SystemModules(nn.Module):
     """The networks of a system, each `None` where the spec names none."""
+
+    tokenizer: Tokenizer | None
+    prior: Prior | None
+    classifier: nn.Module | None
 
     def __init__(self, system: System, shapes: Shapes):
         super().__init__()
@@ -30,9 +37,18 @@ class SystemModules(nn.Module):
         if system.classifier is not None:
             self.classifier = CLASSIFIERS.build(system.classifier, shapes.image, shapes.num_classes)
 
+    @overload
+    def module(self, name: Literal["tokenizer"]) -> Tokenizer: ...
+
+    @overload
+    def module(self, name: Literal["prior"]) -> Prior: ...
+
+    @overload
+    def module(self, name: str) -> nn.Module: ...
+
     def module(self, name: str) -> nn.Module:
         """The module of that name; KeyError if the system has none."""
-        module = getattr(self, name)
+        module: nn.Module | None = getattr(self, name)
         if module is None:
             raise KeyError(name)
         return module

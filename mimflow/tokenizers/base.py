@@ -63,7 +63,7 @@ class Tokenizer(nn.Module):
         """Names, below the tokenizer, of the sub-modules that `decode` uses and `encode` does not."""
         return []
 
-    def last_layer(self) -> nn.Parameter:
+    def last_layer(self) -> Tensor:
         """The weights of the decoder's last layer, for losses that compare gradients there.
 
         For tokenizers whose spec is `trainable` alone.

@@ -28,7 +28,7 @@ from mimflow.training.ema import Ema
 from mimflow.training.log import TrainingLog
 from mimflow.training.memory import out_of_memory
 from mimflow.training.optimisers import build_optimiser, load_optimiser_state, optimiser_state
-from mimflow.training.schedule import share, warmup_steps
+from mimflow.training.schedule import learning_rate_factor, warmup_steps
 from mimflow.training.signals import Interruption
 from mimflow.training.spec import Phase
 from mimflow.training.validation import validate
@@ -101,7 +101,7 @@ class Trainer:
     @property
     def last_lr(self) -> float:
         """The first player's learning rate at the step that was done last."""
-        return self.peak_lr * self._share(self.step - 1)
+        return self._learning_rate(self.step - 1)
 
     @property
     def parameters(self) -> dict[str, torch.nn.Parameter]:
@@ -189,15 +189,15 @@ class Trainer:
             torch.nn.utils.clip_grads_with_norm_(player.parameters.values(), self.phase.clip, norm)
         sums[f"{prefix}grad_norm"] = norm
         numbers = dict(zip(sums, torch.stack([value.float() for value in sums.values()]).tolist(), strict=True))
-        lr = self.peak_lr * self._share(self.step)
+        lr = self._learning_rate(self.step)
         self._check_finite(numbers, lr)
         for group in optimiser.param_groups:
             group["lr"] = lr
         optimiser.step()
         return numbers
 
-    def _share(self, step: int) -> float:
-        return share(self.phase.schedule, step, self.total, self.warmup)
+    def _learning_rate(self, step: int) -> float:
+        return self.peak_lr * learning_rate_factor(self.phase.schedule, step, self.total, self.warmup)
 
     def _seed_draws(self, part: int, use: str) -> None:
         torch.manual_seed(derive(self.seed, RANK, self.step, part, use))

@@ -12,8 +12,8 @@ def warmup_steps(schedule: Schedule, steps_per_epoch: int) -> int:
     return schedule.warmup_steps or round(schedule.warmup_epochs * steps_per_epoch)
 
 
-def share(schedule: Schedule, step: int, total: int, warmup: int) -> float:
-    """The share of the learning rate that step `step` of `total`, counted from 0, is taken with.
+def learning_rate_factor(schedule: Schedule, step: int, total: int, warmup: int) -> float:
+    """The factor of the learning rate that step `step` of `total`, counted from 0, is taken with.
 
     The warm-up's last step is the first at the full rate, so that step 0 moves even from `initial: 0`; the decay
     reaches `final` where the step after the last would be, so that the last step moves even to `final: 0`.

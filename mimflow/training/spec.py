@@ -32,7 +32,7 @@ class Schedule(Spec):
     warmup_steps: Annotated[int, Field(ge=0)] = 0
     """Steps of linear warm-up from `initial`."""
     warmup_epochs: NonNegative = 0.0
-    """The same in epochs; one of the two."""
+    """Epochs of linear warm-up from `initial`, in place of steps."""
     hold: Fraction = 0.0
     """Share of the phase, warm-up included, before the decay begins."""
     initial: Fraction = 0.0
@@ -54,26 +54,26 @@ class Phase(Spec):
     start: list[Weights] | None = None
     """Where weights come from; not given: a first phase from scratch, a later one from the phase before."""
     steps: Count | None = None
-    """Optimiser steps; or `epochs`."""
+    """How many optimiser steps the phase has; or `epochs`."""
     epochs: Positive | None = None
-    """Passes over the training split; or `steps`."""
+    """How many passes over the training split the phase has; or `steps`."""
     batch_size: Count = 256
     """Images a step, over all devices and accumulated parts."""
     accumulate: Count = 1
-    """Parts that a step's batch is cut into, one after the other."""
+    """How many parts a step's batch is cut into, one after the other."""
     optimizer: Adamw | None = None
     schedule: Schedule = Schedule()
     clip: Positive | None = None
-    """Largest norm of the gradient, each player's own."""
+    """Largest norm of each player's gradient; not given: gradients are not clipped."""
     ema: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Decay of the averaged weights; not given: none are kept."""
     precision: Literal["fp32", "bf16"] = "fp32"
-    """bf16 is autocast: weights and optimiser stay in fp32."""
+    """Precision that losses are computed in. bf16 is autocast: weights and optimiser stay in fp32."""
     augment: Augment = Augment()
     snapshots: list[Fraction] = [0.25, 0.5, 0.75]
     """Shares of the phase at which weights are kept for figures over training."""
     checkpoint_seconds: Annotated[Positive, OUTSIDE_KEY] = 60.0
-    """Time between checkpoints of work in progress."""
+    """Seconds between checkpoints of work in progress."""
 
     @property
     def trained(self) -> list[str]:

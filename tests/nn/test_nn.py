@@ -4,36 +4,61 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch.nn import functional as F
+from parts import at_temperature
+from torch import Tensor
 
 from mimflow.nn.affine import Affine
+from mimflow.nn.attention import attention
 from mimflow.nn.modes import evaluating
 from mimflow.nn.modulation import Modulation, modulate
 from mimflow.nn.norm import make_norm
-from mimflow.nn.patchify import patchify, unpatchify
+from mimflow.nn.patchify import group_tokens, patchify, ungroup_tokens, unpatchify
 from mimflow.nn.rotary import grid_rotation, rotate
-from mimflow.nn.transformer import SelfAttention, Transformer, attention
+from mimflow.nn.transformer import SelfAttention, Transformer, TransformerOptions
 
 
 def test_patch_features_run_channel_row_column() -> None:
     image = torch.arange(2 * 4 * 6).view(1, 2, 4, 6)
     tokens = patchify(image, 2)
-    assert tokens.shape == (1, 6, 8)
     assert tokens[0, 1].tolist() == [2, 3, 8, 9, 26, 27, 32, 33]
-    unfolded = F.unfold(image.float(), kernel_size=2, stride=2).transpose(1, 2)
-    assert torch.equal(tokens.float(), unfolded)
+    in_a_loop = [
+        [int(image[0, c, 2 * row + y, 2 * column + x]) for c in range(2) for y in range(2) for x in range(2)]
+        for row in range(2)
+        for column in range(3)
+    ]
+    assert tokens[0].tolist() == in_a_loop
     assert torch.equal(unpatchify(tokens, 2, (2, 3)), image)
+
+
+def test_groups_of_tokens_have_the_order_of_patches() -> None:
+    image = torch.arange(2 * 4 * 6).view(1, 2, 4, 6)
+    tokens = image.flatten(2).transpose(1, 2)
+    assert torch.equal(group_tokens(tokens, 2, (4, 6)), patchify(image, 2))
+    assert torch.equal(ungroup_tokens(patchify(image, 2), 2, (4, 6)), tokens)
+
+
+def test_patches_and_their_gradients_are_contiguous() -> None:
+    pixels = torch.randn(2, 6, 8, requires_grad=True)
+    images = unpatchify(pixels, 2, (2, 3))
+    (gradient,) = torch.autograd.grad(images.square().sum(), pixels)
+    assert all(tensor.is_contiguous() for tensor in (images, patchify(images, 2), gradient))
 
 
 def transformer() -> Transformer:
     torch.manual_seed(0)
-    return Transformer(width=12, layers=2, head_width=4, expansion=2).double()
+    return Transformer(TransformerOptions(width=12, head_width=4, expansion=2), layers=2).double()
+
+
+def whole(network: Transformer, h: Tensor, temperature: float = 1.0) -> Tensor:
+    """The last layer's outputs in one parallel pass."""
+    *_, last = at_temperature(network, temperature).layer_outputs(h)
+    return last
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.6])
 def test_steps_equal_the_parallel_pass(temperature: float) -> None:
     network, h = transformer(), torch.randn(3, 5, 12, dtype=torch.float64)
-    expected = network(h, temperature)
+    expected = whole(network, h, temperature)
     cache = network.new_cache(batch=3, tokens=5)
     with torch.no_grad():
         steps = torch.stack([network.step(h[:, t], cache, temperature) for t in range(5)], dim=1)
@@ -43,7 +68,7 @@ def test_steps_equal_the_parallel_pass(temperature: float) -> None:
 
 def test_temperature_changes_attention_and_may_differ_by_sample() -> None:
     network, h = transformer(), torch.randn(2, 5, 12, dtype=torch.float64)
-    cold, warm = network(h, 1.0), network(h, 2.5)
+    cold, warm = whole(network, h), whole(network, h, 2.5)
     torch.testing.assert_close(cold[:, 0], warm[:, 0])  # one token to attend to: nothing to weigh
     assert (cold[:, 1:] - warm[:, 1:]).abs().max() > 1e-4
     cache = network.new_cache(batch=2, tokens=5)
@@ -79,7 +104,7 @@ def test_half_precision_attention_agrees_with_single(tokens: int, causal: bool) 
 def test_steps_run_under_bf16_autocast() -> None:
     network, h = transformer().float(), torch.randn(2, 5, 12)
     with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
-        expected = network(h)
+        expected = whole(network, h)
         cache = network.new_cache(batch=2, tokens=5)
         steps = torch.stack([network.step(h[:, t], cache) for t in range(5)], dim=1)
     torch.testing.assert_close(steps, expected, atol=0.02, rtol=0)
@@ -137,25 +162,26 @@ def test_rotary_known_answers() -> None:
 @pytest.mark.parametrize("temperature", [1.0, 0.6])
 def test_steps_equal_the_parallel_pass_with_everything_on(temperature: float) -> None:
     torch.manual_seed(0)
-    network = Transformer(16, 2, 8, 2, norm="rms", gated=True, modulated=True).double()
+    network = Transformer(TransformerOptions(16, 8, 2, norm="rms", gated=True, modulated=True), layers=2).double()
     for layer in network.layers:
         torch.nn.init.normal_(layer.modulation.linear.weight, std=0.3)
     h, condition = torch.randn(3, 6, 16).double(), torch.randn(3, 16).double()
     rotation = grid_rotation((2, 3), 8).double()
     parallel = network.modulations(condition[:, None])
-    *_, expected = network.layer_outputs(h, temperature, parallel, rotation)
+    *_, expected = at_temperature(network, temperature).layer_outputs(h, parallel, rotation)
     cache, modulations = network.new_cache(batch=3, tokens=6), network.modulations(condition)
     with torch.no_grad():
         outputs = [network.step(h[:, t], cache, temperature, modulations, rotation) for t in range(6)]
     torch.testing.assert_close(torch.stack(outputs, dim=1), expected, atol=1e-12, rtol=0)
-    *_, unturned = network.layer_outputs(h, temperature, parallel)
-    *_, others = network.layer_outputs(h, temperature, network.modulations(-condition[:, None]), rotation)
+    *_, unturned = at_temperature(network, temperature).layer_outputs(h, parallel)
+    opposite = network.modulations(-condition[:, None])
+    *_, others = at_temperature(network, temperature).layer_outputs(h, opposite, rotation)
     assert (unturned - expected).abs().max() > 1e-3
     assert (others - expected).abs().max() > 1e-3
 
 
 def test_a_shut_gate_leaves_the_output_bias() -> None:
-    attention = SelfAttention(8, 4, gated=True)
+    attention = SelfAttention(TransformerOptions(width=8, head_width=4, expansion=2, gated=True))
     torch.nn.init.constant_(attention.gate.bias, -1e4)
     torch.testing.assert_close(attention(torch.randn(2, 3, 8)), attention.out.bias.expand(2, 3, 8))
 

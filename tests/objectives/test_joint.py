@@ -264,11 +264,11 @@ def test_a_discriminator_is_the_second_player_and_nobody_is_by_default(data: Art
     assert [player.name for player in build(JOINT).players(["tokenizer", "prior"])] == ["system"]
     spec = JOINT | {"adversarial": ADVERSARIAL | {"start": 0.0}}
     trainer = trainer_of(build(spec), spec, data, tmp_path)
-    system, judge = trainer.players
-    assert (system.name, judge.name) == ("system", "discriminator")
-    assert all(name.startswith("objective.discriminator.") for name in judge.parameters)
+    system, discriminator = trainer.players
+    assert (system.name, discriminator.name) == ("system", "discriminator")
+    assert all(name.startswith("objective.discriminator.") for name in discriminator.parameters)
     assert {name.split(".")[0] for name in system.parameters} == {"tokenizer", "prior", "objective"}
-    assert not system.parameters.keys() & judge.parameters.keys()
+    assert not system.parameters.keys() & discriminator.parameters.keys()
     assert {"adversarial", "discriminator_loss", "logits_real", "logits_fake"} <= trainer._step().keys()
 
 

@@ -21,9 +21,9 @@ from mimflow.objectives.base import Batch
 from mimflow.objectives.health import Spread, noise_std, spread_facts
 from mimflow.objectives.targets import Targets
 from mimflow.objectives.terms.adversarial import PatchGan, discriminator_hinge, generator_hinge
-from mimflow.objectives.terms.alignment import Aligner, meet
+from mimflow.objectives.terms.alignment import Aligner, match_lengths
 from mimflow.objectives.terms.auxiliary import AuxiliaryDecoder, masked_mean, to_grid
-from mimflow.objectives.terms.names import named
+from mimflow.objectives.terms.names import with_figure_names
 from mimflow.objectives.terms.perceptual import PerceptualDistance, unit_distance
 from mimflow.objectives.terms.pixels import pixel_distance
 from mimflow.objectives.terms.spec import (
@@ -81,7 +81,7 @@ def test_alignment_is_minus_the_cosine() -> None:
 
 def test_each_repeated_token_stands_for_places_in_a_row() -> None:
     tokens, places = torch.arange(8.0).view(1, 8, 1), torch.arange(16.0).view(1, 16, 1)
-    repeated, kept = meet(tokens, places, "repeat")
+    repeated, kept = match_lengths(tokens, places, "repeat")
     assert kept is places
     assert repeated.flatten().tolist() == [i // 2 for i in range(16)]  # token i: places 2i and 2i + 1
     torch.manual_seed(0)
@@ -94,9 +94,9 @@ def test_each_repeated_token_stands_for_places_in_a_row() -> None:
 def test_the_longer_sequence_is_average_pooled() -> None:
     short, long = torch.arange(4.0).view(1, 4, 1), torch.arange(8.0).view(1, 8, 1)
     pooled = [0.5, 2.5, 4.5, 6.5]
-    assert [sequence.flatten().tolist() for sequence in meet(short, long, "average")] == [[0, 1, 2, 3], pooled]
-    assert [sequence.flatten().tolist() for sequence in meet(long, short, "average")] == [pooled, [0, 1, 2, 3]]
-    assert meet(long, long, "average")[0].equal(long)
+    assert [sequence.flatten().tolist() for sequence in match_lengths(short, long, "average")] == [[0, 1, 2, 3], pooled]
+    assert [sequence.flatten().tolist() for sequence in match_lengths(long, short, "average")] == [pooled, [0, 1, 2, 3]]
+    assert match_lengths(long, long, "average")[0].equal(long)
 
 
 def test_repeating_needs_a_whole_number_of_places() -> None:
@@ -300,8 +300,8 @@ def test_files_that_are_missing_or_others_are_said(tmp_path: Path) -> None:
 
 
 def test_terms_are_numbered_where_there_are_several() -> None:
-    assert [*named("alignment", "a")] == [("alignment", "a")]
-    assert [*named("alignment", "ab")] == [("alignment_0", "a"), ("alignment_1", "b")]
+    assert [*with_figure_names("alignment", "a")] == [("alignment", "a")]
+    assert [*with_figure_names("alignment", "ab")] == [("alignment_0", "a"), ("alignment_1", "b")]
 
 
 # -- health ----------------------------------------------------------------------------------------------------------

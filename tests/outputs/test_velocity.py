@@ -11,7 +11,7 @@ from torch import Tensor
 from training_parts import KL_VAE
 
 from mimflow.errors import NotFiniteError
-from mimflow.nn.path import place
+from mimflow.nn.path import path_coefficients
 from mimflow.objectives.spec import NllSpec, VelocitySpec
 from mimflow.outputs.inverse.spec import InverseSpec
 from mimflow.outputs.registry import OUTPUTS
@@ -48,7 +48,7 @@ class Gaussian(VelocityPrior):
         self.times.append(t[0].item())
         self.seen.append(x)
         t, mean = t[:, None, None], MEANS.to(x)[labels][:, None, None]
-        at = self.place(t)
+        at = self.coefficients(t)
         variance = (at.alpha * self.std) ** 2 + at.sigma**2
         away = (x - at.alpha * mean) / variance
         data, noise = mean + at.alpha * self.std**2 * away, at.sigma * away
@@ -70,11 +70,11 @@ def labels_of(count: int, label: int = 0) -> Tensor:
 @pytest.mark.parametrize("path", PATHS)
 def test_a_path_goes_from_noise_to_data_at_the_rate_it_says(path: Any) -> None:
     data, noise = draws(1), draws(1, seed=1)
-    ends = place(path, torch.tensor([0.0, 1.0], dtype=torch.float64))
+    ends = path_coefficients(path, torch.tensor([0.0, 1.0], dtype=torch.float64))
     torch.testing.assert_close(ends.alpha.tolist(), [0.0, 1.0])
     torch.testing.assert_close(ends.sigma.tolist(), [1.0, 0.0])
     t = torch.tensor(0.3, dtype=torch.float64)
-    before, here, after = (place(path, t + step) for step in (-1e-5, 0, 1e-5))
+    before, here, after = (path_coefficients(path, t + step) for step in (-1e-5, 0, 1e-5))
     slope = (after.mix(data, noise) - before.mix(data, noise)) / 2e-5
     torch.testing.assert_close(here.velocity(data, noise), slope, atol=1e-8, rtol=0)
 
@@ -83,7 +83,7 @@ def test_a_path_goes_from_noise_to_data_at_the_rate_it_says(path: Any) -> None:
 @pytest.mark.parametrize("t", [0.0, 0.4, 0.95])
 def test_the_score_follows_from_the_velocity(path: Any, t: float) -> None:
     prior, x = Gaussian(path), draws(5)
-    at = prior.place(torch.tensor(t, dtype=torch.float64))
+    at = prior.coefficients(torch.tensor(t, dtype=torch.float64))
     velocity = prior(x, torch.full((5,), t, dtype=torch.float64), labels_of(5)).velocity
     exact = -(x - at.alpha * MEANS[0]) / ((at.alpha * STD) ** 2 + at.sigma**2)
     torch.testing.assert_close(at.score(x, velocity), exact)
@@ -208,7 +208,7 @@ def test_noise_has_the_variance_of_the_diffusion() -> None:
     x = torch.randn(20_000, 4, 1, generator=generator, dtype=torch.float64)
     t = torch.full((20_000,), 0.5, dtype=torch.float64)
     velocity = prior(x, t, labels_of(20_000)).velocity
-    at = prior.place(t[0])
+    at = prior.coefficients(t[0])
     rest = samples - x - 0.5 * (velocity + 0.3 * at.score(x, velocity))
     assert rest.mean().item() == pytest.approx(0, abs=0.01)
     assert rest.var().item() == pytest.approx(2 * 0.3 * 0.5, rel=0.02)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from parts import PRIOR_EXAMPLES, TARFLOW, label_of, tiny_latents, tiny_prior
+from parts import PRIOR_EXAMPLES, TARFLOW, label_of, predicted, tiny_latents, tiny_prior
 from torch import Tensor
 
 from mimflow.nn.affine import Affine
@@ -152,8 +152,8 @@ def slow_inverse(prior: Tarflow, z: Tensor, labels: Tensor, guidance: LinearGuid
         u = torch.zeros_like(z)
         u[:, 0] = z[:, 0]
         for t in range(1, tokens):
-            conditional = block.predict(u, labels)
-            unconditional = block.predict(u, null, guidance.temperature)
+            conditional = predicted(block, u, labels)
+            unconditional = predicted(block, u, null, guidance.temperature)
             b, a = conditional.shift[:, t], conditional.log_scale[:, t]
             g = guidance.weight * t / (tokens - 1) if guidance.anneal else guidance.weight
             if guidance.blocks == "deep" and index != last:
@@ -230,7 +230,8 @@ def step_by_step(prior: AutoregressivePrior, z: Tensor, guide: Any) -> Tensor:
         u, steps = z.clone(), z.shape[1] - first
         for step in range(steps):
             token = step + first
-            conditional, null = block.predict(u, LABELS), block.predict(u, guide.null_labels(LABELS), guide.temperature)
+            conditional = predicted(block, u, LABELS)
+            null = predicted(block, u, guide.null_labels(LABELS), guide.temperature)
             affine = Affine(conditional.shift[:, token], conditional.log_scale[:, token])
             if guide.guides(index, len(prior.blocks)):
                 other = Affine(null.shift[:, token], null.log_scale[:, token])

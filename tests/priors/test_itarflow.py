@@ -17,6 +17,7 @@ from parts import (
     TARFLOW,
     label_of,
     latent_for,
+    predicted,
     tiny_latents,
     tiny_prior,
 )
@@ -204,8 +205,8 @@ def step_by_step(prior: Itarflow, z: Tensor, guide: Guidance) -> Tensor:
         z = z.flip(1) if block.reverse else z
         u, steps = z.clone(), z.shape[1] - 1
         for token in range(1, z.shape[1]):
-            conditional = block.predict(u, LABELS, level=LEVELS)
-            null = block.predict(u, guide.null_labels(LABELS), guide.temperature, LEVELS)
+            conditional = predicted(block, u, LABELS, level=LEVELS)
+            null = predicted(block, u, guide.null_labels(LABELS), guide.temperature, LEVELS)
             affine = Affine(conditional.shift[:, token], conditional.log_scale[:, token])
             if guide.guides(index, len(prior.blocks)):
                 other = Affine(null.shift[:, token], null.log_scale[:, token])

@@ -85,12 +85,22 @@ def test_every_token_sees_all(spec: SitSpec) -> None:
 
 
 def test_patches_are_squares_of_the_grid() -> None:
+    model, read = tiny_prior(PATCHED, SQUARE), []
+    model.proj_in.register_forward_pre_hook(lambda module, given: read.append(given[0]))
+    tokens = torch.arange(16.0).double()[None, :, None].expand(1, 16, 3)
+    model(tokens, torch.zeros(1).double(), torch.tensor([0]))
+    assert read[0].shape == (1, 4, 12)
+    assert read[0][0, 1, :4].tolist() == [2, 3, 6, 7]
+
+
+def test_a_square_of_the_velocity_is_one_output() -> None:
     model = tiny_prior(PATCHED, SQUARE)
-    tokens = torch.arange(16.0)[None, :, None].expand(1, 16, 3)
-    patches = model._patches(tokens)
-    assert patches.shape == (1, 4, 12)
-    assert patches[0, 1, :4].tolist() == [2, 3, 6, 7]
-    assert torch.equal(model._tokens(patches), tokens)
+    with torch.no_grad():
+        model.proj_out.weight.zero_()
+        model.proj_out.bias.copy_(torch.arange(12.0))
+    velocity = model(tiny_latents(1, SQUARE), torch.zeros(1).double(), torch.tensor([0])).velocity
+    rows = [[0, 1, 0, 1], [2, 3, 2, 3]] * 2  # channel 0 of each square, row by row
+    assert velocity[0, :, 0].view(4, 4).tolist() == rows
 
 
 def test_time_and_class_matter() -> None:

@@ -11,7 +11,7 @@ from parts import CLASSES, LATENT, PRIOR_EXAMPLES, STARFLOW, label_of, tiny_late
 
 from mimflow.nn.rotary import grid_rotation
 from mimflow.priors.base import NULL_CLASS, Tap
-from mimflow.priors.block import Context
+from mimflow.priors.block import Conditioning
 from mimflow.priors.starflow.model import Starflow
 from mimflow.priors.starflow.spec import StarflowSpec
 from mimflow.spec.base import all_problems
@@ -36,7 +36,7 @@ def test_starts_as_the_identity(spec: StarflowSpec) -> None:
 def test_modulated_layers_start_as_the_identity() -> None:
     block = Starflow(changed(conditioning="ada_ln_zero"), LATENT, CLASSES).blocks[-1]
     h = torch.randn(3, 6, 16)
-    *_, last = block.transformer.layer_outputs(h, modulations=block._context(LABELS[:, None]).modulations)
+    *_, last = block.transformer.layer_outputs(h, modulations=block._conditioning(LABELS[:, None]).modulations)
     assert torch.equal(last, h)
 
 
@@ -57,7 +57,7 @@ def test_only_the_deep_block_sees_a_prefix() -> None:
 @pytest.mark.parametrize(("start", "changes"), [("shift", False), ("sos", True)])
 def test_a_start_token_predicts_the_first_token(start: str, changes: bool) -> None:
     block = tiny_prior(changed(start=start)).blocks[0]
-    affine = block.predict(tiny_latents(3), LABELS)
+    affine, _ = block.predict(tiny_latents(3), LABELS)
     assert affine.shift[:, 0].any() == changes
     assert affine.log_scale[:, 0].any() == changes
     assert affine.shift[:, 1].any()
@@ -67,7 +67,7 @@ def test_a_start_token_predicts_the_first_token(start: str, changes: bool) -> No
 def test_the_null_class_has_a_row_of_its_own(conditioning: str) -> None:
     block = tiny_prior(changed(conditioning=conditioning)).blocks[-1]
     assert block.class_embed.shape == (CLASSES + 1, 16)
-    assert torch.equal(block._classes(torch.tensor([NULL_CLASS]))[0], block.class_embed[-1])
+    assert torch.equal(block._classes(block.class_embed, torch.tensor([NULL_CLASS]))[0], block.class_embed[-1])
 
 
 def affine_of(spec: StarflowSpec, output: float) -> tuple[float, float]:
@@ -93,7 +93,7 @@ def test_soft_clip_and_softplus_bound_scale_and_shift_as_in_starflow() -> None:
 def test_a_final_norm_makes_the_outputs_blind_to_the_size_of_the_last_hidden_states() -> None:
     h = torch.randn(3, 16, generator=torch.Generator().manual_seed(0)).double()
     same = [
-        torch.allclose(block._project(h, Context()), block._project(3 * h, Context()), atol=1e-4)
+        torch.allclose(block._project(h, Conditioning()), block._project(3 * h, Conditioning()), atol=1e-4)
         for block in (tiny_prior(changed(final_norm=norm)).blocks[0] for norm in (False, True))
     ]
     assert same == [False, True]

@@ -26,7 +26,7 @@ def test_starts_as_the_identity() -> None:
 
 def test_null_class_is_the_mean_over_the_table() -> None:
     block = tiny_prior(TARFLOW).blocks[0]
-    null = block._classes(torch.tensor([NULL_CLASS]))[0]
+    null = block._classes(block.class_embed, torch.tensor([NULL_CLASS]))[0]
     torch.testing.assert_close(null, block.class_embed.mean(0))
 
 

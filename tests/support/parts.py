@@ -6,9 +6,15 @@ A new member of a registry is tested as its defaults make it. One with fields th
 
 from __future__ import annotations
 
-import torch
+from copy import deepcopy
 
+import torch
+from torch import Tensor
+
+from mimflow.nn.affine import Affine
+from mimflow.nn.transformer import Transformer
 from mimflow.priors.base import FlowOutput, FlowPrior, Prior
+from mimflow.priors.block import AutoregressiveBlock
 from mimflow.priors.class_gaussian.model import ClassGaussian
 from mimflow.priors.class_gaussian.spec import ClassGaussianSpec
 from mimflow.priors.itarflow.spec import ItarflowSpec
@@ -212,3 +218,23 @@ def tiny_latents(count: int, latent: LatentShape = LATENT, seed: int = 1) -> tor
     """(count, tokens, channels) in float64."""
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(count, latent.tokens, latent.channels, generator=generator, dtype=torch.float64)
+
+
+@torch.no_grad()
+def at_temperature(network: Transformer, temperature: float) -> Transformer:
+    """A copy whose parallel pass divides its attention logits by a temperature: its queries are."""
+    changed = deepcopy(network)
+    for layer in changed.stack:
+        width = layer.attention.qkv.in_features
+        layer.attention.qkv.weight[:width] /= temperature
+        layer.attention.qkv.bias[:width] /= temperature
+    return changed
+
+
+def predicted(
+    block: AutoregressiveBlock, u: Tensor, labels: Tensor, temperature: float = 1.0, level: Tensor | None = None
+) -> Affine:
+    """The map of every token, (B, T, C), in one parallel pass at a temperature; u and the result in the block's order."""
+    changed = deepcopy(block)
+    changed.transformer = at_temperature(block.transformer, temperature)
+    return changed.predict(u, labels, level=level)[0]

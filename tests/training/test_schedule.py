@@ -6,13 +6,13 @@ import math
 
 import pytest
 
-from mimflow.training.schedule import share, warmup_steps
+from mimflow.training.schedule import learning_rate_factor, warmup_steps
 from mimflow.training.spec import Schedule
 
 
 def shares(schedule: Schedule, total: int, steps_per_epoch: int = 5) -> list[float]:
     warmup = warmup_steps(schedule, steps_per_epoch)
-    return [share(schedule, step, total, warmup) for step in range(total)]
+    return [learning_rate_factor(schedule, step, total, warmup) for step in range(total)]
 
 
 def test_constant_without_warmup_is_the_whole_rate() -> None:

@@ -17,9 +17,9 @@ class ConvnetSpec(ClassifierSpec):
 
     kind: Literal["convnet"] = "convnet"
     widths: list[Count] = Field(min_length=1)
-    """Channels of each stage."""
+    """Channels of each stage, whose number is that of the stages."""
     features: Count = 64
-    """Width of the layer before the logits: what the metrics look through."""
+    """Width of the layer before the logits, which is what metrics compare."""
 
     def image_problems(self, image: ImageShape) -> Iterator[Problem]:
         most = image.size.bit_length()

@@ -16,10 +16,10 @@ class Known:
     """What a source always holds."""
 
     size: int
-    """Pixels a side."""
+    """Pixels a side of each image."""
     classes: int
     images: int | None = None
-    """How many; None where that takes counting."""
+    """How many images there are; None where that takes counting."""
 
 
 class SourceSpec(Spec):
@@ -74,11 +74,11 @@ class PhotosSpec(SourceSpec):
 
     kind: Literal["photos"] = "photos"
     crop: Count
-    """Side of a crop in pixels: the transform's size."""
+    """Side of a crop in pixels, which has to be the transform's size."""
     stride: Count
     """Pixels from one crop to the next, across and down."""
     val: Fraction = 0.25
-    """Share of the columns, on the right, that is for validation."""
+    """Share of a photograph's columns, on the right, that is for validation."""
 
     splits = ("regions",)
 
@@ -119,7 +119,7 @@ class ImageFolderSpec(SourceSpec):
 
     kind: Literal["image_folder"] = "image_folder"
     path: Annotated[str, OUTSIDE_KEY] = Field(min_length=1)
-    """The folder; relative to the project, `~` is the home. Which files it holds is pinned by `mimflow data lock`."""
+    """The folder of the images, relative to the project; `~` is the home. `mimflow data lock` pins what it holds."""
     on_bad: Literal["fail", "skip"] = "fail"
     """What to do with an image that can't be read: stop, or leave it out and report how many."""
 

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from mimflow.objectives.terms.spec import Alignment
 
 
-def meet(tokens: Tensor, places: Tensor, mode: str) -> tuple[Tensor, Tensor]:
+def match_lengths(tokens: Tensor, places: Tensor, mode: str) -> tuple[Tensor, Tensor]:
     """A sequence (B, T, F) of tokens and one (B, N, F) of places → both in the same length.
 
     `repeat`: token i stands for places i N / T … (i + 1) N / T − 1. `average`: the longer is pooled to the other's.
@@ -47,5 +47,5 @@ class Aligner(nn.Module):
 
     def forward(self, tokens: Tensor, features: Tensor) -> Tensor:
         """Tokens (B, T, width) and features (B, side², channels) → mean of −cos, in [−1, 1]."""
-        projected, wanted = meet(self.projector(tokens).float(), features.float(), self.spec.mode)
+        projected, wanted = match_lengths(self.projector(tokens).float(), features.float(), self.spec.mode)
         return -F.cosine_similarity(projected, wanted, dim=-1).mean()

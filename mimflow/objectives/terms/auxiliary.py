@@ -7,7 +7,9 @@ from timm.layers import AttentionRope, Mlp, RotaryEmbeddingMixed
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mimflow.nn.vit import THETA, fused_is_faster, init_linear, learned
+from mimflow.nn.attention import fused_is_faster, product_dtype
+from mimflow.nn.modules import ModulesOf
+from mimflow.nn.vit import THETA, init_linear, learned
 from mimflow.objectives.terms.spec import Auxiliary
 from mimflow.spec.shapes import LatentShape
 
@@ -50,7 +52,7 @@ class AuxiliaryDecoder(nn.Module):
         self.embed = nn.Linear(latent.channels, spec.width)
         self.latent_positions = learned(1, latent.tokens, spec.width)
         self.mask_token = learned(1, 1, spec.width)
-        self.layers = nn.ModuleList(ModulatedLayer(spec.width, spec.heads, latent) for _ in range(spec.layers))
+        self.layers = ModulesOf(ModulatedLayer(spec.width, spec.heads, latent) for _ in range(spec.layers))
         self.rotary = RotaryEmbeddingMixed(spec.width, spec.layers, spec.heads, THETA, feat_shape=[grid, grid])
         self.norm = nn.LayerNorm(spec.width)
         self.head = nn.Linear(spec.width, spec.network.channels)
@@ -61,7 +63,7 @@ class AuxiliaryDecoder(nn.Module):
         """Latents (B, T, channels) → (B, grid², F) in raster order."""
         known = self.embed(latents) + self.latent_positions
         h = torch.cat([known, self.mask_token.expand(len(latents), self.grid**2, -1)], dim=1)
-        fused = fused_is_faster(h)
+        fused = fused_is_faster(h.device, product_dtype(h), h.shape[1])
         for layer, rotation in zip(self.layers, self.rotary.get_embed(), strict=True):
             layer.attention.fused_attn = fused
             h = layer(h, latents, rotation)

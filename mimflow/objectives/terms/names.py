@@ -8,7 +8,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def named(name: str, terms: Iterable[T]) -> Iterator[tuple[str, T]]:
+def with_figure_names(name: str, terms: Iterable[T]) -> Iterator[tuple[str, T]]:
     """Terms with the names of their figures: `alignment` of one, `alignment_0`, `alignment_1`, … of several."""
     several = list(terms)
     for index, term in enumerate(several):

@@ -53,7 +53,8 @@ class Lpips(Frozen):
         total = h.new_zeros(())
         for part, weights in zip(self.slices, self.linear.values(), strict=True):
             h = part(h)
-            total = total + weights(unit_distance(*h.chunk(2), dim=1)).mean()
+            found, wanted = h.chunk(2)
+            total = total + weights(unit_distance(found, wanted, dim=1)).mean()
         return total
 
 

@@ -18,11 +18,12 @@ class Reconstruction(Spec):
     """Distance of pixels, a mean over all of them: the masked ones count like the others (MIMFlow)."""
 
     weight: NonNegative = 1.0
+    """Weight of the pixels' distance in the loss."""
     loss: Literal["l2", "l1"] = "l2"
-    """Squared or absolute difference."""
+    """Whether differences of pixels are squared or absolute."""
     range: Literal["unit", "signed"] = "unit"
-    """Pixels in [0, 1], as MIMFlow and STARFlow have it, or in [−1, 1], where the squared difference is 4 times as
-    large."""
+    """The range that pixels are compared in: [0, 1], as MIMFlow and STARFlow have it, or [−1, 1], where the squared
+    difference is 4 times as large."""
 
 
 class FeaturePerceptual(Spec):
@@ -33,7 +34,9 @@ class FeaturePerceptual(Spec):
 
     kind: Literal["features"] = "features"
     network: Annotated[NetworkSpec, NETWORKS]
+    """The frozen network whose features are compared."""
     weight: NonNegative = 1.0
+    """Weight of the distance in the loss."""
 
 
 class LpipsPerceptual(Spec):
@@ -41,10 +44,11 @@ class LpipsPerceptual(Spec):
 
     kind: Literal["lpips"] = "lpips"
     vgg: FileWeights
-    """torchvision's VGG16 trained on ImageNet: `vgg16-397923af.pth`."""
+    """The file of torchvision's VGG16 trained on ImageNet: `vgg16-397923af.pth`."""
     linear: FileWeights
-    """LPIPS' own weights, version 0.1: `vgg.pth`."""
+    """The file of LPIPS' own weights, version 0.1: `vgg.pth`."""
     weight: NonNegative = 1.0
+    """Weight of the distance in the loss."""
 
 
 class ConvnextPerceptual(Spec):
@@ -52,8 +56,9 @@ class ConvnextPerceptual(Spec):
 
     kind: Literal["convnext_logits"] = "convnext_logits"
     weights: FileWeights
-    """torchvision's ConvNeXt-Small, IMAGENET1K_V1: `convnext_small-0c510722.pth`."""
+    """The file of torchvision's ConvNeXt-Small, IMAGENET1K_V1: `convnext_small-0c510722.pth`."""
     weight: NonNegative = 0.1
+    """Weight of the distance in the loss."""
 
 
 Perceptual = Annotated[FeaturePerceptual | LpipsPerceptual | ConvnextPerceptual, Field(discriminator="kind")]
@@ -64,7 +69,8 @@ class AlignLatents(Spec):
 
     kind: Literal["latents"] = "latents"
     noisy: bool = True
-    """With the noise that the prior and the decoder see, as MIMFlow's trainer hands them on; or before it."""
+    """Whether latents are aligned with the noise that the prior and the decoder see, as MIMFlow's trainer hands them
+    on, or before it."""
 
 
 class AlignPrior(Tap):
@@ -77,14 +83,16 @@ class Alignment(Spec):
     """−cos between projected tokens and a frozen network's features of the image, a mean over places (REPA)."""
 
     network: Annotated[NetworkSpec, NETWORKS]
+    """The frozen network whose features tokens are aligned with."""
     weight: NonNegative = 0.1
-    """REPA's own is 0.5; MIMFlow's release leaves it at MAETok's 0.1."""
+    """Weight of the alignment in the loss. REPA's own is 0.5; MIMFlow's release leaves it at MAETok's 0.1."""
     mode: Literal["repeat", "average"] = "repeat"
     """How a sequence of T tokens meets one of N places. `repeat`: each token stands for N / T places in a row.
     `average`: the longer of the two is average-pooled to the other's length, in raster order."""
     projector: list[Count] = Field(default=[1024, 1024], min_length=1)
     """Widths between the linear maps of the projector: two give Linear-SiLU-Linear-SiLU-Linear."""
     where: Annotated[AlignLatents | AlignPrior, Field(discriminator="kind")] = AlignLatents()
+    """What is aligned: the latents, or hidden states of the prior."""
 
     def sequence_problems(self, tokens: int) -> Iterator[Problem]:
         """Why a sequence of so many tokens can't be aligned so."""
@@ -105,12 +113,17 @@ class Auxiliary(Spec):
     """
 
     network: Annotated[NetworkSpec, NETWORKS]
+    """The frozen network whose features are predicted."""
     weight: NonNegative = 1.0
+    """Weight of the decoder's distance in the loss."""
     width: Count = 192
+    """Width of the decoder's hidden states."""
     layers: Count = 3
+    """Transformer layers of the decoder."""
     heads: Count = 3
+    """Attention heads of a layer."""
     mask_only: bool = True
-    """Only masked patches count; or all of them."""
+    """Whether only masked patches count, or all of them."""
 
     def problems(self) -> Iterator[Problem]:
         if self.width % self.heads or self.width // self.heads % 4:
@@ -126,23 +139,26 @@ class Adversarial(Spec):
     """
 
     weight: NonNegative = 0.05
-    """Of −mean D(reconstruction) in the decoder's loss."""
+    """Weight of −mean D(reconstruction) in the decoder's loss."""
     start: Fraction = 0.0
-    """Share of the phase before discriminator and term come in (MIMFlow: 0)."""
+    """Share of the phase before the discriminator and its term come in (MIMFlow: 0)."""
     width: Count = 64
     """Channels of the first layer; each later one has twice as many, up to 8 times."""
     layers: Count = 3
-    """Convolutions of stride 2; one of stride 1 and the one to logits follow."""
+    """How many convolutions have stride 2; one of stride 1 and the one to logits follow."""
     kernel: Annotated[int, Field(ge=3)] = 4
+    """Side in pixels of the kernels of all convolutions."""
     initialisation: Literal["torch", "normal"] = "torch"
-    """PyTorch's, as MIMFlow's copy has it, or N(0, 0.02) for convolutions and N(1, 0.02) for norms (LDM, REPA-E)."""
+    """How weights start: as PyTorch's do, which MIMFlow's copy leaves alone, or from N(0, 0.02) for convolutions and
+    N(1, 0.02) for norms (LDM, REPA-E)."""
     adaptive: bool = False
-    """`weight` is multiplied, at each step, by the ratio of the gradients of reconstruction and adversarial terms at
-    the decoder's last layer (VQGAN, LDM)."""
+    """Whether `weight` is multiplied, at each step, by the ratio of the gradients of reconstruction and adversarial
+    terms at the decoder's last layer (VQGAN, LDM)."""
     lecam: NonNegative = 0.0
-    """Weight of LeCAM's regulariser in the discriminator's loss (STARFlow's decoder: 0.001); 0: none."""
+    """Weight of LeCAM's regulariser in the discriminator's loss (STARFlow's decoder: 0.001); 0 leaves it out."""
     r1: NonNegative = 0.0
-    """Weight of ½ mean ‖∂D/∂x‖² at real images in the discriminator's loss; 0: none. Used by none of the papers."""
+    """Weight of ½ mean ‖∂D/∂x‖² at real images in the discriminator's loss; 0 leaves it out. None of the papers uses
+    it."""
 
     def logits_side(self, image_side: int) -> int:
         """Width of the map of logits; below 1 the image is too small."""

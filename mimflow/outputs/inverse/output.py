@@ -8,8 +8,7 @@ from torch import Tensor
 from mimflow.outputs.inverse.denoise import denoise
 from mimflow.outputs.inverse.spec import InverseSpec, LevelDenoising
 from mimflow.outputs.prior import PriorSampler
-from mimflow.priors.autoregressive import AutoregressivePrior
-from mimflow.priors.base import FlowPrior
+from mimflow.priors.base import FlowPrior, GuidablePrior
 from mimflow.priors.guidance.rules import guidance_rule
 
 
@@ -37,5 +36,5 @@ class InverseSampler(PriorSampler):
         flow = prior.at(self.spec.denoise.t1) if isinstance(self.spec.denoise, LevelDenoising) else prior
         if self.guidance is None:
             return flow.inverse(noise, labels)
-        assert isinstance(prior, AutoregressivePrior), "refused by InverseSpec.system_problems"
+        assert isinstance(flow, GuidablePrior), "refused by InverseSpec.system_problems"
         return flow.inverse(noise, labels, self.guidance)

@@ -26,8 +26,7 @@ class ScoreDenoising(Spec):
 
     kind: Literal["score"] = "score"
     std: Positive
-    """σ: the standard deviation of the training noise, on the latents' scale: that of the `pixel` tokenizer's is
-    [−1, 1]."""
+    """Standard deviation σ of the training noise, on the latents' scale: that of the `pixel` tokenizer's is [−1, 1]."""
 
 
 class ScoreGuidance(Spec):
@@ -38,8 +37,9 @@ class ScoreGuidance(Spec):
 
     kind: Literal["score_guidance"] = "score_guidance"
     step: Positive = 0.25
-    """γ, of the gradient of the density of all dimensions together, on the latents' scale. SimFlow's 0.25 is the
-    variance of its noise, and so Tweedie's step; whether the paper means the one or the other, it does not say."""
+    """Length γ of the step along the gradient of the density of all dimensions together, on the latents' scale.
+    SimFlow's 0.25 is the variance of its noise, and so Tweedie's step; whether the paper means the one or the other, it
+    does not say."""
 
 
 class LevelDenoising(Spec):
@@ -51,17 +51,17 @@ class LevelDenoising(Spec):
 
     kind: Literal["levels"] = "levels"
     t1: Positive
-    """The level that the flow is sampled at, where denoising begins: the highest that training draws."""
+    """The noise level that the flow is sampled at, where denoising begins: the highest that training draws."""
     t0: Positive = 0.01
-    """The last level before 0."""
+    """The last noise level before 0."""
     steps: Annotated[int, Field(ge=0)] | None = None
-    """Levels, each of which costs a gradient of the whole flow; not given: t1 / 0.01, rounded down. With 0 the samples
-    are the flow's own, with the noise of t1 in them."""
+    """How many levels there are, each of which costs a gradient of the whole flow; not given: t1 / 0.01, rounded down.
+    With 0 the samples are the flow's own, with the noise of t1 in them."""
     method: Literal["ode", "sde"] = "ode"
-    """Keep the noise that is left as it is, or renew the share of it that leaves its variance at t'², 1 − (t' / t)²."""
+    """Whether the noise that is left, of variance t'², is kept as it is, or a share 1 − (t' / t)² of it is renewed."""
     clip: bool = False
-    """Clamp every x̂ to [−1, 1], the range of pixels. The published evaluation does not; samples drawn during training
-    are clamped."""
+    """Whether every x̂ is clamped to [−1, 1], the range of pixels. The published evaluation does not; samples drawn
+    during training are clamped."""
 
     @property
     def grid(self) -> list[float]:
@@ -86,7 +86,9 @@ class InverseSpec(OutputSpec):
 
     kind: Literal["inverse"] = "inverse"
     guidance: AnyGuidance | None = None
+    """How sampling is guided towards the class; not given: not at all."""
     denoise: Denoising | None = None
+    """What is done to samples afterwards; not given: nothing."""
     noise_temperature: Positive = 1.0
     """Standard deviation of the noise that the flow starts from."""
 

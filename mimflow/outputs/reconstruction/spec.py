@@ -25,6 +25,7 @@ class ReconstructionSpec(OutputSpec):
 
     kind: Literal["reconstruction"] = "reconstruction"
     split: Literal["train", "val"] = "val"
+    """The split whose images are reconstructed."""
     noise: LatentNoise = NoNoise()
     """Noise on the latents before they are decoded, drawn once an image; the default decodes them as they are."""
     mask_ratio: Fraction = 0.0

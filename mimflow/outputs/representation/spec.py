@@ -20,7 +20,8 @@ class TokenizerPlace(Spec):
 
     kind: Literal["tokenizer"] = "tokenizer"
     what: Literal["before_projection", "latents"] = "before_projection"
-    """The encoder's tokens before they are projected to the latents' channels (MIMFlow), or the latents."""
+    """Which features are taken: the encoder's tokens before they are projected to the latents' channels (MIMFlow), or
+    the latents."""
 
 
 class PriorPlace(Spec):
@@ -38,6 +39,7 @@ class RepresentationSpec(OutputSpec):
 
     kind: Literal["representation"] = "representation"
     where: Annotated[TokenizerPlace | PriorPlace, Field(discriminator="kind")] = TokenizerPlace()
+    """Where in the system features are taken."""
 
     def system_problems(self, system: System) -> Iterator[Problem]:
         if system.tokenizer is None:

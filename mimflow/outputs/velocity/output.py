@@ -9,7 +9,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from mimflow.nn.path import Place
+from mimflow.nn.path import PathCoefficients
 from mimflow.outputs.prior import PriorSampler
 from mimflow.outputs.velocity.spec import Diffusion, LastStep, OdeSpec, SdeSpec, VelocityGuidance
 from mimflow.priors.base import NULL_CLASS
@@ -53,7 +53,7 @@ def integrate(velocity: Velocity, x: Tensor, steps: int, method: str) -> Tensor:
     return x
 
 
-def diffusion(spec: Diffusion, at: Place, t: float) -> Tensor:
+def diffusion(spec: Diffusion, at: PathCoefficients, t: float) -> Tensor:
     """w(t) on a path."""
     if spec.kind == "sbdm":
         return spec.scale * (at.alpha_rate / at.alpha * at.sigma**2 - at.sigma * at.sigma_rate)
@@ -86,20 +86,20 @@ class ReverseSde:
 
     def _drift(self, x: Tensor, t: float) -> tuple[Tensor, Tensor]:
         """v + w s, and w."""
-        at, v = self._place(x, t), self.velocity(x, t)
+        at, v = self._coefficients(x, t), self.velocity(x, t)
         w = diffusion(self.spec.diffusion, at, t)
         return v + w * at.score(x, v), w
 
     def _last(self, last: LastStep, x: Tensor, t: float) -> Tensor:
         if last.kind == "mean":
             return x + last.size * self._drift(x, t)[0]
-        at, v = self._place(x, t), self.velocity(x, t)
+        at, v = self._coefficients(x, t), self.velocity(x, t)
         if last.kind == "euler":
             return x + last.size * v
         return (x + at.sigma**2 * at.score(x, v)) / at.alpha  # Tweedie's formula
 
-    def _place(self, x: Tensor, t: float) -> Place:
-        return self.prior.place(x.new_tensor(t))
+    def _coefficients(self, x: Tensor, t: float) -> PathCoefficients:
+        return self.prior.coefficients(x.new_tensor(t))
 
 
 class OdeSampler(PriorSampler):

@@ -19,7 +19,7 @@ class VelocityGuidance(Spec):
 
     kind: Literal["classifier_free"] = "classifier_free"
     weight: NonNegative
-    """w; 0 is no guidance. The scale that papers on diffusion give is 1 + w."""
+    """The guidance weight w; 0 is no guidance. The scale that papers on diffusion give is 1 + w."""
     low: Fraction = 0.0
     """The first time that is guided, of 0 for noise to 1 for data: REPA-E's times run the other way."""
     high: Fraction = 1.0
@@ -37,8 +37,10 @@ class VelocitySamplerSpec(OutputSpec):
     """What both ways to integrate a velocity can say."""
 
     steps: Count
-    """Steps of equal length. SiT's release counts the points between them instead: its 250 are 249 steps."""
+    """How many steps of equal length there are. SiT's release counts the points between them instead: its 250 are 249
+    steps."""
     guidance: VelocityGuidance | None = None
+    """How sampling is guided towards the class; not given: not at all."""
 
     def system_problems(self, system: System) -> Iterator[Problem]:
         if system.prior is None:
@@ -56,15 +58,16 @@ class OdeSpec(VelocitySamplerSpec):
 
     kind: Literal["ode"] = "ode"
     method: Literal["euler", "heun"] = "euler"
-    """Euler's, or Heun's second-order steps: the mean of the velocities at both ends of a step. Heun's last step is
-    Euler's, as in REPA-E: no velocity is asked for at t = 1."""
+    """How the velocity is integrated: by Euler's steps, or by Heun's of second order, the mean of the velocities at
+    both ends of a step. Heun's last step is Euler's, as in REPA-E: no velocity is asked for at t = 1."""
 
 
 class LastStep(Spec):
     """How an SDE ends: one step without noise, from t = 1 − size to t = 1."""
 
     kind: Literal["mean", "tweedie", "euler"] = "mean"
-    """The drift of the SDE, the mean of the data given the latents, or the velocity alone."""
+    """What the last step follows: the drift of the SDE, the mean of the data given the latents, or the velocity
+    alone."""
     size: Annotated[float, Field(gt=0, lt=1)] = 0.04
 
 
@@ -72,10 +75,10 @@ class Diffusion(Spec):
     """How much noise an SDE adds, w(t) in dx = (v + w s) dt + √(2w) dW: every choice has the same marginals."""
 
     kind: Literal["sigma", "linear", "constant", "decreasing", "increasing_decreasing", "sbdm"] = "sigma"
-    """σ(t); 1 − t; 1; ((1 + cos πt) / 2)²; sin² πt; or that of the path's own forward process, (α' / α) σ² − σ σ',
-    which is (1 − t) / t on the linear path."""
+    """The choice of w(t): σ(t); 1 − t; 1; ((1 + cos πt) / 2)²; sin² πt; or that of the path's own forward process, (α'
+    / α) σ² − σ σ', which is (1 − t) / t on the linear path."""
     scale: Positive = 1.0
-    """Multiplies the choice."""
+    """Factor that w(t) is multiplied by."""
 
 
 class SdeSpec(VelocitySamplerSpec):
@@ -83,10 +86,11 @@ class SdeSpec(VelocitySamplerSpec):
 
     kind: Literal["sde"] = "sde"
     diffusion: Diffusion = Diffusion()
+    """How much noise is added along the way: w(t)."""
     start: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """The first time. `sbdm` has no value at 0."""
+    """The first time t. `sbdm` has no value at 0."""
     last: LastStep | None = LastStep()
-    """One step more than `steps`; null: noise is added up to t = 1."""
+    """One step more than `steps`, without noise; with null, noise is added up to t = 1."""
 
     def problems(self) -> Iterator[Problem]:
         if self.diffusion.kind == "sbdm" and self.start == 0:

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
-from mimflow.nn.affine import Affine, wide
+from mimflow.nn.affine import Affine, at_least_fp32
 from mimflow.priors.base import NULL_CLASS
 from mimflow.priors.guidance.spec import AnyGuidance, GuidanceSpec, LinearGuidance
 
@@ -89,8 +89,8 @@ class LinearRule(Guidance):
             if self.spec.space == "log_scale":
                 log_scale = log_scale + weight * (log_scale - null.log_scale)
             else:  # s_c + g (s_c − s_u) = s_c (1 − g (s_u / s_c − 1))
-                ratio = 1 - weight * torch.expm1(wide(null.log_scale) - wide(log_scale))
-                log_scale = wide(log_scale) + ratio.clamp_min(LEAST_SCALE).log()
+                ratio = 1 - weight * torch.expm1(at_least_fp32(null.log_scale) - at_least_fp32(log_scale))
+                log_scale = at_least_fp32(log_scale) + ratio.clamp_min(LEAST_SCALE).log()
         return Affine(shift, log_scale)
 
 
@@ -101,10 +101,10 @@ class GaussianProductRule(Guidance):
     """
 
     def rule(self, conditional: Affine, null: Affine, weight: float) -> Affine:
-        log_r = 2 * (wide(conditional.log_scale) - wide(null.log_scale)).clamp_max(0)
+        log_r = 2 * (at_least_fp32(conditional.log_scale) - at_least_fp32(null.log_scale)).clamp_max(0)
         log_d = torch.log1p(-weight * torch.expm1(log_r))
-        shift = (1 + weight) * wide(conditional.shift) - weight * log_r.exp() * wide(null.shift)
-        return Affine(shift * (-log_d).exp(), wide(conditional.log_scale) - 0.5 * log_d)
+        shift = (1 + weight) * at_least_fp32(conditional.shift) - weight * log_r.exp() * at_least_fp32(null.shift)
+        return Affine(shift * (-log_d).exp(), at_least_fp32(conditional.log_scale) - 0.5 * log_d)
 
 
 def guidance_rule(spec: AnyGuidance) -> Guidance:

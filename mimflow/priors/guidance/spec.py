@@ -20,11 +20,11 @@ class GuidanceInterval(Spec):
     """
 
     fraction: Annotated[float, Field(gt=0, lt=1)]
-    """The share that is not guided."""
+    """The share of predictions or blocks that is not guided."""
     meaning: Literal["skip_first", "skip_last", "skip_first_blocks", "skip_last_blocks"] = "skip_first"
-    """Of what: the first or the last predictions of a block, in its order, or the first or the last blocks in the
-    order of sampling: the first are the deep ones, next to the noise. Positions are our choice for MIMFlow; a share of
-    blocks is the other reading. An annealed weight rises as it does without an interval."""
+    """What the share is of: the first or the last predictions of a block, in its order, or the first or the last blocks
+    in the order of sampling, of which the first are the deep ones, next to the noise. Positions are our choice for
+    MIMFlow; a share of blocks is the other reading. An annealed weight rises as it does without an interval."""
 
 
 def _names_or_counts(value: Any) -> str:
@@ -41,15 +41,15 @@ class GuidanceSpec(Spec):
 
     kind: str
     weight: NonNegative
-    """0 is no guidance."""
+    """The guidance weight w; 0 is no guidance."""
     anneal: bool = True
-    """Ramp the weight over a block's predictions, g_i = w (i + 1) / N for i = 0 … N − 1: TARFlow predicts N = T − 1 of
-    T tokens, a flow with a start token all T."""
+    """Whether the weight rises over a block's predictions, g_i = w (i + 1) / N for i = 0 … N − 1: TARFlow predicts N =
+    T − 1 of T tokens, a flow with a start token all T."""
     blocks: GuidedBlocks = "all"
     """Which blocks are guided: all, only the deep one, which is the last of the density direction and the first in
     sampling, or so many counted from it."""
     interval: GuidanceInterval | None = None
-    """Where guidance is left out; none: it is everywhere in the guided blocks."""
+    """Where guidance is left out; not given: it is everywhere in the guided blocks."""
 
     def guided_of(self, blocks: int) -> int:
         """How many of so many blocks are guided, counted from the deep one."""
@@ -69,14 +69,14 @@ class LinearGuidance(GuidanceSpec):
 
     kind: Literal["linear"] = "linear"
     what: list[Literal["shift", "log_scale"]] = Field(default=["shift", "log_scale"], min_length=1)
-    """Which of the two is guided; the other stays the conditional one."""
+    """Which of shift and log-scale is guided; the other stays the conditional one."""
     space: Literal["log_scale", "scale"] = "log_scale"
     """Whether the rule is on the logarithm of the scale (TARFlow) or on the scale itself (iTARFlow). The latter may
     reach 0 and is kept from it: never below a thousandth of the conditional scale."""
     against: Literal["class", "attention_temperature"] = "class"
-    """The second branch: the null class, or the same unconditional model with another attention temperature."""
+    """What the second branch is: the null class, or the same unconditional model with another attention temperature."""
     temperature: Positive = 1.0
-    """Divides the attention logits of the second branch."""
+    """What the attention logits of the second branch are divided by."""
 
 
 class GaussianProductGuidance(GuidanceSpec):
@@ -87,9 +87,11 @@ class GaussianProductGuidance(GuidanceSpec):
 
     kind: Literal["gaussian_product"] = "gaussian_product"
     anneal: bool = False
-    """Ramp the weight over a block's predictions. STARFlow's released code has the switch, and no effect of it."""
+    """Whether the weight rises over a block's predictions. STARFlow's released code has the switch, and no effect of
+    it."""
     blocks: GuidedBlocks = "deep"
-    """As in STARFlow only the last block of the density direction, or all, or so many."""
+    """Which blocks are guided: as in STARFlow only the last of the density direction, or all, or so many counted from
+    it."""
 
 
 AnyGuidance = Annotated[LinearGuidance | GaussianProductGuidance, Field(discriminator="kind")]

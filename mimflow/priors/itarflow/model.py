@@ -7,9 +7,9 @@ import math
 import torch
 from torch import Tensor, nn
 
-from mimflow.nn.transformer import TransformerLayer
+from mimflow.nn.transformer import TransformerLayer, TransformerOptions
 from mimflow.priors.autoregressive import AutoregressivePrior, alternating
-from mimflow.priors.base import FlowOutput, FlowPrior
+from mimflow.priors.base import FlowOutput, GuidablePrior
 from mimflow.priors.block import BlockOptions
 from mimflow.priors.guidance.rules import Guidance
 from mimflow.priors.itarflow.spec import ItarflowSpec
@@ -23,16 +23,14 @@ class Itarflow(AutoregressivePrior):
     def __init__(self, spec: ItarflowSpec, latent: LatentShape, num_classes: int):
         options = [
             BlockOptions(
-                width=width,
-                head_width=spec.head_width,
-                expansion=spec.expansion,
+                TransformerOptions(width, spec.head_width, spec.expansion),
                 conditioning="embedding" if spec.class_conditional else "none",
                 noise_levels=True,
                 patch=patch,
             )
             for width, patch in zip(spec.widths, spec.patches, strict=True)
         ]
-        shared = [TransformerLayer(spec.widths[0], spec.head_width, spec.expansion) for _ in range(spec.shared_layers)]
+        shared = [TransformerLayer(options[0].transformer) for _ in range(spec.shared_layers)]
         super().__init__(alternating(options, spec.blocks, latent, num_classes, shared=shared), latent)
         self.shared = nn.ModuleList(shared)
         self.input_scale = spec.input_scale
@@ -55,7 +53,7 @@ class Itarflow(AutoregressivePrior):
         return AtLevel(self, level)
 
 
-class AtLevel(FlowPrior):
+class AtLevel(GuidablePrior):
     """A prior of noise levels at one of them, or at one for each sample. It shares the prior's parameters."""
 
     def __init__(self, prior: Itarflow, level: Tensor | float):

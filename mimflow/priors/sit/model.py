@@ -7,9 +7,9 @@ from torch import Tensor, nn
 
 from mimflow.nn.modulation import Modulation, modulate
 from mimflow.nn.norm import make_norm
-from mimflow.nn.patchify import patchify, unpatchify
+from mimflow.nn.patchify import group_tokens, ungroup_tokens
 from mimflow.nn.sinusoid import TimeEmbedding, grid_sinusoid
-from mimflow.nn.transformer import Transformer
+from mimflow.nn.transformer import Transformer, TransformerOptions
 from mimflow.priors.sit.spec import SitSpec
 from mimflow.priors.spec import Tap
 from mimflow.priors.velocity import VelocityOutput, VelocityPrior
@@ -31,20 +31,19 @@ class Sit(VelocityPrior):
         self.patch_size = patch
         # Latents without a grid are a row of tokens here: their patches are single tokens.
         self.grid = latent.grid or (1, latent.tokens)
-        self.patch_grid = (self.grid[0] // patch, self.grid[1] // patch)
-        patches = self.patch_grid[0] * self.patch_grid[1]
+        patch_grid = (self.grid[0] // patch, self.grid[1] // patch)
+        patches = patch_grid[0] * patch_grid[1]
 
         self.proj_in = nn.Linear(latent.channels * patch**2, width)
         self.pos_embed: Tensor
         if spec.position == "learned":
             self.pos_embed = nn.Parameter(EMBEDDING_STD * torch.randn(patches, width))
         else:
-            self.register_buffer("pos_embed", grid_sinusoid(self.patch_grid, width), persistent=False)
+            self.register_buffer("pos_embed", grid_sinusoid(patch_grid, width), persistent=False)
         self.time_embed = TimeEmbedding(width, spec.time_scale)
         self.class_embed = nn.Parameter(EMBEDDING_STD * torch.randn(num_classes + 1, width))
-        self.transformer = Transformer(
-            width, spec.layers, spec.head_width, spec.expansion, modulated=True, causal=False, gelu="tanh"
-        )
+        options = TransformerOptions(width, spec.head_width, spec.expansion, modulated=True, causal=False, gelu="tanh")
+        self.transformer = Transformer(options, spec.layers)
         self.final_norm = make_norm("layer", width, affine=False)
         self.final_modulation = Modulation(width, 2)
         self.proj_out = nn.Linear(width, latent.channels * patch**2)
@@ -60,22 +59,14 @@ class Sit(VelocityPrior):
         there = tap is None or (tap.block == 0 and tap.layer < len(self.transformer.layers))
         assert there, "refused by PriorSpec.tap_problems"
         condition = (self.time_embed(t) + self.class_embed[labels])[:, None]
-        h = self.proj_in(self._patches(x)) + self.pos_embed
+        h = self.proj_in(group_tokens(x, self.patch_size, self.grid)) + self.pos_embed
         hidden = None
         outputs = self.transformer.layer_outputs(h, modulations=self.transformer.modulations(condition))
         for number, h in enumerate(outputs):
             if tap is not None and number == tap.layer:
                 hidden = h
         h = modulate(self.final_norm(h), *self.final_modulation(condition))
-        return VelocityOutput(self._tokens(self.proj_out(h)), hidden)
-
-    def _patches(self, tokens: Tensor) -> Tensor:
-        """Latent tokens (B, T, C) → patches of them (B, T / p², C p²)."""
-        return patchify(unpatchify(tokens, 1, self.grid), self.patch_size)
-
-    def _tokens(self, patches: Tensor) -> Tensor:
-        """The inverse of `_patches`."""
-        return patchify(unpatchify(patches, self.patch_size, self.patch_grid), 1)
+        return VelocityOutput(ungroup_tokens(self.proj_out(h), self.patch_size, self.grid), hidden)
 
 
 def _xavier(*modules: nn.Module) -> None:

@@ -21,7 +21,7 @@ class SitSpec(VelocityPriorSpec):
     width: Count
     """Width of the transformer. S: 384, B: 768, L: 1024, XL: 1152."""
     layers: Count
-    """S, B: 12, L: 24, XL: 28."""
+    """Transformer layers. S, B: 12, L: 24, XL: 28."""
     head_width: Count = 64
     """Width of an attention head; `width / head_width` heads. XL: 72."""
     expansion: Count = 4
@@ -29,7 +29,8 @@ class SitSpec(VelocityPriorSpec):
     patch_size: Count = 1
     """Side of the squares of latent tokens that the transformer reads as one: the 2 of XL/2."""
     position: Literal["sincos_2d", "learned"] = "sincos_2d"
-    """Fixed sines and cosines of row and column, or a learned vector for each place, for latents without a grid."""
+    """How positions are told: by fixed sines and cosines of row and column, or by a learned vector for each place, for
+    latents without a grid."""
     time_scale: Positive = 1.0
     """What t is multiplied by before its sines and cosines, whose frequencies run from 1 to 1e-4. DiT's steps run to
     1000; how SiT scales its t is not in its paper: 1 keeps t."""

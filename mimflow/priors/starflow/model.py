@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from mimflow.nn.transformer import TransformerOptions
 from mimflow.priors.autoregressive import AutoregressivePrior, alternating
 from mimflow.priors.block import BlockOptions
 from mimflow.priors.starflow.spec import StarflowSpec
@@ -15,17 +16,13 @@ class Starflow(AutoregressivePrior):
 
     def __init__(self, spec: StarflowSpec, latent: LatentShape, num_classes: int):
         deep = BlockOptions(
-            width=spec.width,
-            head_width=spec.head_width,
-            expansion=spec.expansion,
+            TransformerOptions(spec.width, spec.head_width, spec.expansion, norm=spec.norm, gated=spec.gated_attention),
             conditioning=spec.conditioning,
             position=spec.position,
             start=spec.start,
             scale=spec.scale,
             soft_clip=spec.soft_clip,
-            norm=spec.norm,
             final_norm=spec.final_norm,
-            gated_attention=spec.gated_attention,
         )
         shallow = replace(deep, conditioning="none") if spec.conditioning == "prefix" else deep
         options = [shallow] * (len(spec.blocks) - 1) + [deep]

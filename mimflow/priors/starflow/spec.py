@@ -32,26 +32,28 @@ class StarflowSpec(PriorSpec):
     """Direction of the first block along the raster; the others alternate. STARFlow's six blocks start in reverse, so
     that the deep one runs forward (its `L2R`). SimFlow's and MIMFlow's are unknown: TARFlow starts forward."""
     position: Literal["learned", "rotary_2d"] = "learned"
-    """A learned vector for each place in each block, or rotary embeddings of row and column in every layer (STARFlow),
-    for latents on a grid. In the block of a prefix a quarter of each head's pairs is left unturned, as in STARFlow."""
+    """How positions are told: by a learned vector for each place in each block, or by rotary embeddings of row and
+    column in every layer (STARFlow), for latents on a grid. In the block of a prefix a quarter of each head's pairs is
+    left unturned, as in STARFlow."""
     start: Literal["shift", "sos"] = "shift"
     """Whether the first token passes unchanged (TARFlow), or is predicted from a learned start token (STARFlow).
     SimFlow's is unknown; TARFlow, which it builds on, shifts."""
     scale: Literal["exp", "softplus"] = "exp"
-    """The scale of output a: exp(a), or softplus(a + ln(e − 1)), which is 1 at 0 too (STARFlow)."""
+    """How output a becomes the scale: by exp(a), or by softplus(a + ln(e − 1)), which is 1 at 0 too (STARFlow)."""
     soft_clip: Positive | None = None
-    """c tanh(o / c) on the outputs that give shift and scale; STARFlow: 4."""
+    """The bound c of c tanh(o / c), which is taken of the outputs o that give shift and scale; STARFlow: 4. Not given:
+    they are not bounded."""
     norm: Literal["layer", "rms"] = "layer"
     """Normalisation before attention and MLP."""
     final_norm: bool = False
-    """An RMS norm before the outputs (STARFlow). `ada_ln_zero` has a modulated norm there already."""
+    """Whether an RMS norm stands before the outputs (STARFlow). `ada_ln_zero` has a modulated norm there already."""
     conditioning: Literal["none", "embedding", "ada_ln_zero", "prefix"] = "embedding"
     """How a block sees the class: not at all; by a vector added to every token, whose null class is the table's mean
     (TARFlow); by modulated norms and gates that start at zero, with a null row and a table in each block (SimFlow,
     after DiT); or as a learned token before the others, with a null row, in the deep block only (STARFlow)."""
     gated_attention: bool = False
-    """A sigmoid gate of width × width on each attention's result (arXiv 2505.06708): a candidate for MIMFlow's
-    unpublished block. It takes MIMFlow-L from 439.1 M to 474.8 M of the 482 M that are claimed."""
+    """Whether a sigmoid gate of width × width is on each attention's result (arXiv 2505.06708): a candidate for
+    MIMFlow's unpublished block. It takes MIMFlow-L from 439.1 M to 474.8 M of the 482 M that are claimed."""
 
     @property
     def takes_classes(self) -> bool:

@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from mimflow.nn.transformer import TransformerOptions
 from mimflow.priors.autoregressive import AutoregressivePrior, alternating
 from mimflow.priors.base import FlowOutput
 from mimflow.priors.block import BlockOptions
@@ -23,9 +24,7 @@ class Tarflow(AutoregressivePrior):
 
     def __init__(self, spec: TarflowSpec, latent: LatentShape, num_classes: int):
         options = BlockOptions(
-            width=spec.width,
-            head_width=spec.head_width,
-            expansion=spec.expansion,
+            TransformerOptions(spec.width, spec.head_width, spec.expansion),
             conditioning="embedding" if spec.class_conditional else "none",
             scale="none" if spec.volume_preserving else "exp",
         )
@@ -34,12 +33,14 @@ class Tarflow(AutoregressivePrior):
         variance = torch.ones(latent.tokens, latent.channels) if spec.volume_preserving else None
         self.register_buffer("variance", variance)
 
-    def forward(self, latents: Tensor, labels: Tensor, tap: Tap | None = None) -> FlowOutput:
+    def forward(
+        self, latents: Tensor, labels: Tensor, tap: Tap | None = None, level: Tensor | None = None
+    ) -> FlowOutput:
         """Latents (B, T, C), labels (B,) → z and summed log-determinant (TARFlow Eq. 4–6).
 
         In training, volume-preserving mode takes the batch's second moments into its running variance.
         """
-        output = super().forward(latents, labels, tap)
+        output = super().forward(latents, labels, tap, level)
         if self.variance is not None and self.training:
             with torch.no_grad():
                 self.variance.lerp_(output.z.square().mean(0).to(self.variance.dtype), VARIANCE_RATE)

@@ -29,7 +29,8 @@ class TarflowSpec(PriorSpec):
     class_conditional: bool = True
     """Whether each block adds an embedding of the class; the null class is the mean over the table."""
     volume_preserving: bool = False
-    """Predict shifts only: log-determinant 0, and noise of a learned variance per dimension."""
+    """Whether blocks predict shifts only: the log-determinant is 0, and the noise has a learned variance per
+    dimension."""
 
     @property
     def takes_classes(self) -> bool:

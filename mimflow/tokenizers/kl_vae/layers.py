@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mimflow.nn.transformer import EXPLICIT_UP_TO
+from mimflow.nn.attention import fused_is_faster
+from mimflow.nn.modules import ModulesOf
 from mimflow.tokenizers.kl_vae.spec import KlVaeSpec
 
 NORM_EPS = 1e-6
@@ -55,9 +56,8 @@ class AttentionBlock(nn.Module):
 
 
 def _attention(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-    """Softmax attention, all (B, places, width); the fused kernel but where it is slow (see `causal_attention`)."""
-    half = queries.dtype in (torch.bfloat16, torch.float16)
-    if queries.device.type != "cpu" or not half or queries.shape[1] > EXPLICIT_UP_TO:
+    """Softmax attention, all (B, places, width); by the fused kernel where that is the faster."""
+    if fused_is_faster(queries.device, queries.dtype, queries.shape[1]):
         return F.scaled_dot_product_attention(queries, keys, values)
     weights = torch.bmm(queries * queries.shape[2] ** -0.5, keys.transpose(1, 2)).softmax(-1)
     return torch.bmm(weights.to(values.dtype), values)
@@ -89,6 +89,11 @@ class Upsample(nn.Module):
 
 class Level(nn.Module):
     """Residual blocks at one resolution, each followed by attention if asked for."""
+
+    downsample: nn.Module
+    """What an encoder puts behind it."""
+    upsample: nn.Module
+    """What a decoder puts behind it."""
 
     def __init__(self, inputs: int, width: int, blocks: int, groups: int, *, attends: bool):
         super().__init__()
@@ -125,7 +130,7 @@ class Encoder(nn.Module):
         super().__init__()
         widths, last = spec.widths, len(spec.widths) - 1
         self.conv_in = _conv(channels, widths[0])
-        self.down = nn.ModuleList()
+        self.down: ModulesOf[Level] = ModulesOf()
         for index, width in enumerate(widths):
             attends = index == last and spec.attention != "none"
             level = Level(widths[max(index - 1, 0)], width, spec.blocks, spec.groups, attends=attends)
@@ -150,7 +155,7 @@ class Decoder(nn.Module):
         widths, last = spec.widths, len(spec.widths) - 1
         self.conv_in = _conv(spec.channels, widths[-1])
         self.mid = Middle(widths[-1], spec.groups)
-        self.up = nn.ModuleList()
+        self.up: ModulesOf[Level] = ModulesOf()
         for index, width in enumerate(widths):
             attends = index == last and spec.attention == "both"
             level = Level(widths[min(index + 1, last)], width, spec.blocks + 1, spec.groups, attends=attends)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from mimflow.nn.affine import at_least_fp32
 from mimflow.spec.shapes import ImageShape
 from mimflow.tokenizers.base import Encoded, Tokenizer
 from mimflow.tokenizers.kl_vae.layers import Decoder, Encoder
@@ -59,8 +60,7 @@ class KlVae(Tokenizer):
 
     def posterior(self, images: Tensor) -> Posterior:
         """Images (B, C, H, W) in [−1, 1] → the distribution of their latents."""
-        parameters = self.quant_conv(self.encoder(images)).flatten(2).transpose(1, 2)
-        parameters = parameters.to(torch.promote_types(parameters.dtype, torch.float32))
+        parameters = at_least_fp32(self.quant_conv(self.encoder(images)).flatten(2).transpose(1, 2))
         mean = self.latent_norm(parameters[..., : self.spec.channels])
         if not isinstance(self.spec.variance, LearnableVariance):
             return Posterior(mean, None)
@@ -88,7 +88,7 @@ class KlVae(Tokenizer):
     def decoder_modules(self) -> list[str]:
         return ["post_quant_conv", "decoder"]
 
-    def last_layer(self) -> nn.Parameter:
+    def last_layer(self) -> Tensor:
         """The last convolution (LDM)."""
         return self.decoder.conv_out.weight
 

@@ -44,23 +44,26 @@ class KlVaeSpec(TokenizerSpec):
     channels: Count
     """Dimensions of a latent token."""
     width: Count = 128
+    """Channels of a level whose multiplier is 1."""
     multipliers: list[Count] = Field(default=[1, 1, 2, 2, 4], min_length=1)
     """Widths of the levels, in units of `width`; each level but the last halves the image. Stable Diffusion's VAE has
     four levels, [1, 2, 4, 4]."""
     blocks: Count = 2
-    """Residual blocks of a level of the encoder; the decoder's have one more."""
+    """How many residual blocks a level of the encoder has; the decoder's have one more."""
     groups: Count = 32
-    """Of the group norms."""
+    """How many groups of channels the group norms have."""
     attention: Literal["none", "encoder", "both"] = "encoder"
     """Where attention follows each residual block of the last level: in the encoder (MAR), in both halves (LDM), or
     nowhere (Stable Diffusion). Between the two blocks in the middle of each half it always stands."""
     variance: Variance
+    """Whether the posterior's variance is learned or fixed."""
     latent_norm: Literal["none", "layer"] = "none"
-    """`layer`: each token's mean to mean 0 and variance 1 over its channels, before any noise, with no parameters.
-    SimFlow does not say whether its norm has any."""
+    """How latents are normalised. `layer`: each token's mean to mean 0 and variance 1 over its channels, before any
+    noise, with no parameters. SimFlow does not say whether its norm has any."""
     scale: Positive = 1.0
-    """Latents are multiplied by it on their way out, and divided on their way back: one over the standard deviation
-    of a trained tokenizer's (MAR 0.2325, Stable Diffusion 0.18215). Leave it at 1 while the tokenizer is trained."""
+    """Factor that latents are multiplied by on their way out, and divided by on their way back: one over the standard
+    deviation of a trained tokenizer's (MAR 0.2325, Stable Diffusion 0.18215). Leave it at 1 while the tokenizer is
+    trained."""
     weights: FileWeights | None = None
     """Weights to start from, in LDM's naming; from scratch if not given."""
 

@@ -8,6 +8,7 @@ import torch
 from timm.layers import PatchEmbed
 from torch import Tensor, nn
 
+from mimflow.nn.affine import at_least_fp32
 from mimflow.nn.patchify import patchify, unpatchify
 from mimflow.nn.vit import Vit, init_linear, learned
 from mimflow.spec.shapes import ImageShape
@@ -193,7 +194,7 @@ class MaskedAutoencoder(Tokenizer):
     def decoder_modules(self) -> list[str]:
         return ["decoder"]
 
-    def last_layer(self) -> nn.Parameter:
+    def last_layer(self) -> Tensor:
         """The linear map to pixels."""
         return self.decoder.to_pixels.weight
 
@@ -205,4 +206,4 @@ class MaskedAutoencoder(Tokenizer):
 
     def _encode(self, images: Tensor, mask: Tensor | None) -> Tensor:
         latents = self.encoder(images, mask)
-        return self.latent_norm(latents.to(torch.promote_types(latents.dtype, torch.float32)))
+        return self.latent_norm(at_least_fp32(latents))

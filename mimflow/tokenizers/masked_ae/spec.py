@@ -17,11 +17,14 @@ class VitSpec(Spec):
     """A pre-norm vision transformer with MLPs of four times its width. ViT-B: 768 wide, 12 layers, 12 heads."""
 
     width: Count
+    """Width of the hidden states."""
     layers: Count
+    """Transformer layers."""
     heads: Count
+    """Attention heads of a layer."""
     layer_scale: Positive | None = None
-    """Start of a learned scale on every residual branch, none if not given. DINOv2's ViT, which the paper names, has
-    1e-5; a small one that is trained for minutes hardly moves away from it."""
+    """Where a learned scale on every residual branch starts; not given: there is none. DINOv2's ViT, which the paper
+    names, has 1e-5; a small one that is trained for minutes hardly moves away from it."""
     drop_path: float = Field(default=0.0, ge=0, lt=1)
     """Probability that the last layer's branches are skipped for a sample in training, rising to it from 0."""
 
@@ -54,16 +57,18 @@ class DecoderSpec(VitSpec):
     """The decoder."""
 
     absolute_positions: bool = False
-    """Learned absolute positions of the image's tokens, besides rotary ones (released: none)."""
+    """Whether the image's tokens have learned absolute positions, besides rotary ones (released: they have none)."""
 
 
 class MaskSpec(Spec):
     """Which patches are hidden: ⌈patches · ratio⌉ of them, in an order of each sample's own."""
 
     per: Literal["sample", "batch"] = "batch"
-    """What a ratio is drawn for. The release does not say; the code that it descends from draws one a batch."""
+    """Whether a ratio is drawn for each batch or for each sample. The release does not say; the code that it descends
+    from draws one a batch."""
     style: Literal["replace", "drop"] = "replace"
-    """`replace`: a learned token stands for a hidden patch (released). `drop`: it is left out of the sequence (MAE)."""
+    """What becomes of a hidden patch. `replace`: a learned token stands for it (released). `drop`: it is left out of
+    the sequence (MAE)."""
 
 
 class TruncatedNormalMask(MaskSpec):
@@ -71,11 +76,13 @@ class TruncatedNormalMask(MaskSpec):
 
     kind: Literal["truncated_normal"] = "truncated_normal"
     low: Fraction
+    """The least ratio."""
     high: Fraction
+    """The largest ratio."""
     mean: Fraction | None = None
-    """Of the normal before it is cut; `high` if not given."""
+    """Mean of the normal before it is cut; `high` if not given."""
     std: Positive = 0.25
-    """Of the normal before it is cut."""
+    """Standard deviation of the normal before it is cut."""
 
     def problems(self) -> Iterator[Problem]:
         if self.low >= self.high:
@@ -87,7 +94,9 @@ class UniformMask(MaskSpec):
 
     kind: Literal["uniform"] = "uniform"
     low: Fraction
+    """The least ratio."""
     high: Fraction
+    """The largest ratio."""
 
     def problems(self) -> Iterator[Problem]:
         if self.low > self.high:
@@ -111,22 +120,25 @@ class MaskedAeSpec(TokenizerSpec):
     patch_size: Count
     """Side of a patch in pixels."""
     latents: Count
-    """Latent tokens."""
+    """How many latent tokens an image has."""
     channels: Count
     """Dimensions of a latent token."""
     encoder: EncoderSpec
+    """The transformer from patches to latents."""
     decoder: DecoderSpec
+    """The transformer from latents to patches."""
     mask: Mask
     """What is hidden from the encoder in training."""
     rotary: bool = True
-    """Rotary positions with learned frequencies (RoPE-mixed, θ = 10) on the image's tokens, in both halves."""
+    """Whether the image's tokens have rotary positions with learned frequencies (RoPE-mixed, θ = 10), in both
+    halves."""
     latent_norm: Literal["none", "layer", "batch"] = "none"
-    """`layer`: each token to mean 0 and variance 1. `batch`: each dimension of each token over the batch, running
-    statistics in evaluation. None of them has learned parameters. The release names no norm."""
+    """How latents are normalised. `layer`: each token to mean 0 and variance 1. `batch`: each dimension of each token
+    over the batch, running statistics in evaluation. None of them has learned parameters. The release names no norm."""
     linear_shortcut: bool = False
-    """Linear maps from the visible pixels to the latents, and from the latents to the pixels, added to what encoder and
-    decoder give. Not the paper's: they keep a small twin from collapsing to the mean image. They grow with pixels ×
-    latents."""
+    """Whether linear maps from the visible pixels to the latents, and from the latents to the pixels, are added to what
+    encoder and decoder give. Not the paper's: they keep a small twin from collapsing to the mean image. They grow with
+    pixels × latents."""
 
     representations = ("before_projection", "latents")
 
