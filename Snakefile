@@ -1,32 +1,27 @@
-"""From specs to tables: `snakemake --cores all results/table1.md`. Wiring only: the plan knows the jobs."""
+"""From specs to products: `snakemake --cores all results/table1.md`. Wiring only: the plan knows the jobs."""
 
 import re
 from pathlib import Path
 
 from snakemake.utils import min_version
 
-from mimflow.plan.snakemake import open_plan, resources as resources_of
+from mimflow.plan.paths import FOLDERS
+from mimflow.workflow import open_workflow
 
 min_version("9.0")
 
-PLAN = open_plan(
+WORKFLOW = open_workflow(
     Path.cwd(),
     main_process=workflow.is_main_process,
     recompute=config.get("recompute", False),
 )
 
 
-# What `snakemake` makes when it is asked for nothing.
+# What `snakemake` makes when it is asked for nothing: the products that say so.
 rule all:
     input:
-        "results/table1.md",
+        WORKFLOW.default_targets(),
 
 
-include: "rules/common.smk"
-include: "rules/data.smk"
-include: "rules/features.smk"
-include: "rules/train.smk"
-include: "rules/infer.smk"
-include: "rules/evaluate.smk"
-include: "rules/tables.smk"
-
+include: "rules/stages.smk"
+include: "rules/products.smk"

@@ -29,9 +29,13 @@ app = typer.Typer(
     help="Declarative experiments for generative-model papers.",
 )
 
+data = typer.Typer(no_args_is_help=True, help="Data sets of your own.")
+app.add_typer(data, name="data")
+
 Project = Annotated[Path, typer.Option("--project", help="The project's folder, the one that holds specs/.")]
 HERE = Path()
 JobName = Annotated[str, typer.Argument(help="A job's id or name, as `mimflow plan` prints them.")]
+ProductName = Annotated[str, typer.Argument(help="A product: table1 or results/table1.md.")]
 StrictCode = Annotated[bool, typer.Option("--strict-code", help="Refuse results made by other code than now.")]
 
 
@@ -51,15 +55,15 @@ def main() -> None:
 
 
 def _workspace(project: Path) -> Workspace:
-    from mimflow.project.workspace import Workspace
+    from mimflow.products.registry import open_workspace
 
-    return Workspace(project)
+    return open_workspace(project)
 
 
 def _plan(project: Path) -> Plan:
-    from mimflow.plan.build import Plan
+    from mimflow.products.registry import open_plan
 
-    return Plan(_workspace(project))
+    return open_plan(project)
 
 
 @app.command()
@@ -75,10 +79,10 @@ def validate(
 
 @app.command()
 def plan(
-    target: Annotated[str, typer.Argument(help="A table: table1 or results/table1.md.")],
+    target: ProductName,
     project: Project = HERE,
 ) -> None:
-    """List the jobs of a table, which would run, and the field that is why."""
+    """List the jobs of a product, which would run, and the field that is why."""
     from mimflow.plan.status import describe_plan
 
     typer.echo(describe_plan(_plan(project), target))
@@ -106,17 +110,15 @@ def diff(
 
 @app.command()
 def why(
-    table: Annotated[str, typer.Argument(help="A table: table1 or results/table1.md.")],
-    row: Annotated[str, typer.Option(help="A run's name or its label.")],
-    column: Annotated[str, typer.Option(help="A heading, or output.metric.")],
+    product: ProductName,
+    row: Annotated[str | None, typer.Option(help="Of a table: a run's name or its label.")] = None,
+    column: Annotated[str | None, typer.Option(help="Of a table: a heading, or output.metric.")] = None,
     project: Project = HERE,
 ) -> None:
-    """Trace a number back to spec, seeds, commit and checkpoint."""
-    from mimflow.plan.status import table_named
-    from mimflow.products.table.why import why as traced
+    """Trace a product, or one number of it, back to spec, seeds, commit and checkpoint."""
+    from mimflow.products.trace import why as traced
 
-    made = _plan(project)
-    typer.echo(traced(made, table_named(made, table), row, column))
+    typer.echo(traced(_plan(project).product(product), row, column))
 
 
 @app.command()
@@ -124,9 +126,10 @@ def schema(
     folder: Annotated[Path, typer.Argument(help="Where the JSON Schemas go.")] = Path("specs/schemas"),
 ) -> None:
     """Write the JSON Schemas that let editors complete and check specs."""
+    from mimflow.products.registry import PRODUCTS
     from mimflow.project.schemas import write_schemas
 
-    for path in write_schemas(folder):
+    for path in write_schemas(folder, PRODUCTS):
         typer.echo(path)
 
 
@@ -180,17 +183,38 @@ for _name, _text in STAGES.items():
 
 @app.command()
 def render(
-    table: Annotated[str, typer.Argument(help="A table: table1 or results/table1.md.")],
+    product: ProductName,
     partial: Annotated[bool, typer.Option("--partial", help="Render with the seeds that are there: n=2/3.")] = False,
     project: Project = HERE,
 ) -> None:
-    """Render a table, its picture and its metrics files."""
-    from mimflow.plan.status import table_named
-    from mimflow.products.table.render import render_table
+    """Render a product: its files and the numbers that `dvc metrics` shows."""
+    from mimflow.products.render import render_product
 
-    made = _plan(project)
-    for path in render_table(made, table_named(made, table), partial):
+    for path in render_product(_plan(project).product(product), partial):
         typer.echo(path)
+
+
+@app.command()
+def dvc(project: Project = HERE) -> None:
+    """Write dvc.yaml: it versions the store and the products that are made by default."""
+    from mimflow.products.dvc import write_dvc
+
+    typer.echo(write_dvc(_plan(project)))
+
+
+@data.command()
+def lock(
+    names: Annotated[list[str] | None, typer.Argument(help="Data sets of folders; all that are here if none.")] = None,
+    names_only: Annotated[
+        bool, typer.Option("--names-only", help="Take names and sizes, not contents: seconds instead of minutes.")
+    ] = False,
+    project: Project = HERE,
+) -> None:
+    """Pin which files the folders of data sets hold: the pin enters the key, another folder is refused."""
+    from mimflow.project.pins import lock as pinned
+
+    for line in pinned(_workspace(project), names or [], contents=not names_only):
+        typer.echo(line)
 
 
 @app.command("import-checkpoint")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, ClassVar
 
 from mimflow.compute.spec import Compute
+from mimflow.data.pins import Pin
 from mimflow.data.spec import DatasetSpec
 from mimflow.features.registry import EXTRACTORS, NETWORKS
 from mimflow.features.spec import ExtractorSpec, NetworkSpec
@@ -13,7 +14,7 @@ from mimflow.metrics.spec import MetricSpec, Reference
 from mimflow.outputs.drawing import Drawing
 from mimflow.outputs.registry import OUTPUTS
 from mimflow.outputs.spec import OutputSpec
-from mimflow.spec.base import OUTSIDE_KEY, Spec
+from mimflow.spec.base import OUTSIDE_KEY, Name, Spec
 from mimflow.system.spec import Shapes, System
 from mimflow.training.spec import Phase
 
@@ -30,6 +31,8 @@ class PrepareTask(Task):
 
     stage = "prepare"
     dataset: DatasetSpec
+    files: Pin | None = None
+    """The files of a folder of images; null where a package brings them."""
 
 
 FEATURES = "features:"
@@ -74,17 +77,19 @@ class InferTask(Task):
 
 
 class EvaluateTask(Task):
-    """Metrics of what a output gave. Inputs: `samples`, `data` to compare images with, `extractor` that a run trained.
+    """Metrics of an output. Inputs: `output`, `data` where there is a reference, `extractor` where a run trained it.
 
-    Without a reference the metrics are those of a representation, which need no extractor either.
+    The content decides whether there is a reference, and whether metrics look through an extractor.
     """
 
     stage = "evaluate"
+    content: Name
+    """What the output holds, by its name in `CONTENTS`."""
     shapes: Shapes
     extractor: Annotated[ExtractorSpec, EXTRACTORS] | None
     extractor_system: System | None
     """The system that the extractor's weights belong to, where a run trained it."""
     metrics: list[Annotated[MetricSpec, METRICS]]
     reference: Reference | None
-    """The protocol's for samples; for reconstructions the split of their originals."""
+    """What the content says that it is compared with."""
     compute: Annotated[Compute, OUTSIDE_KEY]

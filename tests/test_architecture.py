@@ -21,6 +21,8 @@ FREE = [
         for folder in ("spec", "project", "plan", "artifacts", "products")
         for path in (PACKAGE / folder).rglob("*.py")
     ),
+    *(PACKAGE / "contents" / f"{name}.py" for name in ("base", "samples", "reconstructions", "representation")),
+    PACKAGE / "metrics" / "number.py",
     *sorted(PACKAGE.rglob("spec.py")),
     *sorted(PACKAGE.rglob("registry.py")),
 ]

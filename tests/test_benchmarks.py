@@ -35,8 +35,7 @@ def test_plain_sampling_agrees_with_ours(benchmark: ModuleType, weight: float) -
 
 @pytest.mark.parametrize("benchmark", ["startup"], indirect=True)
 def test_the_large_project_has_a_thousand_jobs(benchmark: ModuleType, tmp_path: Path) -> None:
-    from mimflow.plan.build import Plan
-    from mimflow.project.workspace import Workspace
+    from mimflow.products.registry import open_plan
 
-    plan = Plan(Workspace(benchmark.large_project(tmp_path, runs=198)))
+    plan = open_plan(benchmark.large_project(tmp_path, runs=198))
     assert len(plan.jobs) == 1000

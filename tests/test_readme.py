@@ -8,8 +8,7 @@ from pathlib import Path
 
 from projects import REPOSITORY
 
-from mimflow.plan.build import Plan
-from mimflow.project.workspace import Workspace
+from mimflow.products.registry import open_plan
 
 
 def test_the_specs_of_the_readme_validate_and_plan(tmp_path: Path) -> None:
@@ -20,8 +19,8 @@ def test_the_specs_of_the_readme_validate_and_plan(tmp_path: Path) -> None:
     table = tmp_path / "specs/tables/table1.yaml"
     rows = "  - run: tarflow-mnist5k\n"
     table.write_text(table.read_text().replace(rows, f"{rows}  - run: wide\n  - ablation: noise\n"))
-    plan = Plan(Workspace(tmp_path))
-    shown = [row.run for row in plan.tables["table1"].rows]
+    plan = open_plan(tmp_path)
+    shown = [row.run for row in plan.products["table1"].rows]
     assert shown == [
         "gaussian-mnist5k",
         "tarflow-mnist5k",

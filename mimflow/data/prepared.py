@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,7 +14,6 @@ from mimflow.artifacts.manifest import Artifact, sha256_of
 from mimflow.data.sources.base import SPLITS
 from mimflow.data.sources.folder import ImageFolder, folder_of, stamp
 from mimflow.data.sources.spec import ImageFolderSpec
-from mimflow.errors import DataError
 
 CLOCK_NS = 2 * 10**9
 """How much coarser than the system's clock a file system's may be."""
@@ -55,6 +54,12 @@ class Prepared:
         return Split(open_images(self.artifact, name), read_labels(self.artifact, name))
 
 
+def touched(artifact: Artifact, stamps: Iterable[tuple[str, int, int]]) -> bool:
+    """Whether any file, of `ImageFolder.stamps`, was touched since the folder was listed to be prepared."""
+    since = (read_facts(artifact, DataFacts).sources_listed_ns or 0) - CLOCK_NS
+    return any(changed > since for _, _, changed in stamps)
+
+
 def changed_sources(artifact: Artifact, source: ImageFolderSpec) -> list[str]:
     """The images changed, removed or added since the folder was prepared: relative paths, sorted.
 
@@ -73,17 +78,6 @@ def changed_sources(artifact: Artifact, source: ImageFolderSpec) -> list[str]:
         if _differs(root / name, recorded[name], since):
             changed.add(name)
     return sorted(changed)
-
-
-def refuse_changed(artifact: Artifact, source: ImageFolderSpec) -> None:
-    """DataError if images of the folder changed after it was prepared."""
-    changed = changed_sources(artifact, source)
-    if changed:
-        more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
-        raise DataError(
-            f"{folder_of(source)}: changed after it was prepared: {', '.join(changed[:3])}{more} "
-            f"(put the images back, or delete {artifact.folder} to prepare them anew)"
-        )
 
 
 def _differs(path: Path, recorded: SourceFile, since: int) -> bool:

@@ -1,1 +1,1 @@
-"""Metrics over samples, and the feature extractors that they look through."""
+"""Metrics of what outputs hold."""

@@ -5,16 +5,16 @@ from __future__ import annotations
 import torch
 
 from mimflow.artifacts.metrics import MetricValue
-from mimflow.metrics.context import Context
+from mimflow.metrics.context import ImageComparison
 from mimflow.metrics.spec import ClassAccuracySpec
 
 
-def class_accuracy(spec: ClassAccuracySpec, context: Context) -> dict[str, MetricValue]:
+def class_accuracy(spec: ClassAccuracySpec, context: ImageComparison) -> dict[str, MetricValue]:
     """The share of samples whose largest logit is that of their label."""
     return {"class_accuracy": _accuracy(context)}
 
 
-def _accuracy(context: Context) -> MetricValue:
+def _accuracy(context: ImageComparison) -> MetricValue:
     if not context.extractor.classifies:
         return MetricValue(None, reason="the extractor does not know the data's classes")
     if (context.labels < 0).any():

@@ -42,8 +42,8 @@ class FeatureSplit:
 
 
 @dataclass(frozen=True)
-class Representation:
-    """A representation of both splits: what its metrics are given in place of a `Context`."""
+class RepresentedSplits:
+    """A representation of both splits: what metrics of features are given."""
 
     train: FeatureSplit
     val: FeatureSplit
@@ -52,9 +52,10 @@ class Representation:
 
 
 @dataclass(frozen=True)
-class Context:
-    """Samples, reference and extractor of one evaluation. Features are extracted once, when first asked for.
+class ImageComparison:
+    """Images, what they are compared with, and the extractor of one evaluation.
 
+    Features are extracted once, when first asked for.
     Features of the reference, their mean and their covariance are kept below `cache` under `reference_name`
     and the extractor's name. Both have to name content, because torch-fidelity's cache looks at nothing else.
     It is read back with pickle, so only its owner may enter the folder.

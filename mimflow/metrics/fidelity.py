@@ -12,14 +12,14 @@ from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, KEY_METRIC_KID_STD, k
 from torch_fidelity.metric_prc import KEY_METRIC_PRECISION, KEY_METRIC_RECALL, prc_features_to_metric
 
 from mimflow.artifacts.metrics import MetricValue
-from mimflow.metrics.context import Context
+from mimflow.metrics.context import ImageComparison
 from mimflow.metrics.spec import FidSpec, IsSpec, KidSpec, PrecisionRecallSpec
 
 SEED = 2020
 """Of the Inception score's shuffle and KID's subsets: torch-fidelity's default."""
 
 
-def fid(spec: FidSpec, context: Context) -> dict[str, MetricValue]:
+def fid(spec: FidSpec, context: ImageComparison) -> dict[str, MetricValue]:
     """|μ₁ − μ₂|² + tr(Σ₁ + Σ₂ − 2 (Σ₁ Σ₂)^½) (Heusel et al. 2017, Eq. 6), with unbiased covariances."""
     features = context.sample_features[context.extractor.features]
     reason = _why_not(features, "samples", 2) or _too_few(len(context.reference), "reference images", 2)
@@ -36,7 +36,7 @@ def fid(spec: FidSpec, context: Context) -> dict[str, MetricValue]:
     return {"fid": _value(result[KEY_METRIC_FID])}
 
 
-def inception_score(spec: IsSpec, context: Context) -> dict[str, MetricValue]:
+def inception_score(spec: IsSpec, context: ImageComparison) -> dict[str, MetricValue]:
     """exp E KL(p(y|x) ‖ p(y)), mean and spread over splits (Salimans et al. 2016, section 4).
 
     Samples are permuted first: sorted by class, each split would hold few classes, and that caps the score.
@@ -49,7 +49,7 @@ def inception_score(spec: IsSpec, context: Context) -> dict[str, MetricValue]:
     return {"is": _value(result[KEY_METRIC_ISC_MEAN], result[KEY_METRIC_ISC_STD])}
 
 
-def kid(spec: KidSpec, context: Context) -> dict[str, MetricValue]:
+def kid(spec: KidSpec, context: ImageComparison) -> dict[str, MetricValue]:
     """Unbiased squared MMD with the kernel (xᵀy / d + 1)³ over d features (Bińkowski et al. 2018).
 
     Mean and spread over random subsets. Slightly negative values are what an unbiased estimate of zero looks
@@ -73,7 +73,7 @@ def kid(spec: KidSpec, context: Context) -> dict[str, MetricValue]:
     return {"kid": _value(result[KEY_METRIC_KID_MEAN], result[KEY_METRIC_KID_STD])}
 
 
-def precision_recall(spec: PrecisionRecallSpec, context: Context) -> dict[str, MetricValue]:
+def precision_recall(spec: PrecisionRecallSpec, context: ImageComparison) -> dict[str, MetricValue]:
     """Share of samples within a reference image's ball, and the reverse (Kynkäänniemi et al. 2019, Eq. 1–3).
 
     A ball reaches to the image's `neighbourhood`-th nearest neighbour other than itself. Both numbers depend
@@ -93,7 +93,7 @@ def precision_recall(spec: PrecisionRecallSpec, context: Context) -> dict[str, M
     }
 
 
-def _features(context: Context) -> tuple[Tensor, Tensor]:
+def _features(context: ImageComparison) -> tuple[Tensor, Tensor]:
     layer = context.extractor.features
     return context.sample_features[layer], context.reference_features[layer]
 

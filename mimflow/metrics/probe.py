@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mimflow.artifacts.metrics import MetricValue
-from mimflow.metrics.context import FeatureSplit, Representation
+from mimflow.metrics.context import FeatureSplit, RepresentedSplits
 from mimflow.metrics.spec import LinearProbeSpec
 from mimflow.seeds import derive
 
@@ -17,7 +17,7 @@ LEAST_VARIANCE = 1e-6
 """Variances of features below it, of ones that never change, count as this."""
 
 
-def linear_probe(spec: LinearProbeSpec, context: Representation) -> dict[str, MetricValue]:
+def linear_probe(spec: LinearProbeSpec, context: RepresentedSplits) -> dict[str, MetricValue]:
     """Accuracy on the validation split after the last epoch, and the best of the epochs evaluated.
 
     The same numbers for the same seed on the same device; the caller's random state is left alone.

@@ -6,7 +6,7 @@ import numpy as np
 from skimage.metrics import structural_similarity
 
 from mimflow.artifacts.metrics import MetricValue
-from mimflow.metrics.context import Context
+from mimflow.metrics.context import ImageComparison
 from mimflow.metrics.spec import PsnrSpec, SsimSpec
 
 PEAK = 255
@@ -17,7 +17,7 @@ PART = 256
 """Images whose differences are in memory at once."""
 
 
-def psnr(spec: PsnrSpec, context: Context) -> dict[str, MetricValue]:
+def psnr(spec: PsnrSpec, context: ImageComparison) -> dict[str, MetricValue]:
     """10 log₁₀(255² / MSE) in dB, and the same of the mean MSE."""
     errors = np.concatenate(
         [
@@ -35,7 +35,7 @@ def psnr(spec: PsnrSpec, context: Context) -> dict[str, MetricValue]:
     return {"psnr": mean, "psnr_pooled": MetricValue(float(_decibels(errors.mean())))}
 
 
-def ssim(spec: SsimSpec, context: Context) -> dict[str, MetricValue]:
+def ssim(spec: SsimSpec, context: ImageComparison) -> dict[str, MetricValue]:
     """Structural similarity by scikit-image, with the settings that agree with Wang et al.'s own code."""
     side = min(context.samples.shape[1:3])
     if side < SSIM_WINDOW:

@@ -6,22 +6,24 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from mimflow.outputs.spec import Subject
+from mimflow.metrics.number import Number
 from mimflow.spec.base import Count, NonNegative, Positive, Spec
 
 
 class MetricSpec(Spec):
     """Base of the metric axis."""
 
-    subjects: ClassVar[tuple[Subject, ...]]
-    """What it can measure. A protocol lists all its metrics; what a output gives is measured by those that fit."""
+    measures: ClassVar[tuple[str, ...]]
+    """The contents that it can measure, by name. A protocol lists all its metrics; an output gets those that fit."""
+    numbers: ClassVar[tuple[Number, ...]]
+    """What it reports, in order."""
 
     kind: str
 
     @property
     def reports(self) -> tuple[str, ...]:
         """The names of the numbers that it reports."""
-        return (self.kind,)
+        return tuple(number.name for number in self.numbers)
 
 
 class FidSpec(MetricSpec):
@@ -31,7 +33,18 @@ class FidSpec(MetricSpec):
     the protocol's reference, against which public code finds twice or half as much.
     """
 
-    subjects: ClassVar[tuple[Subject, ...]] = ("samples", "reconstructions")
+    measures: ClassVar[tuple[str, ...]] = ("samples", "reconstructions")
+    numbers: ClassVar[tuple[Number, ...]] = (
+        Number(
+            "fid",
+            label="FID",
+            sentence="the Fréchet distance between Gaussians fitted to features of the images and of the reference",
+            digits=1,
+            direction="lower",
+            with_count=True,
+            called={"reconstructions": "rFID"},
+        ),
+    )
 
     kind: Literal["fid"] = "fid"
 
@@ -39,7 +52,16 @@ class FidSpec(MetricSpec):
 class IsSpec(MetricSpec):
     """Inception score of shuffled samples (Salimans et al. 2016)."""
 
-    subjects: ClassVar[tuple[Subject, ...]] = ("samples", "reconstructions")
+    measures: ClassVar[tuple[str, ...]] = ("samples", "reconstructions")
+    numbers: ClassVar[tuple[Number, ...]] = (
+        Number(
+            "is",
+            label="IS",
+            sentence="the Inception score: how sure the classifier is of each image, and how many classes it sees",
+            direction="higher",
+            called={"reconstructions": "rIS"},
+        ),
+    )
 
     kind: Literal["is"] = "is"
     splits: Count = 10
@@ -48,7 +70,17 @@ class IsSpec(MetricSpec):
 class KidSpec(MetricSpec):
     """Kernel distance between features, cubic kernel (Bińkowski et al. 2018); of reconstructions to their originals."""
 
-    subjects: ClassVar[tuple[Subject, ...]] = ("samples", "reconstructions")
+    measures: ClassVar[tuple[str, ...]] = ("samples", "reconstructions")
+    numbers: ClassVar[tuple[Number, ...]] = (
+        Number(
+            "kid",
+            label="KID",
+            sentence="the squared kernel distance between features of the images and of the reference",
+            digits=4,
+            direction="lower",
+            called={"reconstructions": "rKID"},
+        ),
+    )
 
     kind: Literal["kid"] = "kid"
     subset_size: Count = 1000
@@ -58,14 +90,24 @@ class KidSpec(MetricSpec):
 class PrecisionRecallSpec(MetricSpec):
     """Improved precision and recall (Kynkäänniemi et al. 2019): two numbers, `precision` and `recall`."""
 
-    subjects: ClassVar[tuple[Subject, ...]] = ("samples",)
+    measures: ClassVar[tuple[str, ...]] = ("samples",)
+    numbers: ClassVar[tuple[Number, ...]] = (
+        Number(
+            "precision",
+            label="Precision",
+            sentence="the share of samples among the reference images, in features",
+            direction="higher",
+        ),
+        Number(
+            "recall",
+            label="Recall",
+            sentence="the share of reference images among the samples, in features",
+            direction="higher",
+        ),
+    )
 
     kind: Literal["precision_recall"] = "precision_recall"
     neighbourhood: Count = 3
-
-    @property
-    def reports(self) -> tuple[str, ...]:
-        return ("precision", "recall")
 
 
 class ClassAccuracySpec(MetricSpec):
@@ -73,7 +115,16 @@ class ClassAccuracySpec(MetricSpec):
     that of a reconstruction's original.
     """
 
-    subjects: ClassVar[tuple[Subject, ...]] = ("samples", "reconstructions")
+    measures: ClassVar[tuple[str, ...]] = ("samples", "reconstructions")
+    numbers: ClassVar[tuple[Number, ...]] = (
+        Number(
+            "class_accuracy",
+            label="Accuracy",
+            sentence="the share of images that the extractor's classifier puts in their class",
+            digits=3,
+            direction="higher",
+        ),
+    )
 
     kind: Literal["class_accuracy"] = "class_accuracy"
 
@@ -85,13 +136,25 @@ class PsnrSpec(MetricSpec):
     code does either without saying which; by Jensen's inequality the pooled one is never the larger.
     """
 
-    subjects: ClassVar[tuple[Subject, ...]] = ("reconstructions",)
+    measures: ClassVar[tuple[str, ...]] = ("reconstructions",)
+    numbers: ClassVar[tuple[Number, ...]] = (
+        Number(
+            "psnr",
+            label="PSNR",
+            sentence="the peak signal-to-noise ratio, averaged over images",
+            direction="higher",
+            unit="dB",
+        ),
+        Number(
+            "psnr_pooled",
+            label="PSNR, pooled",
+            sentence="the peak signal-to-noise ratio of the mean squared error of all images together",
+            direction="higher",
+            unit="dB",
+        ),
+    )
 
     kind: Literal["psnr"] = "psnr"
-
-    @property
-    def reports(self) -> tuple[str, ...]:
-        return ("psnr", "psnr_pooled")
 
 
 class SsimSpec(MetricSpec):
@@ -100,7 +163,16 @@ class SsimSpec(MetricSpec):
     The mean over channels, then over images; the range of the data is 255.
     """
 
-    subjects: ClassVar[tuple[Subject, ...]] = ("reconstructions",)
+    measures: ClassVar[tuple[str, ...]] = ("reconstructions",)
+    numbers: ClassVar[tuple[Number, ...]] = (
+        Number(
+            "ssim",
+            label="SSIM",
+            sentence="the structural similarity to the originals, averaged over channels and images",
+            digits=3,
+            direction="higher",
+        ),
+    )
 
     kind: Literal["ssim"] = "ssim"
 
@@ -114,7 +186,23 @@ class LinearProbeSpec(MetricSpec):
     measured on, and what MIMFlow reports. The protocol of MAE (LARS, no affine map, crops) is another.
     """
 
-    subjects: ClassVar[tuple[Subject, ...]] = ("representation",)
+    measures: ClassVar[tuple[str, ...]] = ("representation",)
+    numbers: ClassVar[tuple[Number, ...]] = (
+        Number(
+            "probe_last",
+            label="Probe, last epoch",
+            sentence="the accuracy of a linear classifier of features on the validation split, after its last epoch",
+            digits=3,
+            direction="higher",
+        ),
+        Number(
+            "probe_best",
+            label="Probe, best epoch",
+            sentence="the best accuracy of a linear classifier of features on the split that it is measured on",
+            digits=3,
+            direction="higher",
+        ),
+    )
 
     kind: Literal["linear_probe"] = "linear_probe"
     epochs: Count = 90
@@ -129,10 +217,6 @@ class LinearProbeSpec(MetricSpec):
     """Epochs between evaluations; the last epoch is always evaluated."""
     seed: int = 0
     """Of the layer's initial weights and the order of images."""
-
-    @property
-    def reports(self) -> tuple[str, ...]:
-        return ("probe_last", "probe_best")
 
 
 class Reference(Spec):

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+import re
+from dataclasses import dataclass
 
-from mimflow.artifacts.manifest import canonical
 from mimflow.compute.spec import Compute
+from mimflow.contents.registry import CONTENTS
 from mimflow.data.spec import Augment
 from mimflow.errors import PlanError
 from mimflow.features.spec import ClassifierExtractorSpec, NetworkSpec
-from mimflow.metrics.spec import Reference
-from mimflow.outputs.reconstruction.spec import ReconstructionSpec
-from mimflow.outputs.spec import OutputSpec, Subject
 from mimflow.plan import paths
-from mimflow.products.table.spec import TableSpec
+from mimflow.plan.jobs import KEY_LENGTH, Job
+from mimflow.plan.product import Product
+from mimflow.project.pins import read_pin
 from mimflow.project.protocol import ProtocolSpec
 from mimflow.project.run import RunSpec
 from mimflow.project.workspace import Workspace
@@ -27,163 +23,87 @@ from mimflow.system.spec import Shapes
 from mimflow.tasks import FEATURES, EvaluateTask, FeaturesTask, InferTask, PrepareTask, Task, TrainTask
 from mimflow.training.spec import Phase
 
-KEY_LENGTH = 12
-"""Hexadecimal digits of a key that paths show."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """One stage on one task, with the jobs whose results it reads, by role."""
-
-    task: Task
-    name: str
-    inputs: Mapping[str, Job]
-    key: str = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "key", hashlib.sha256(canonical(self.hashed()).encode()).hexdigest())
-
-    def hashed(self) -> dict[str, Any]:
-        """What the key is the digest of."""
-        return {
-            "stage": self.stage,
-            "version": self.task.version,
-            "task": self.task.identity(),
-            "inputs": {role: job.key for role, job in self.inputs.items()},
-        }
-
-    @property
-    def stage(self) -> str:
-        return self.task.stage
-
-    @property
-    def id(self) -> str:
-        """The name of its folder: readable first, unique by the key."""
-        return f"{self.name}-{self.key[:KEY_LENGTH]}"
-
-    @property
-    def folder(self) -> str:
-        return paths.folder(self.stage, self.id)
-
-    @property
-    def manifest(self) -> str:
-        return paths.manifest(self.stage, self.id)
-
-    @property
-    def compute(self) -> Any:
-        """Where it is computed; None for stages that need no network."""
-        return getattr(self.task, "compute", None)
-
-    def done(self, root: Path) -> bool:
-        """Whether its result is in the store."""
-        return (root / self.manifest).is_file()
-
-    def upstream(self) -> Iterator[Job]:
-        """Every job that this one reads from, directly or not, before it."""
-        for job in self.inputs.values():
-            yield from job.upstream()
-            yield job
-
 
 @dataclass(frozen=True)
 class Measurement:
-    """One run with one output and one seed, measured."""
+    """One output of one run with one seed, measured under a protocol."""
 
+    run: str
     output: str
     seed: int
-    sample: Job
+    infer: Job
     evaluate: Job
 
 
-@dataclass(frozen=True)
-class PlannedRow:
-    """A run in a table: its last train job for each seed, and its measurements."""
-
-    run: str
-    label: str
-    spec: RunSpec
-    trained: Mapping[int, Job]
-    measured: tuple[Measurement, ...]
-
-
-@dataclass(frozen=True)
-class PlannedTable:
-    """A table with everything that it is rendered from."""
-
-    name: str
-    spec: TableSpec
-    protocol: ProtocolSpec
-    dataset_label: str
-    extractor: Job | None
-    rows: tuple[PlannedRow, ...]
-
-    @property
-    def subjects(self) -> dict[str, Subject]:
-        """What the outputs of the columns give, in the order of the columns."""
-        names = dict.fromkeys(column.output for column in self.spec.columns if column.kind == "metric")
-        given = {name: output.subject for row in self.rows for name, output in row.spec.outputs.items()}
-        return {name: given[name] for name in names}
-
-    def jobs(self) -> list[Job]:
-        """The jobs whose results it reads, each once."""
-        found: dict[str, Job] = {}
-        if self.extractor is not None:
-            found[self.extractor.id] = self.extractor
-        for row in self.rows:
-            for job in row.trained.values():
-                found[job.id] = job
-            for measurement in row.measured:
-                found[measurement.sample.id] = measurement.sample
-                found[measurement.evaluate.id] = measurement.evaluate
-        return list(found.values())
-
-
 class Plan:
-    """Every job that the specs of a workspace ask for. SpecError if a spec has problems."""
+    """Every job and product that the specs of a workspace ask for. SpecError if a spec has problems."""
 
     def __init__(self, workspace: Workspace):
         workspace.raise_problems()
         self.workspace = workspace
         self.jobs: dict[str, Job] = {}
+        """By id."""
+        self.names: dict[tuple[str, str], Job] = {}
+        """By stage and every name that the specs have for a job. Names with one key are one job."""
+        self.looked_at: dict[str, str | None] = {}
+        """By preparation: what is wrong with the folder that it reads, as far as anybody has asked."""
         for run in workspace.runs.values():
             for seed in run.spec.seeds:
                 self.train(run.name, len(run.spec.phases) - 1, seed)
         for dataset in workspace.datasets:
             self.prepare(dataset)
-        self.tables = {name: self._table(name) for name in workspace.tables}
+        self.products: dict[str, Product] = {
+            loaded.name: kind.build(self, kind, loaded)
+            for kind in workspace.products
+            for loaded in workspace.all(kind.name)
+        }
+        for product in self.products.values():
+            product.jobs()
 
-    def job(self, name: str) -> Job:
-        """The job with that id, or the only one with that name; PlanError if there is none."""
+    def job(self, name: str, stage: str | None = None) -> Job:
+        """The job with that name or id, of any stage or of one; PlanError with the nearest name if there is none."""
         if name in self.jobs:
             return self.jobs[name]
-        named = [job for job in self.jobs.values() if job.name == name]
+        named = {job.id: job for (of, given), job in self.names.items() if given == name and stage in (None, of)}
         if len(named) == 1:
-            return named[0]
+            return next(iter(named.values()))
         if named:
-            raise PlanError(f"'{name}' is the name of several jobs: {', '.join(job.id for job in named)}")
-        base = name.rpartition("-")[0]
-        now = [job.id for job in self.jobs.values() if job.name == base]
-        if now:
-            raise PlanError(f"no job '{name}': its specs have changed since, the job is now {', '.join(now)}")
-        hint = nearest(name, [job.name for job in self.jobs.values()])
-        raise PlanError(f"no job '{name}'" + (f" ({hint})" if hint else ""))
+            raise PlanError(f"'{name}' is the name of several jobs: {', '.join(named)}")
+        if re.fullmatch(rf"[0-9a-f]{{{KEY_LENGTH}}}", name):
+            raise PlanError(
+                f"no spec asks for the job {name} any more: specs have changed since (mimflow plan PRODUCT)"
+            )
+        hint = nearest(name, [given for _, given in self.names])
+        raise PlanError(f"no spec asks for a job '{name}'" + (f" ({hint})" if hint else ""))
 
-    def table(self, name: str) -> PlannedTable:
-        """The table of that name; PlanError with the nearest name if there is none."""
-        self.workspace.get("table", name)
-        return self.tables[name]
+    def product(self, target: str) -> Product:
+        """The product that a name or one of its files means; PlanError with the nearest name if there is none."""
+        name = paths.product_name(target)
+        if name not in self.products:
+            hint = nearest(name, self.products)
+            kinds = " or ".join(kind.name for kind in self.workspace.products)
+            raise PlanError(f"no {kinds} named '{name}'" + (f" ({hint})" if hint else ""))
+        return self.products[name]
+
+    def by_default(self) -> list[Product]:
+        """The products that are made when nothing is asked for."""
+        return [product for product in self.products.values() if product.spec.by_default]
 
     # -- the stages ----------------------------------------------------------------------------------------------
 
-    def _add(self, job: Job) -> Job:
-        return self.jobs.setdefault(job.id, job)
+    def _add(self, name: str, task: Task, inputs: dict[str, Job]) -> Job:
+        made = Job(task, inputs, name)
+        job = self.jobs.setdefault(made.id, made)
+        self.names[task.stage, name] = job
+        return job
 
     def prepare(self, dataset: str) -> Job:
         """The preparation of a data set."""
-        return self._add(Job(PrepareTask(dataset=self.workspace.datasets[dataset].spec), dataset, {}))
+        loaded = self.workspace.datasets[dataset]
+        return self._add(dataset, PrepareTask(dataset=loaded.spec, files=read_pin(loaded)), {})
 
     def train(self, run_name: str, index: int, seed: int) -> Job:
-        """A phase of a run, by its place in the list."""
+        """A phase of a run, by its place among them."""
         run = self.workspace.runs[run_name].spec
         phase = run.phases[index]
         inputs = {"data": self.prepare(run.dataset)}
@@ -202,12 +122,18 @@ class Plan:
             seed=seed,
             compute=run.compute,
         )
-        return self._add(Job(task, f"{run_name}.{phase.name}.s{seed}", inputs))
+        return self._add(f"{run_name}.{phase.name}.s{seed}", task, inputs)
+
+    def trained(self, run_name: str, seed: int) -> list[Job]:
+        """The train jobs of a run's own phases that lead to its weights, in order."""
+        own = [self.train(run_name, index, seed) for index in range(len(self.workspace.runs[run_name].spec.phases))]
+        needed = {job.id for job in (*own[-1].upstream(), own[-1])}
+        return [job for job in own if job.id in needed]
 
     def features(self, dataset: str, network: NetworkSpec, compute: Compute) -> Job:
         """What a frozen network makes of a data set."""
         task = FeaturesTask(network=network, compute=compute)
-        return self._add(Job(task, f"{dataset}.{network.name}", {"data": self.prepare(dataset)}))
+        return self._add(f"{dataset}.{network.name}", task, {"data": self.prepare(dataset)})
 
     def _features(self, run: RunSpec, phase: Phase) -> dict[str, Job]:
         """What a phase's frozen networks make of its images, where these are the same at every step."""
@@ -225,22 +151,22 @@ class Plan:
         own = seed if reference.run is None else run.seeds[0]
         return self.train(name, index, own if reference.seed is None else reference.seed)
 
-    def sample(self, run_name: str, output: str, protocol: ProtocolSpec, seed: int) -> Job:
-        """What a output of a run gives under a protocol."""
+    def infer(self, run_name: str, output: str, protocol: ProtocolSpec, seed: int) -> Job:
+        """What a run gives by one of its outputs under a protocol."""
         run = self.workspace.runs[run_name].spec
         spec = run.outputs[output]
         task = InferTask(
             shapes=self._shapes(run),
             system=run.system,
             output=spec,
-            samples=protocol.samples.drawing if spec.reads_data else protocol.samples,
+            samples=CONTENTS[spec.content].drawing(protocol.samples),
             seed=seed,
             compute=run.compute,
         )
         inputs = {"weights": self.train(run_name, len(run.phases) - 1, seed)}
         if spec.reads_data:
             inputs["data"] = self.prepare(run.dataset)
-        return self._add(Job(task, f"{run_name}.s{seed}.{output}", inputs))
+        return self._add(f"{run_name}.s{seed}.{output}", task, inputs)
 
     def extractor(self, protocol: ProtocolSpec) -> Job | None:
         """The train job of a protocol's feature extractor, where a run trained it."""
@@ -248,64 +174,35 @@ class Plan:
             return self.weights(protocol.extractor.weights, "", 0)
         return None
 
-    def evaluate(self, sample: Job, protocol_name: str) -> Job:
-        """The measurement of what a output gave, by those metrics of a protocol that fit it."""
+    def measure(self, run_name: str, output: str, protocol_name: str, seed: int) -> Measurement:
+        """An output of a run, and its measurement by those metrics of a protocol that fit it."""
         protocol = self.workspace.protocols[protocol_name].spec
+        infer = self.infer(run_name, output, protocol, seed)
+        evaluate = self._evaluate(infer, f"{run_name}.s{seed}.{output}.{protocol_name}", protocol)
+        return Measurement(run_name, output, seed, infer, evaluate)
+
+    def _evaluate(self, infer: Job, name: str, protocol: ProtocolSpec) -> Job:
         dataset = self.workspace.datasets[protocol.dataset].spec
-        assert isinstance(sample.task, InferTask)
-        output = sample.task.output
-        reference = _reference(output, protocol)
-        inputs = {"samples": sample}
-        extractor = None
+        assert isinstance(infer.task, InferTask)
+        output = infer.task.output
+        content = CONTENTS[output.content]
+        reference = content.reference(output, protocol.reference)
+        extractor = self.extractor(protocol) if content.extracts else None
+        inputs = {"output": infer}
         if reference is not None:
             inputs["data"] = self.prepare(protocol.dataset)
-            extractor = self.extractor(protocol)
         if extractor is not None:
             inputs["extractor"] = extractor
         task = EvaluateTask(
+            content=content.name,
             shapes=Shapes.of(dataset),
-            extractor=protocol.extractor if reference is not None else None,
+            extractor=protocol.extractor if content.extracts else None,
             extractor_system=extractor.task.system if extractor is not None else None,  # type: ignore[attr-defined]
-            metrics=[metric for metric in protocol.metrics if output.subject in metric.subjects],
+            metrics=[metric for metric in protocol.metrics if content.name in metric.measures],
             reference=reference,
-            compute=sample.task.compute,
+            compute=infer.task.compute,
         )
-        return self._add(Job(task, f"{sample.name}.{protocol_name}", inputs))
+        return self._add(name, task, inputs)
 
     def _shapes(self, run: RunSpec) -> Shapes:
         return Shapes.of(self.workspace.datasets[run.dataset].spec)
-
-    # -- tables --------------------------------------------------------------------------------------------------
-
-    def _table(self, name: str) -> PlannedTable:
-        spec = self.workspace.tables[name].spec
-        protocol = self.workspace.protocols[spec.protocol].spec
-        outputs = {column.output for column in spec.columns if column.kind == "metric"}
-        rows = []
-        for row in spec.rows:
-            members = [row.run] if row.run is not None else self.workspace.members(row.ablation or "")
-            rows += [self._row(spec, run, row.label, outputs) for run in members]
-        dataset = self.workspace.datasets[protocol.dataset]
-        label = dataset.spec.label or dataset.name
-        return PlannedTable(name, spec, protocol, label, self.extractor(protocol), tuple(rows))
-
-    def _row(self, table: TableSpec, run_name: str, label: str, outputs: set[str]) -> PlannedRow:
-        run = self.workspace.runs[run_name].spec
-        seeds = table.seeds or run.seeds
-        protocol = self.workspace.protocols[table.protocol].spec
-        measured = []
-        for output in run.outputs:
-            if output not in outputs:
-                continue
-            for seed in seeds:
-                sample = self.sample(run_name, output, protocol, seed)
-                measured.append(Measurement(output, seed, sample, self.evaluate(sample, table.protocol)))
-        trained = {seed: self.train(run_name, len(run.phases) - 1, seed) for seed in seeds}
-        return PlannedRow(run_name, label or run.label or run_name, run, trained, tuple(measured))
-
-
-def _reference(output: OutputSpec, protocol: ProtocolSpec) -> Reference | None:
-    """What a output's images are compared with: reconstructions with their originals; no images, no reference."""
-    if isinstance(output, ReconstructionSpec):
-        return Reference(split=output.split)
-    return protocol.reference if output.subject == "samples" else None

@@ -15,7 +15,9 @@ FOLDERS = {
     "evaluate": "evaluations",
 }
 """The folder of the store that each stage writes to."""
-TABLE_SUFFIXES = ("md", "tex", "csv", "png")
+BY_NAME = "results/by-name"
+METRICS = "results/metrics"
+"""The numbers of products, for `dvc metrics`."""
 
 
 def folder(stage: str, job: str) -> str:
@@ -28,24 +30,34 @@ def manifest(stage: str, job: str) -> str:
     return f"{folder(stage, job)}/{MANIFEST}"
 
 
-def table_file(table: str, suffix: str) -> str:
-    """A rendered file of a table."""
-    return f"results/{table}.{suffix}"
+def link(stage: str, name: str) -> str:
+    """A link to a job's folder under one of its names, for people."""
+    return f"{BY_NAME}/{FOLDERS[stage]}/{name}"
 
 
-def table_record(table: str) -> str:
-    """What the rendered files of a table were made from."""
-    return f"results/{table}.manifest.json"
+def product_file(product: str, suffix: str) -> str:
+    """A rendered file of a product."""
+    return f"results/{product}.{suffix}"
 
 
-def metrics_file(table: str, run: str) -> str:
-    """The numbers of one run in one table, for `dvc metrics`."""
-    return f"results/metrics/{table}/{run}.json"
+def product_record(product: str) -> str:
+    """What the rendered files of a product were made from."""
+    return product_file(product, MANIFEST)
 
 
-def marker(table: str) -> str:
-    """An input of the render rule that is new when the table is not what its specs ask for."""
-    return f".mimflow/markers/{table}"
+def product_name(target: str) -> str:
+    """The product that a name or one of its files means: `table1`, `results/table1.md`."""
+    return Path(target).name.partition(".")[0]
+
+
+def metrics_file(product: str, run: str) -> str:
+    """The numbers of one run in one product, for `dvc metrics`."""
+    return f"{METRICS}/{product}/{run}.json"
+
+
+def marker(product: str) -> str:
+    """An input of the render rule that is new when the product is not what its specs ask for."""
+    return f".mimflow/markers/{product}"
 
 
 def work(root: Path, job: str) -> Path:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mimflow.plan import paths
 from mimflow.plan.build import Plan
-from mimflow.plan.freshness import table_reason
+from mimflow.plan.freshness import render_reason
 from mimflow.spec.reader import read
 
 
@@ -26,8 +26,7 @@ def _filled(folder: Path) -> bool:
 
 
 def nothing_to_do(plan: Plan) -> bool:
-    """Whether every table that is rendered here is what its specs ask for, and at least one is."""
-    rendered = [
-        table for table in plan.tables.values() if (plan.workspace.root / paths.table_record(table.name)).is_file()
-    ]
-    return bool(rendered) and not any(table_reason(plan, table) for table in rendered)
+    """Whether every product that is rendered here is what its specs ask for, and at least one is."""
+    root = plan.workspace.root
+    rendered = [product for product in plan.products.values() if (root / paths.product_record(product.name)).is_file()]
+    return bool(rendered) and not any(render_reason(product) for product in rendered)

@@ -8,8 +8,11 @@ from pathlib import Path
 from mimflow.artifacts.manifest import MANIFEST, Manifest, read_manifest
 from mimflow.errors import ArtifactError
 from mimflow.plan import code, paths
-from mimflow.plan.build import Job, Plan, PlannedTable
-from mimflow.plan.freshness import table_reason
+from mimflow.plan.build import Plan
+from mimflow.plan.freshness import render_reason
+from mimflow.plan.jobs import Job
+from mimflow.plan.pins import require_pinned
+from mimflow.plan.product import Product
 from mimflow.spec.differences import differences, show
 
 CHANGED = "code changed since"
@@ -32,23 +35,51 @@ class Status:
         return "run" if self.runs else "done" if self.reason in ("", CHANGED) else "—"
 
 
-def table_statuses(plan: Plan, table: PlannedTable) -> list[Status]:
-    """Every job that a table is made from, in an order in which they can run, and the table itself last.
+class History:
+    """The finished results of the store by stage and name, the newest last; a stage is read when first asked for."""
+
+    def __init__(self, root: Path):
+        self.root = root
+        self._stages: dict[str, dict[str, list[Manifest]]] = {}
+
+    def of(self, job: Job) -> Manifest | None:
+        """The newest manifest of the job's stage and name with another key."""
+        found = self._stage(job.stage).get(job.name, [])
+        return next((manifest for manifest in reversed(found) if manifest.key != job.key), None)
+
+    def _stage(self, stage: str) -> dict[str, list[Manifest]]:
+        if stage not in self._stages:
+            found = []
+            for path in (self.root / paths.STORE / paths.FOLDERS[stage]).glob(f"*/{MANIFEST}"):
+                try:
+                    found.append((path.stat().st_mtime, read_manifest(path)))
+                except ArtifactError:
+                    continue
+            by_name: dict[str, list[Manifest]] = {}
+            for _, manifest in sorted(found, key=lambda item: (item[0], item[1].key)):
+                by_name.setdefault(manifest.name, []).append(manifest)
+            self._stages[stage] = by_name
+        return self._stages[stage]
+
+
+def product_statuses(product: Product) -> list[Status]:
+    """Every job that a product is made from, in an order in which they can run, and the product itself last.
 
     A job whose result nobody needs, because what reads it is done, does not run: as Snakemake sees it.
     """
-    root = plan.workspace.root
-    reason = table_reason(plan, table)
+    root = product.root
+    reason = render_reason(product)
     needed: set[str] = set()
     if reason:
-        for job in table.jobs():
+        for job in product.jobs().values():
             _need(job, root, needed)
     ordered: dict[str, Job] = {}
-    for job in table.jobs():
+    for job in product.jobs().values():
         for upstream in (*job.upstream(), job):
             ordered.setdefault(upstream.id, upstream)
-    lines = [status(job, root, job.id in needed) for job in ordered.values()]
-    lines.append(Status(table.name, "render", paths.table_file(table.name, "md"), bool(reason), reason))
+    history = History(root)
+    lines = [status(job, root, job.id in needed, history) for job in ordered.values()]
+    lines.append(Status(product.name, "render", product.files[0], bool(reason), reason))
     return lines
 
 
@@ -60,10 +91,10 @@ def _need(job: Job, root: Path, needed: set[str]) -> None:
         _need(upstream, root, needed)
 
 
-def status(job: Job, root: Path, runs: bool) -> Status:
+def status(job: Job, root: Path, runs: bool, history: History) -> Status:
     """The line of one job."""
     if runs:
-        reason = why_runs(job, root)
+        reason = why_runs(job, history)
     elif not job.done(root):
         reason = "not in the store, and nothing that runs reads it"
     elif code_changed(job, root):
@@ -79,9 +110,9 @@ def code_changed(job: Job, root: Path) -> bool:
     return made.get("source") != code.digest(job.task)
 
 
-def why_runs(job: Job, root: Path) -> str:
+def why_runs(job: Job, history: History) -> str:
     """The fields in which a job that is not done differs from the last one of its name that is."""
-    previous = latest(job, root)
+    previous = history.of(job)
     if previous is None:
         return "never run"
     changes = [
@@ -92,29 +123,14 @@ def why_runs(job: Job, root: Path) -> str:
     return "; ".join(changes) or "the stage's version changed"
 
 
-def latest(job: Job, root: Path) -> Manifest | None:
-    """The newest manifest of a job with the same stage and name and another key."""
-    found = []
-    folder = root / paths.STORE / paths.FOLDERS[job.stage]
-    for candidate in folder.glob(f"{job.name}-*/{MANIFEST}"):
-        try:
-            manifest = read_manifest(candidate)
-        except ArtifactError:
-            continue
-        if manifest.name == job.name and manifest.key != job.key:
-            found.append((candidate.stat().st_mtime, manifest.key, manifest))
-    return max(found, key=lambda item: item[:2])[2] if found else None
-
-
-def table_named(plan: Plan, target: str) -> PlannedTable:
-    """The table that a name or one of its files means."""
-    return plan.table(Path(target).stem if "/" in target or target.endswith(".md") else target)
-
-
 def describe_plan(plan: Plan, target: str) -> str:
-    """The statuses of a table's jobs as text."""
-    lines = table_statuses(plan, table_named(plan, target))
+    """The statuses of a product's jobs as text. DataError if images of the user's are not those that are pinned."""
+    product = plan.product(target)
+    require_pinned(plan, product.jobs().values())
+    lines = product_statuses(product)
     width = max(len(line.name) for line in lines)
-    shown = [f"{line.state:4}  {line.stage:8}  {line.name:{width}}  {line.reason}".rstrip() for line in lines]
+    shown = [
+        f"{line.state:4}  {line.stage:8}  {line.name:{width}}  {line.id}  {line.reason}".rstrip() for line in lines
+    ]
     count = sum(line.runs for line in lines)
     return "\n".join([*shown, f"{count} of {len(lines)} would run" if count else "Nothing to be done"])

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mimflow.errors import PlanError, SpecError
-from mimflow.project.workspace import KINDS, Loaded, Workspace
+from mimflow.project.workspace import Loaded, Workspace
 from mimflow.spec.compose import locate, nearest, shown_path
 from mimflow.spec.differences import differences, show
 
@@ -17,7 +17,7 @@ def check(workspace: Workspace, names: list[str]) -> str:
     """A sentence if the specs (all, or those named by name or file) are valid; SpecError with their problems if not."""
     if not names:
         workspace.raise_problems()
-        counts = [(kind, sum(1 for _ in workspace.all(kind))) for kind in KINDS]
+        counts = [(kind, sum(1 for _ in workspace.all(kind))) for kind in workspace.kinds]
         return "valid: " + ", ".join(
             f"{count} {kind}{'s' * (count != 1 and kind != 'published')}" for kind, count in counts
         )
@@ -38,7 +38,7 @@ def _concerns(problem: str, shown: set[str], workspace: Workspace) -> bool:
 
 
 def _sources(workspace: Workspace, shown: str) -> set[str]:
-    for kind in KINDS:
+    for kind in workspace.kinds:
         for loaded in workspace.all(kind):
             if shown_path(loaded.file, workspace.root) == shown:
                 return set(_files(loaded.node))
@@ -69,7 +69,7 @@ def _file(workspace: Workspace, name: str) -> Path:
 
 
 def _hint(workspace: Workspace, name: str) -> str:
-    hint = nearest(name, {loaded.name for kind in KINDS for loaded in workspace.all(kind)})
+    hint = nearest(name, {loaded.name for kind in workspace.kinds for loaded in workspace.all(kind)})
     return f" ({hint})" if hint else ""
 
 

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from mimflow.features.registry import EXTRACTORS
 from mimflow.features.spec import ExtractorSpec
+from mimflow.metrics.number import Number
 from mimflow.metrics.registry import METRICS
 from mimflow.metrics.spec import MetricSpec, Reference
 from mimflow.outputs.drawing import Samples
@@ -25,6 +26,11 @@ class ProtocolSpec(Spec):
     reference: Reference = Reference()
     extractor: Annotated[ExtractorSpec, EXTRACTORS]
     metrics: list[Annotated[MetricSpec, METRICS]] = Field(min_length=1)
+
+    @property
+    def numbers(self) -> dict[str, Number]:
+        """Every number that its metrics report, by name."""
+        return {number.name: number for metric in self.metrics for number in metric.numbers}
 
     def problems(self) -> Iterator[Problem]:
         kinds = [metric.kind for metric in self.metrics]

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from mimflow.features.spec import ClassifierExtractorSpec
-from mimflow.outputs.spec import OutputSpec
-from mimflow.products.table.spec import MetricColumn, TableSpec
 from mimflow.spec.base import Path as FieldPath
 from mimflow.spec.compose import nearest
 from mimflow.spec.validate import describe
@@ -21,7 +19,6 @@ def check_references(workspace: Workspace) -> Iterator[str]:
     """A line for every name that nothing has, and for every contradiction between specs."""
     yield from _check_runs(workspace)
     yield from _check_protocols(workspace)
-    yield from _check_tables(workspace)
 
 
 def _check_runs(workspace: Workspace) -> Iterator[str]:
@@ -85,116 +82,3 @@ def _check_protocols(workspace: Workspace) -> Iterator[str]:
         run = workspace.runs.get(extractor.weights.run)
         if run is not None and run.spec.classifier is None:
             yield loaded.line((*path, "run"), f"run '{run.name}' trains no classifier", "name one that does")
-
-
-def _check_tables(workspace: Workspace) -> Iterator[str]:
-    for loaded in workspace.tables.values():
-        table = loaded.spec
-        yield from workspace.unknown(loaded, ("protocol",), "protocol", table.protocol)
-        yield from _check_published(workspace, loaded)
-        if table.template is not None and not (workspace.root / table.template).is_file():
-            yield loaded.line(("template",), f"no file {table.template}", "a path relative to the project")
-        runs: list[str] = []
-        for index, row in enumerate(table.rows):
-            kind, name = ("run", row.run) if row.run is not None else ("ablation", row.ablation or "")
-            yield from workspace.unknown(loaded, ("rows", index, kind), kind, name)
-            members = (
-                [name]
-                if kind == "run"
-                else workspace.members(name)
-                if name in workspace.ablations and not workspace.broken("ablation", name)
-                else []
-            )
-            runs += members
-            yield from _check_row(workspace, loaded, ("rows", index, kind), members)
-        # What a broken run would have is not known: it has been told, and its table is not blamed.
-        yield from _check_columns(workspace, loaded, runs if all(run in workspace.runs for run in runs) else [])
-
-
-def _check_row(
-    workspace: Workspace, table: Loaded[TableSpec], path: FieldPath, members: Iterable[str]
-) -> Iterator[str]:
-    protocol = workspace.protocols.get(table.spec.protocol)
-    for name in members:
-        run = workspace.runs.get(name)
-        if run is None or protocol is None:
-            continue
-        if run.spec.dataset != protocol.spec.dataset and run.spec.dataset in workspace.datasets:
-            yield table.line(
-                path,
-                f"run '{name}' is on data set '{run.spec.dataset}', "
-                f"protocol '{protocol.name}' measures '{protocol.spec.dataset}'",
-                "a column holds one protocol: rows under another belong to another table",
-            )
-        extractor = protocol.spec.extractor
-        if isinstance(extractor, ClassifierExtractorSpec) and extractor.weights.run == name:
-            yield table.line(path, f"run '{name}' trains the extractor that would score it", "measure it with another")
-
-
-def _check_columns(workspace: Workspace, table: Loaded[TableSpec], runs: list[str]) -> Iterator[str]:
-    outputs: dict[str, OutputSpec] = {}
-    for run in runs:
-        for name, output in workspace.runs[run].spec.outputs.items():
-            if outputs.setdefault(name, output).subject != output.subject:
-                yield table.line(
-                    ("rows",),
-                    f"output '{name}' gives {outputs[name].subject} in one run and {output.subject} in '{run}'",
-                    "a column shows one of them: rename one",
-                )
-    for index, column in enumerate(table.spec.columns):
-        if column.kind != "metric":
-            continue
-        if runs and column.output not in outputs:
-            yield table.line(
-                ("columns", index, "output"),
-                f"no run of the table has a output '{column.output}'",
-                nearest(column.output, outputs),
-            )
-        yield from _check_metric(workspace, table, index, column, outputs)
-
-
-def _check_metric(
-    workspace: Workspace,
-    table: Loaded[TableSpec],
-    index: int,
-    column: MetricColumn,
-    outputs: Mapping[str, OutputSpec],
-) -> Iterator[str]:
-    """Whether the protocol reports a column's metric, and of what the column's output gives."""
-    protocol = workspace.protocols.get(table.spec.protocol)
-    if protocol is None:
-        return
-    path: FieldPath = ("columns", index, "metric")
-    subjects = {name: metric.subjects for metric in protocol.spec.metrics for name in metric.reports}
-    if column.metric not in subjects:
-        yield table.line(
-            path, f"protocol '{protocol.name}' reports no '{column.metric}'", nearest(column.metric, subjects)
-        )
-    elif column.output in outputs and (given := outputs[column.output].subject) not in subjects[column.metric]:
-        fitting = [name for name, output in outputs.items() if output.subject in subjects[column.metric]]
-        reported = [name for name, fit in subjects.items() if given in fit]
-        yield table.line(
-            path,
-            f"'{column.metric}' measures {' and '.join(subjects[column.metric])}, "
-            f"output '{column.output}' gives {given}",
-            f"outputs that fit: {', '.join(fitting) or 'none'}; "
-            f"metrics that fit '{column.output}': {', '.join(reported) or 'none'}",
-        )
-
-
-def _check_published(workspace: Workspace, table: Loaded[TableSpec]) -> Iterator[str]:
-    for index, rows in enumerate(table.spec.published):
-        yield from workspace.unknown(table, ("published", index, "file"), "published", rows.file)
-        if rows.file not in workspace.published:
-            continue
-        entries = workspace.published[rows.file].spec.entries
-        for position, name in enumerate(rows.entries):
-            path: FieldPath = ("published", index, "entries", position)
-            if name not in entries:
-                yield table.line(path, f"'{rows.file}' has no entry '{name}'", nearest(name, entries))
-            elif not entries[name].primary:
-                yield table.line(
-                    path,
-                    f"entry '{name}' is quoted second-hand by its source",
-                    "tables show primary sources only",
-                )

@@ -6,32 +6,33 @@ import ast
 import inspect
 import json
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from mimflow.artifacts.manifest import write_text
+from mimflow.project.kinds import Kind
 from mimflow.project.workspace import KINDS
 from mimflow.spec.base import Spec
 
 
-def write_schemas(folder: Path) -> list[Path]:
-    """Write one schema a kind of spec; the paths written."""
+def write_schemas(folder: Path, products: Sequence[Kind]) -> list[Path]:
+    """Write one schema a kind of spec, those of products included; the paths written."""
     written = []
-    for kind in KINDS:
-        path = folder / f"{kind}.json"
+    for kind in (*KINDS, *products):
+        path = folder / f"{kind.name}.json"
         write_text(path, json.dumps(schema(kind), indent=1, ensure_ascii=False) + "\n")
         written.append(path)
     return written
 
 
-def schema(kind: str) -> dict[str, Any]:
+def schema(kind: Kind) -> dict[str, Any]:
     """The JSON Schema of a kind of spec.
 
     A spec that extends another may leave out what the other has: then nothing is required, at any depth, and `kind`
     may be left out too.
     """
-    cls = KINDS[kind][0]
+    cls = kind.spec
     full = cls.model_json_schema()
     definitions: dict[str, Any] = full.pop("$defs", {})
     _describe_fields(cls, definitions, full)
@@ -43,7 +44,7 @@ def schema(kind: str) -> dict[str, Any]:
     full["properties"] |= extra
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": f"mimflow {kind}",
+        "title": f"mimflow {kind.name}",
         "type": "object",
         "if": {"required": ["extends"]},
         "then": _partial(full),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -10,8 +10,8 @@ from typing import Any, Generic, TypeVar
 
 from mimflow.data.spec import DatasetSpec
 from mimflow.errors import PlanError, SpecError
-from mimflow.products.table.spec import TableSpec
 from mimflow.project.ablation import AblationSpec
+from mimflow.project.kinds import Kind, ProductKind
 from mimflow.project.protocol import ProtocolSpec
 from mimflow.project.published import PublishedSpec
 from mimflow.project.references import check_references
@@ -24,15 +24,14 @@ from mimflow.spec.validate import NAME_HINT, build, describe
 
 S = TypeVar("S", bound=Spec)
 
-KINDS: dict[str, tuple[type[Spec], tuple[str, ...]]] = {
-    "dataset": (DatasetSpec, ("datasets",)),
-    "run": (RunSpec, ("systems", "mini")),
-    "ablation": (AblationSpec, ("ablations",)),
-    "protocol": (ProtocolSpec, ("protocols",)),
-    "published": (PublishedSpec, ("published",)),
-    "table": (TableSpec, ("tables",)),
-}
-"""What each folder of `specs` holds."""
+KINDS = (
+    Kind("dataset", DatasetSpec, ("datasets",)),
+    Kind("run", RunSpec, ("systems", "mini")),
+    Kind("ablation", AblationSpec, ("ablations",)),
+    Kind("protocol", ProtocolSpec, ("protocols",)),
+    Kind("published", PublishedSpec, ("published",)),
+)
+"""What a project can hold besides products."""
 
 
 @dataclass(frozen=True)
@@ -50,21 +49,27 @@ class Loaded(Generic[S]):
 
 
 class Workspace:
-    """The specs below `root/specs`. Read once; `problems` holds a line for everything that is wrong."""
+    """The specs below `root/specs`. Read once; `problems` holds a line for everything that is wrong.
 
-    def __init__(self, root: Path):
+    The kinds of product that there are come from above: `mimflow.products.registry`.
+    """
+
+    def __init__(self, root: Path, products: Sequence[ProductKind] = ()):
         self.root = root
+        self.products = tuple(products)
+        self.kinds: dict[str, Kind] = {kind.name: kind for kind in (*KINDS, *products)}
         self.problems: list[str] = []
         self._broken: set[tuple[str, str]] = set()
-        self._specs: dict[str, dict[str, Loaded[Any]]] = {kind: {} for kind in KINDS}
+        self._specs: dict[str, dict[str, Loaded[Any]]] = {kind: {} for kind in self.kinds}
         if not (root / "specs").is_dir():
             raise PlanError(f"{root / 'specs'}: no such folder (run mimflow in a project, or name one with --project)")
-        for kind, (cls, folders) in KINDS.items():
-            for folder in folders:
+        for kind in self.kinds.values():
+            for folder in kind.folders:
                 for file in sorted((root / "specs" / folder).rglob("*.yaml")):
-                    self._read(kind, cls, file)
+                    self._read(kind.name, kind.spec, file)
         self._expand_ablations()
         self.problems.extend(check_references(self))
+        self.problems.extend(self._product_problems())
 
     # -- what there is -------------------------------------------------------------------------------------------
 
@@ -88,10 +93,6 @@ class Workspace:
     @property
     def published(self) -> dict[str, Loaded[PublishedSpec]]:
         return self._specs["published"]
-
-    @property
-    def tables(self) -> dict[str, Loaded[TableSpec]]:
-        return self._specs["table"]
 
     def get(self, kind: str, name: str) -> Loaded[Any]:
         """The spec of that kind and name; PlanError with the nearest name if there is none."""
@@ -130,6 +131,16 @@ class Workspace:
         """SpecError with every problem, if there are any."""
         if self.problems:
             raise SpecError("\n".join(self.problems))
+
+    def _product_problems(self) -> Iterator[str]:
+        names: dict[str, Loaded[Any]] = {}
+        for kind in self.products:
+            for loaded in self.all(kind.name):
+                if loaded.name in names:
+                    other = shown_path(names[loaded.name].file, self.root)
+                    yield loaded.line((), f"a product named '{loaded.name}' is also at {other}", "rename one")
+                names.setdefault(loaded.name, loaded)
+                yield from kind.problems(self, loaded)
 
     # -- reading -------------------------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from mimflow.spec.base import Problem, Spec, all_problems
 from mimflow.spec.compose import field_name, locate, nearest
+from mimflow.spec.forms import MAPPING, WORD
 from mimflow.spec.reader import Mark, Node
 from mimflow.spec.registry import Registry
 from mimflow.spec.weights import FileWeights, RunWeights
@@ -154,6 +155,8 @@ def _untagged(cls: type[Spec], loc: tuple[str | int, ...]) -> tuple[list[str | i
     holders: list[type[Spec]] = [cls]
     options: list[Any] = [cls]
     for step in loc:
+        if step in (WORD, MAPPING):
+            continue
         if not options:  # what follows the name of a scalar is a member of its union
             break
         specs: list[type[Spec]] = [option for option in options if isinstance(option, type)]

@@ -20,9 +20,11 @@ from mimflow.artifacts.data import (
 )
 from mimflow.artifacts.manifest import Artifact, write_atomically
 from mimflow.artifacts.rows import Rows, claim
+from mimflow.data.pins import Pin, content_digest, listing_digest
 from mimflow.data.registry import SOURCES
 from mimflow.data.shards import Reading, Recipe, finished, shards
 from mimflow.data.sources.base import SPLITS, Item
+from mimflow.data.sources.spec import ImageFolderSpec
 from mimflow.data.spec import DatasetSpec
 from mimflow.data.split import assign, check_classes
 from mimflow.data.workers import available_cores, write_shards
@@ -67,6 +69,8 @@ def run(task: PrepareTask, inputs: dict[str, Artifact], work: Path, progress: Pr
         (out / images_file(split)).unlink(missing_ok=True)
     claim(*rows.values())
     results = _read(recipe, items, rows, dataset.workers or available_cores(), progress)
+    if task.files is not None:
+        _require_pinned(task.files, results, dataset)
     facts = _facts(results, dataset, listing.classes, None if source.in_memory else listed_ns)
 
     write_index(out, _index(results, listing.classes))
@@ -75,6 +79,23 @@ def run(task: PrepareTask, inputs: dict[str, Artifact], work: Path, progress: Pr
     for split, result in results.items():
         _write_split(rows[split], out, split, result)
     return facts
+
+
+def _require_pinned(pin: Pin, results: dict[str, Result], dataset: DatasetSpec) -> None:
+    """DataError unless the files that were read are those that the data set's pin names."""
+    read = [
+        (item, reading)
+        for result in results.values()
+        for item, reading in zip(result.items, result.readings, strict=True)
+    ]
+    listing = listing_digest((item.name, item.size) for item, _ in read)
+    content = content_digest((item.name, reading.sha256) for item, reading in read)
+    if listing != pin.listing or pin.content not in (None, content):
+        assert isinstance(dataset.source, ImageFolderSpec)
+        raise DataError(
+            f"{dataset.source.path}: its images are not those that are pinned "
+            "(put them back, or `mimflow data lock`, which makes all that depends on them anew)"
+        )
 
 
 def _read(

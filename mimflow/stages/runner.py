@@ -15,7 +15,9 @@ from mimflow.artifacts.manifest import MANIFEST, Artifact, Manifest, record_file
 from mimflow.artifacts.provenance import describe_process
 from mimflow.errors import ArtifactError, PlanError, StorageError
 from mimflow.plan import code, paths
-from mimflow.plan.build import Job, Plan
+from mimflow.plan.build import Plan
+from mimflow.plan.jobs import Job
+from mimflow.plan.links import link_names
 from mimflow.plan.status import code_changed
 from mimflow.progress import Progress
 
@@ -40,6 +42,7 @@ def run_job(plan: Plan, job: Job, strict_code: bool = False) -> Artifact:
                 return Artifact.open(root / job.folder)
             _run(job, inputs, root, work, progress)
             shutil.rmtree(work, ignore_errors=True)
+            link_names(plan, job)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM):
             raise StorageError(f"{error.filename or work}: can't write: {error.strerror}") from error
@@ -49,7 +52,9 @@ def run_job(plan: Plan, job: Job, strict_code: bool = False) -> Artifact:
 
 def _input(job: Job, root: Path, strict_code: bool) -> Artifact:
     if not job.done(root):
-        raise PlanError(f"{job.folder}: not there yet (run `snakemake --cores all {job.manifest}`, or `dvc pull`)")
+        raise PlanError(
+            f"{job.stage} {job.name}: not there yet (run `snakemake --cores all {job.manifest}`, or `dvc pull`)"
+        )
     _check_code(job, root, strict_code)
     artifact = Artifact.open(root / job.folder)
     if artifact.manifest.key != job.key:

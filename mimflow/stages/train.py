@@ -13,8 +13,7 @@ from mimflow.artifacts.features import open_features
 from mimflow.artifacts.log import write_log
 from mimflow.artifacts.manifest import Artifact
 from mimflow.compute.devices import memory_errors, peak_memory_mb, resolve
-from mimflow.data.prepared import Prepared, Split, refuse_changed
-from mimflow.data.sources.spec import ImageFolderSpec
+from mimflow.data.prepared import Prepared, Split
 from mimflow.objectives.base import ClosedForm, Objective
 from mimflow.objectives.registry import OBJECTIVES
 from mimflow.progress import Progress
@@ -42,7 +41,6 @@ def run(task: TrainTask, inputs: dict[str, Artifact], work: Path, progress: Prog
     out = work / "out"
     out.mkdir(parents=True, exist_ok=True)
     objective = build_objective(task, inputs).to(device)
-    _refuse_changed_images(inputs["data"])
     prepared = Prepared.open(inputs["data"])
     splits = Splits(*(_with_features(prepared.split(name), name, inputs) for name in ("train", "val")))
     if isinstance(objective, ClosedForm):
@@ -58,13 +56,6 @@ def _with_features(split: Split, name: str, inputs: dict[str, Artifact]) -> Spli
     stored = {role.removeprefix(FEATURES): artifact for role, artifact in inputs.items() if role.startswith(FEATURES)}
     features = {network: open_features(artifact, name, network) for network, artifact in stored.items()}
     return replace(split, features=features)
-
-
-def _refuse_changed_images(data: Artifact) -> None:
-    """DataError if the data came from a folder of the user's whose images are others now."""
-    source = data.manifest.task.get("dataset", {}).get("source", {})
-    if source.get("kind") == "image_folder":
-        refuse_changed(data, ImageFolderSpec.model_validate(source))
 
 
 def build_objective(task: TrainTask, inputs: dict[str, Artifact]) -> Objective:

@@ -8,13 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from photographs import CROP, write_photographs
-from PIL import Image
-from projects import REPOSITORY, edit, new_project, snakemake
+from photographs import write_photographs
+from projects import REPOSITORY, command, edit, new_project, result_of, snakemake
 
-from mimflow.errors import DataError
-from mimflow.plan.build import Plan
-from mimflow.project.workspace import Workspace
+from mimflow.products.registry import open_plan
 from mimflow.stages.runner import run_job
 
 DATASET = """\
@@ -35,10 +32,14 @@ def test_a_folder_of_photographs_goes_the_whole_way(tmp_path: Path) -> None:
     for name in ("mini/tarflow", "mini/gaussian", "mini/classifier", "protocols/digits-200"):
         edit(project, name, "dataset: digits", "dataset: photographs")
     edit(project, "protocols/digits-200", "count: 200, batch_size: 100", "count: 60, batch_size: 30")
+    assert "the images in data/photographs are not pinned yet (`mimflow data lock photographs`" in snakemake(
+        project, check=False
+    )
+    assert "150 images" in command(project, "mimflow", "data", "lock").stdout
     snakemake(project)
     text = (project / "results/table1.md").read_text()
     assert "FID-60" in text and "photographs" in text
-    (manifest,) = (project / "results/store/data").glob("photographs-*/manifest.json")
+    manifest = result_of(project, "data", "photographs") / "manifest.json"
     facts = json.loads(manifest.read_text())["facts"]
     assert facts["images"] == {"train": 120, "val": 30} and facts["skipped"] == 0
     assert "Nothing to be done" in snakemake(project)
@@ -65,18 +66,9 @@ def paper(tmp_path: Path) -> Path:
 
 
 def test_the_papers_spec_trains_a_step_on_a_folder(paper: Path) -> None:
-    plan = Plan(Workspace(paper))
+    plan = open_plan(paper)
     run_job(plan, plan.job("small"))
     artifact = run_job(plan, plan.job("small.main.s0"))
     facts = artifact.manifest.facts
     assert facts["steps"] == 1 and np.isfinite(facts["final"]["loss"])
     assert artifact.manifest.task["phase"]["precision"] == "bf16"
-
-
-def test_an_image_that_changed_after_preparation_is_refused(paper: Path) -> None:
-    plan = Plan(Workspace(paper))
-    run_job(plan, plan.job("small"))
-    changed = paper / "data/imagenet/train/astronaut/000.png"
-    Image.new("RGB", (CROP, CROP)).save(changed)
-    with pytest.raises(DataError, match=r"changed after it was prepared: train/astronaut/000\.png"):
-        run_job(plan, plan.job("small.main.s0"))

@@ -51,7 +51,7 @@ METRIC_EXAMPLES: dict[str, list[MetricSpec]] = {
 }
 """Those that measure no samples have tests of their own: `test_reconstruction.py`, `test_probe.py`."""
 
-OF_SAMPLES = [spec for spec in flattened(METRIC_EXAMPLES) if "samples" in spec.subjects]
+OF_SAMPLES = [spec for spec in flattened(METRIC_EXAMPLES) if "samples" in spec.measures]
 every_metric = pytest.mark.parametrize("spec", OF_SAMPLES, ids=label_of)
 
 

@@ -16,7 +16,7 @@ from mimflow.artifacts.metrics import EvaluateFacts, MetricValue
 from mimflow.artifacts.representation import read_representation
 from mimflow.compute.spec import Compute
 from mimflow.data.pixels import to_unit
-from mimflow.metrics.context import FeatureSplit, Representation
+from mimflow.metrics.context import FeatureSplit, RepresentedSplits
 from mimflow.metrics.registry import METRICS
 from mimflow.metrics.spec import LinearProbeSpec
 from mimflow.outputs.drawing import Drawing
@@ -45,8 +45,8 @@ def drawn(count: int, width: int, seed: int, separation: float = 0.0) -> Feature
     return FeatureSplit(features, labels)
 
 
-def representation(train: FeatureSplit, val: FeatureSplit) -> Representation:
-    return Representation(train, val, CLASSES, torch.device("cpu"))
+def representation(train: FeatureSplit, val: FeatureSplit) -> RepresentedSplits:
+    return RepresentedSplits(train, val, CLASSES, torch.device("cpu"))
 
 
 def probe(train: FeatureSplit, val: FeatureSplit, spec: LinearProbeSpec = PROBE) -> dict[str]:
@@ -265,6 +265,7 @@ def test_a_representation_is_measured_without_reference_and_extractor(
     represent(TASK, inputs, tmp_path / "features")
     samples = store_artifact(tmp_path / "features" / "out", stage="infer", name="tiny.s0.representation")
     task = EvaluateTask(
+        content="representation",
         shapes=SHAPES,
         extractor=None,
         extractor_system=None,
@@ -272,7 +273,7 @@ def test_a_representation_is_measured_without_reference_and_extractor(
         reference=None,
         compute=Compute(device="cpu"),
     )
-    facts = evaluate.run(task, {"samples": samples}, tmp_path / "work", Progress("evaluate", stream=io.StringIO()))
+    facts = evaluate.run(task, {"output": samples}, tmp_path / "work", Progress("evaluate", stream=io.StringIO()))
     metrics = json.loads((tmp_path / "work" / "out" / "metrics.json").read_text())
     assert list(metrics) == ["probe_last", "probe_best", "count"]
     assert (metrics["probe_last"]["value"], metrics["count"]) == (1.0, 20)

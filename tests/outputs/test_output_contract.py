@@ -11,6 +11,7 @@ from parts import missing_examples
 from training_parts import MASKED_AE, SHAPES, TARFLOW, perturbed_modules, tiny_data
 
 from mimflow.artifacts.manifest import Artifact
+from mimflow.contents.registry import CONTENTS
 from mimflow.data.prepared import Prepared
 from mimflow.outputs.base import Setting
 from mimflow.outputs.drawing import Drawing, Samples
@@ -100,6 +101,13 @@ def written(spec: OutputSpec, place: Setting) -> dict[str, bytes]:
 def test_every_kind_has_an_example() -> None:
     missing = missing_examples(OUTPUTS, EXAMPLES)
     assert not missing, f"add a tiny example of {missing} to EXAMPLES"
+
+
+@every_output
+def test_the_files_of_its_content_are_there(system: dict, output: dict, data: Artifact, tmp_path: Path) -> None:
+    spec, place = setting(system, output, data, tmp_path / "work")
+    content = CONTENTS[spec.content]
+    assert {content.file, content.pictured} - {None} <= written(spec, place).keys()
 
 
 @every_output

@@ -239,6 +239,7 @@ def test_ssim_of_images_smaller_than_its_window_is_a_reason(tmp_path: Path) -> N
 
 CLASSIFIER = System(classifier=ConvnetSpec(widths=[4], features=6))
 EVALUATE = EvaluateTask(
+    content="reconstructions",
     shapes=SHAPES,
     extractor=ClassifierExtractorSpec(weights=RunWeights(run="judge")),
     extractor_system=CLASSIFIER,
@@ -261,7 +262,7 @@ def test_reconstructions_are_measured_against_their_originals(inputs: dict[str, 
         work = tmp_path / f"{name} measured"
         progress = Progress("evaluate", stream=io.StringIO())
         with chdir(tmp_path):
-            facts = evaluate.run(EVALUATE, {**inputs, "samples": samples, "extractor": judge}, work, progress)
+            facts = evaluate.run(EVALUATE, {**inputs, "output": samples, "extractor": judge}, work, progress)
         assert (facts.count, facts.reference_split, facts.reference_count) == (31, "val", 31)
         found[name] = json.loads((work / "out" / "metrics.json").read_text())
     assert found["exact"]["fid"]["value"] == pytest.approx(0, abs=1e-6)

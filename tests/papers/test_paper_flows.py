@@ -24,7 +24,7 @@ from safetensors.torch import load_file
 
 from mimflow.artifacts.manifest import Artifact
 from mimflow.plan.build import Plan
-from mimflow.project.workspace import Workspace
+from mimflow.products.registry import open_plan
 from mimflow.spec.shapes import ImageShape
 from mimflow.stages.runner import run_job
 from mimflow.tokenizers.kl_vae.model import KlVae
@@ -69,7 +69,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def plan(project: Path) -> Plan:
-    plan = Plan(Workspace(project))
+    plan = open_plan(project)
     run_job(plan, plan.job("small"))
     return plan
 

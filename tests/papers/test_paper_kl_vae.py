@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from papers import given, paper_project, random_perceptual, small
 
-from mimflow.plan.build import Plan
-from mimflow.project.workspace import Workspace
+from mimflow.products.registry import open_plan
 from mimflow.stages.runner import run_job
 
 SIZES = {
@@ -34,7 +33,7 @@ def test_a_step_with_and_one_without_the_discriminator(tmp_path: Path, name: str
         name,
         SIZES | given(f"{place}.vgg", files["vgg"]) | given(f"{place}.linear", files["linear"]),
     )
-    plan = Plan(Workspace(tmp_path))
+    plan = open_plan(tmp_path)
     run_job(plan, plan.job("small"))
     facts = run_job(plan, plan.job("small.main.s0")).manifest.facts
     assert facts["steps"] == 2

@@ -14,8 +14,7 @@ from papers import given_perceptual, given_vit, paper_project, random_perceptual
 from safetensors.torch import load_file
 
 from mimflow.errors import ArtifactError
-from mimflow.plan.build import Plan
-from mimflow.project.workspace import Workspace
+from mimflow.products.registry import open_plan
 from mimflow.stages.runner import run_job
 
 SIZES = {
@@ -49,7 +48,7 @@ def paper(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_step_of_each_phase(paper: Path) -> None:
-    plan = Plan(Workspace(paper))
+    plan = open_plan(paper)
     run_job(plan, plan.job("small"))
     joint = run_job(plan, plan.job("small.joint.s0"))
     final = joint.manifest.facts["final"]
@@ -69,7 +68,7 @@ def test_a_network_that_is_not_there_is_named(paper: Path) -> None:
     (paper / "specs/systems/absent.yaml").write_text(
         spec.read_text().replace("weights/vgg.safetensors", "weights/none.pth")
     )
-    plan = Plan(Workspace(paper))
+    plan = open_plan(paper)
     run_job(plan, plan.job("small"))
     with pytest.raises(
         ArtifactError, match=r"weights/none\.pth: missing: put torchvision's VGG16 \(vgg16-397923af\.pth\) there"

@@ -13,8 +13,8 @@ from safetensors.torch import load_file
 
 from mimflow.artifacts.samples import read_samples
 from mimflow.plan.build import Plan
+from mimflow.products.registry import open_plan
 from mimflow.project.protocol import ProtocolSpec
-from mimflow.project.workspace import Workspace
 from mimflow.spec.shapes import ImageShape
 from mimflow.stages.runner import run_job
 from mimflow.tokenizers.kl_vae.model import KlVae
@@ -45,7 +45,7 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
     joint = {f"phases.joint.{field}": value for field, value in STEP.items()} | {f"{objective}.adversarial.width": 4}
     joint |= given_perceptual(objective, random_perceptual(root))
     small(root, "small-sit-joint", "sit-xl-1-d32-joint", SIZES | joint)
-    plan = Plan(Workspace(root))
+    plan = open_plan(root)
     run_job(plan, plan.job("small"))
     return plan
 

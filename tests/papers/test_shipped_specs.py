@@ -12,8 +12,9 @@ import torch
 from projects import REPOSITORY, command
 
 from mimflow.plan.build import Plan
+from mimflow.products.registry import open_plan
 from mimflow.project.schemas import schema
-from mimflow.project.workspace import KINDS, Workspace
+from mimflow.project.workspace import KINDS
 from mimflow.spec.reader import read
 from mimflow.system.modules import SystemModules, parameter_count
 from mimflow.system.spec import Shapes
@@ -32,7 +33,7 @@ PAIRS = [
 
 @pytest.fixture(scope="module")
 def plan() -> Plan:
-    return Plan(Workspace(REPOSITORY))
+    return open_plan(REPOSITORY)
 
 
 def test_keys_are_pinned(plan: Plan) -> None:

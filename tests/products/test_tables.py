@@ -26,8 +26,7 @@ from tables_project import (
 )
 
 from mimflow.errors import ArtifactError, PlanError, SpecError
-from mimflow.plan import paths
-from mimflow.plan.freshness import table_reason
+from mimflow.plan.freshness import render_reason
 from mimflow.products.table.collect import collect
 
 
@@ -68,7 +67,7 @@ def test_csv_has_full_precision(project: Path) -> None:
 def test_twice_is_byte_identical(project: Path) -> None:
     render(project)
     folder = project / "results"
-    files = [folder / f"t.{suffix}" for suffix in paths.TABLE_SUFFIXES] + sorted(folder.glob("metrics/t/*.json"))
+    files = [folder / f"t.{suffix}" for suffix in ("md", "tex", "csv", "png")] + sorted(folder.glob("metrics/t/*.json"))
     assert len(files) == 6
     before = [file.read_bytes() for file in files]
     render(project)
@@ -123,10 +122,10 @@ def test_partial(project: Path) -> None:
     drop(project, "tarflow.s1.unguided.small")
     assert cells(render(project, partial=True), "TARFlow")[2] == "**22.0** ± 2.8 (n=2/3)"
     plan = plan_of(project)
-    assert table_reason(plan, plan.table("t")) == "rendered without tarflow.s1.unguided.small"
+    assert render_reason(plan.product("t")) == "rendered without tarflow.s1.unguided.small"
     put_metrics(project, plan.job("tarflow.s1.unguided.small"), METRICS["tarflow.s1.unguided.small"])
     assert cells(render(project), "TARFlow")[2] == "**22.0** ± 2.0"
-    assert table_reason(plan, plan.table("t")) == ""
+    assert render_reason(plan.product("t")) == ""
 
 
 def test_partial_without_any_result(project: Path) -> None:
@@ -160,7 +159,7 @@ def test_a_row_of_another_count_is_footnoted(project: Path) -> None:
 
 def test_best_of_equals_are_all_best(project: Path) -> None:
     plan = plan_of(project)
-    rows = collect(plan, plan.table("t")).measured.rows
+    rows = collect(plan.product("t")).measured.rows
     best = [[cell.best for cell in row.cells] for row in rows]
     # FID is the flow's; the scores are equal as printed; one accuracy alone and one guided row are no contest.
     assert best == [[False, False, False, True, False, False], [False, False, True, True, False, False]]
@@ -187,7 +186,7 @@ def test_a_result_of_another_job_is_refused(project: Path) -> None:
 
 def test_published_rows_stand_apart(project: Path) -> None:
     plan = plan_of(project)
-    table = collect(plan, plan.table("t"))
+    table = collect(plan.product("t"))
     (block,) = table.published
     assert [row.label for row in table.measured.rows] == ["Gaussian & 100 % _simple_ #1", "TARFlow"]
     assert [(row.label, row.source) for row in block.rows] == [("Ours", "Table 1"), ("Ours, smaller", "Table 2")]

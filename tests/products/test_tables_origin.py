@@ -15,7 +15,7 @@ from tables_project import GOLDEN, drop, edit, make_project, masked, plan_of, pu
 from mimflow.artifacts.manifest import MANIFEST
 from mimflow.artifacts.samples import write_samples
 from mimflow.errors import PlanError, StorageError
-from mimflow.plan.freshness import table_reason
+from mimflow.plan.freshness import render_reason
 from mimflow.products.table.picture import Strip, picture, read_strip
 from mimflow.products.table.why import why
 
@@ -31,15 +31,15 @@ def project(tmp_path: Path) -> Path:
 
 def reason(root: Path) -> str:
     plan = plan_of(root)
-    return table_reason(plan, plan.table("t"))
+    return render_reason(plan.product("t"))
 
 
 def test_rendered_table_is_fresh_until_something_changes(project: Path) -> None:
     assert reason(project) == "never rendered"
     render(project)
     assert reason(project) == ""
-    edit(project, "tables/t", "output: guided, digits: 1", "output: guided, digits: 2")
-    assert reason(project) == "spec.columns.5.digits: 1 → 2"
+    edit(project, "tables/t", "- guided.fid", "- {output: guided, metrics: [{metric: fid, digits: 2}]}")
+    assert reason(project).startswith('spec.columns.3: guided.fid → {"output": "guided", ')
     render(project)
     assert reason(project) == ""
     edit(project, "mini/tarflow", "label: TARFlow", "label: TARFlow, small")
@@ -128,7 +128,7 @@ def test_large_images_are_scaled_down() -> None:
 
 def trace(root: Path, row: str, column: str) -> str:
     plan = plan_of(root)
-    return why(plan, plan.table("t"), row, column)
+    return why(plan.product("t"), row, column)
 
 
 def test_why(project: Path) -> None:

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 from tables_project import GOLDEN, make_project, render, use_template
 
+from mimflow.contents.samples import Samples
 from mimflow.errors import SpecError
 from mimflow.outputs.inverse.spec import InverseSpec
 from mimflow.priors.guidance.spec import LinearGuidance
 from mimflow.products.table.latex import latex
 from mimflow.products.table.layout import markdown
-from mimflow.products.table.wording import output_heading, parameter_count, short_count
+from mimflow.products.table.wording import parameter_count, short_count
 
 
 @pytest.fixture
@@ -82,10 +83,10 @@ def test_output_headings() -> None:
         InverseSpec(guidance=guidance)
         for guidance in (None, *(LinearGuidance(weight=weight) for weight in (0.0, 1.0, 3.0)))
     )
-    assert output_heading("s", [plain, weight_0]) == "Without guidance"
-    assert output_heading("s", [weight_3, weight_3]) == "With guidance (linear, weight 3)"
-    assert output_heading("s", [weight_1, weight_3]) == "With guidance"
-    assert output_heading("s", [plain, weight_3]) == "s"
+    assert Samples().heading("s", [plain, weight_0]) == "Without guidance"
+    assert Samples().heading("s", [weight_3, weight_3]) == "With guidance (linear, weight 3)"
+    assert Samples().heading("s", [weight_1, weight_3]) == "With guidance"
+    assert Samples().heading("s", [plain, weight_3]) == "s"
 
 
 def test_rows_that_sample_differently_are_told_apart(project: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mimflow.errors import SpecError
-from mimflow.project.workspace import Workspace
+from mimflow.products.registry import open_workspace
 
 DATASET = """\
 source: {kind: digits}
@@ -60,7 +60,7 @@ TABLE = """\
 title: A table
 protocol: small
 rows: [{run: tarflow}]
-columns: [{kind: metric, metric: fid, output: unguided}]
+columns: [{output: unguided, metrics: [fid]}]
 """
 
 
@@ -82,7 +82,7 @@ def write(root: Path, name: str, text: str | bytes) -> Path:
 
 
 def problems(root: Path) -> list[str]:
-    return Workspace(root).problems
+    return open_workspace(root).problems
 
 
 def test_valid_project_has_no_problems(project: Path) -> None:
@@ -260,7 +260,7 @@ def test_a_frozen_tokenizer_is_trained_by_nobody(project: Path) -> None:
 
 def test_a_number_in_exponent_notation_is_a_number(project: Path) -> None:
     write(project, "mini/other", "extends: tarflow.yaml\noverrides: {phases.main.optimizer.lr: 1e-4}\n")
-    assert Workspace(project).runs["other"].spec.phases[0].optimizer.lr == 1e-4
+    assert open_workspace(project).runs["other"].spec.phases[0].optimizer.lr == 1e-4
 
 
 def test_alias_bomb(project: Path) -> None:
@@ -346,12 +346,12 @@ def test_file_names_that_can_not_be_names(project: Path, name: str) -> None:
             "3:14: rows.0.run: there is no run 'tarflw' (did you mean 'tarflow'?)",
         ),
         (
-            ("metric: fid", "metric: fdi"),
-            "4:34: columns.0.metric: protocol 'small' reports no 'fdi' (did you mean 'fid'?)",
+            ("metrics: [fid]", "metrics: [fdi]"),
+            "4:40: columns.0.metrics.0: protocol 'small' reports no 'fdi' (did you mean 'fid'?)",
         ),
         (
             ("output: unguided", "output: guided"),
-            "4:48: columns.0.output: no run of the table has a output 'guided'",
+            "4:20: columns.0.output: no run of the table has an output 'guided'",
         ),
         (
             ("protocol: small", "protocol: smal"),
@@ -413,7 +413,7 @@ def test_ablations_expand_to_named_runs(project: Path) -> None:
         "ablations/size",
         "run: tarflow\ngrid: {prior.width: [8, 16], phases.main.optimizer.lr: [1e-3, 2e-3]}\n",
     )
-    workspace = Workspace(project)
+    workspace = open_workspace(project)
     assert workspace.problems == []
     assert workspace.members("size") == [
         "size-width-8-lr-0-001",
@@ -448,7 +448,7 @@ def test_merging_replaces_another_kind_whole_and_merges_phases_by_name(project: 
         "extends: tarflow.yaml\nprior: {kind: class_gaussian, ridge: 0.1}\n"
         "phases:\n  - name: main\n    optimizer: {lr: 5e-4}\n",
     )
-    spec = Workspace(project).runs["child"].spec
+    spec = open_workspace(project).runs["child"].spec
     assert spec.prior.kind == "class_gaussian" and spec.prior.ridge == 0.1
     assert spec.phases[0].optimizer.lr == 5e-4 and spec.phases[0].steps == 10
 
@@ -456,5 +456,5 @@ def test_merging_replaces_another_kind_whole_and_merges_phases_by_name(project: 
 def test_raise_problems_is_a_spec_error_of_exit_code_2(project: Path) -> None:
     write(project, "mini/tarflow", "")
     with pytest.raises(SpecError, match=r"tarflow\.yaml:1:1: empty") as caught:
-        Workspace(project).raise_problems()
+        open_workspace(project).raise_problems()
     assert caught.value.exit_code == 2

@@ -33,6 +33,7 @@ from mimflow.weights.tensors import save_state
 SHAPES = Shapes(channels=3, size=8, num_classes=4)
 CLASSIFIER = System(classifier=ConvnetSpec(widths=[4, 8], features=6))
 TASK = EvaluateTask(
+    content="samples",
     shapes=SHAPES,
     extractor=ClassifierExtractorSpec(weights=RunWeights(run="judge")),
     extractor_system=CLASSIFIER,
@@ -81,7 +82,7 @@ def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def inputs(tmp_path: Path) -> dict[str, Artifact]:
     return {
-        "samples": sampled(tmp_path / "samples", random_images(40, 7)),
+        "output": sampled(tmp_path / "samples", random_images(40, 7)),
         "data": prepared(tmp_path / "data", {"train": 60, "val": 30}),
         "extractor": judge(tmp_path / "judge"),
     }
@@ -132,7 +133,7 @@ def test_a_metric_without_a_value_says_why_and_stops_no_other(inputs: dict[str, 
 
 def test_the_reference_is_the_split_asked_for(inputs: dict[str, Artifact], tmp_path: Path) -> None:
     train = inputs["data"].folder / "train.images.npy"
-    inputs["samples"] = sampled(tmp_path / "copies", np.load(train))
+    inputs["output"] = sampled(tmp_path / "copies", np.load(train))
     same, _, _ = evaluate(tmp_path, inputs)
     other, facts, _ = evaluate(tmp_path, inputs, reference=Reference(split="val"))
     assert same["fid"]["value"] == pytest.approx(0, abs=1e-6)
@@ -169,7 +170,7 @@ def test_a_reference_larger_than_its_split_is_refused(inputs: dict[str, Artifact
 def test_samples_of_another_shape_are_refused(
     images: np.ndarray, message: str, inputs: dict[str, Artifact], tmp_path: Path
 ) -> None:
-    inputs["samples"] = sampled(tmp_path / "other", images)
+    inputs["output"] = sampled(tmp_path / "other", images)
     with pytest.raises(ArtifactError, match=message):
         evaluate(tmp_path, inputs)
 
@@ -181,7 +182,7 @@ def test_evaluations_of_a_project_share_the_reference(
     cache = paths.cache(tmp_path) / "torch-fidelity"
     files = {path: path.stat().st_mtime_ns for path in cache.iterdir()}
     assert files
-    inputs["samples"] = sampled(tmp_path / "others", random_images(40, 8))
+    inputs["output"] = sampled(tmp_path / "others", random_images(40, 8))
     second, _, _ = evaluate(tmp_path, inputs, "second")
     assert {path: path.stat().st_mtime_ns for path in cache.iterdir()} == files
     elsewhere = tmp_path / "elsewhere"

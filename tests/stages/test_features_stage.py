@@ -23,9 +23,9 @@ from mimflow.data.spec import Augment
 from mimflow.errors import NotFiniteError
 from mimflow.features.networks import FrozenNetwork, build_network
 from mimflow.plan import code
-from mimflow.plan.build import Job, Plan
+from mimflow.plan.jobs import Job
+from mimflow.products.registry import open_plan
 from mimflow.progress import Progress
-from mimflow.project.workspace import Workspace
 from mimflow.stages import features, train
 from mimflow.stages.runner import run_job
 from mimflow.tasks import FeaturesTask
@@ -186,7 +186,7 @@ def jobs(root: Path, old: str = "", new: str = "") -> dict[str, Job]:
     path = root / "specs/mini/mimflow.yaml"
     assert old in RUN
     path.write_text(RUN.replace(old, new, 1) if old else RUN)
-    return {job.name: job for job in Plan(Workspace(root)).jobs.values()}
+    return {job.name: job for job in open_plan(root).jobs.values()}
 
 
 def test_the_plan_computes_each_networks_features_once(project: Path) -> None:
@@ -227,7 +227,7 @@ def test_a_job_runs_the_code_of_the_networks_that_it_names(project: Path) -> Non
 
 
 def test_data_features_and_both_phases_run_one_after_the_other(project: Path) -> None:
-    plan = Plan(Workspace(project))
+    plan = open_plan(project)
     last = plan.job("mimflow.decoder.s0")
     for job in (*last.upstream(), last):
         artifact = run_job(plan, job)

@@ -11,7 +11,7 @@ import torch
 from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 
 from mimflow.features.extractors import Extractor
-from mimflow.metrics.context import Context
+from mimflow.metrics.context import ImageComparison
 from mimflow.metrics.registry import METRICS
 from mimflow.metrics.spec import MetricSpec
 
@@ -62,8 +62,8 @@ def context_of(
     cache: Path,
     labels: np.ndarray | None = None,
     extractor: Extractor | None = None,
-) -> Context:
-    return Context(
+) -> ImageComparison:
+    return ImageComparison(
         samples,
         np.zeros(len(samples), np.int64) if labels is None else labels,
         reference,
@@ -74,11 +74,11 @@ def context_of(
     )
 
 
-def measure(spec: MetricSpec, context: Context) -> dict[str]:
+def measure(spec: MetricSpec, context: ImageComparison) -> dict[str]:
     return METRICS.build(spec, context)
 
 
-def value(spec: MetricSpec, context: Context, name: str | None = None) -> float:
+def value(spec: MetricSpec, context: ImageComparison, name: str | None = None) -> float:
     measurement = measure(spec, context)[name or spec.kind]
     assert measurement.value is not None, measurement.reason
     return measurement.value

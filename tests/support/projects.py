@@ -57,12 +57,17 @@ def snakemake(project: Path, *words: str, check: bool = True) -> str:
 
 
 def would_run(project: Path) -> set[str]:
-    """The names of the jobs that Snakemake would run, without their keys; the table's is `render`."""
+    """The names of the jobs that Snakemake would run; the table's is `render`."""
     text = snakemake(project, "-n")
-    jobs = {job.rpartition("-")[0] for job in re.findall(r"wildcards: job=(\S+)", text)}
-    jobs |= {"render"} if "rule render:" in text else set()
+    jobs = set(re.findall(r"^Job \d+: (?:prepare|features|train|infer|evaluate) (\S+)$", text, re.MULTILINE))
+    jobs |= {"render"} if re.search(r"^Job \d+: render table", text, re.MULTILINE) else set()
     assert jobs or "Nothing to be done" in text, text
     return jobs
+
+
+def result_of(project: Path, folder: str, name: str) -> Path:
+    """The folder of the store that a job's name leads to."""
+    return project / "results/store" / folder / (project / "results/by-name" / folder / name).readlink().name
 
 
 def edit(project: Path, name: str, old: str, new: str) -> None:

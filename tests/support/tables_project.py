@@ -16,9 +16,10 @@ from mimflow.artifacts.facts import plain
 from mimflow.artifacts.manifest import MANIFEST, Manifest, record_files
 from mimflow.artifacts.metrics import EvaluateFacts
 from mimflow.artifacts.samples import write_samples
-from mimflow.plan.build import Job, Plan
-from mimflow.products.table.render import render_table
-from mimflow.project.workspace import Workspace
+from mimflow.plan.build import Plan
+from mimflow.plan.jobs import Job
+from mimflow.products.registry import open_plan
+from mimflow.products.render import render_product
 
 GOLDEN = Path(__file__).parents[1] / "recordings" / "tables"
 DATASET = """\
@@ -111,12 +112,10 @@ protocol: small
 published: [{file: paper, entries: [ours, smaller]}]
 rows: [{run: gaussian}, {run: tarflow}]
 columns:
-  - {kind: fact, fact: parameters}
-  - {kind: fact, fact: epochs}
-  - {kind: metric, metric: fid, output: unguided, digits: 1, better: lower}
-  - {kind: metric, metric: is, output: unguided, better: higher}
-  - {kind: metric, metric: class_accuracy, output: unguided, label: Accuracy, digits: 3, better: higher}
-  - {kind: metric, metric: fid, output: guided, digits: 1, better: lower}
+  - parameters
+  - epochs
+  - {output: unguided, metrics: [fid, is, class_accuracy]}
+  - guided.fid
 notes: ["A note with 50 % & more."]
 """
 METRICS = {
@@ -158,7 +157,7 @@ def edit(root: Path, name: str, old: str, new: str) -> None:
 
 
 def plan_of(root: Path) -> Plan:
-    return Plan(Workspace(root))
+    return open_plan(root)
 
 
 def put(root: Path, job: Job, facts: object = None) -> None:
@@ -226,7 +225,7 @@ def make_project(root: Path) -> None:
 
 def render(root: Path, partial: bool = False) -> str:
     plan = plan_of(root)
-    render_table(plan, plan.table("t"), partial)
+    render_product(plan.product("t"), partial)
     return (root / "results" / "t.md").read_text(encoding="utf-8")
 
 
@@ -242,7 +241,7 @@ def drop(root: Path, name: str) -> None:
 
 def masked(text: str) -> str:
     """Without the digits of keys: they change with any field of any spec."""
-    return re.sub(r"-[0-9a-f]{12}\b", "-KEY", text)
+    return re.sub(r"\b[0-9a-f]{16}\b", "KEY", text)
 
 
 def use_template(root: Path, text: str) -> None:

@@ -13,6 +13,7 @@ from projects import REPOSITORY
 from safetensors.torch import load_file, save_file
 
 from mimflow.errors import ArtifactError, PlanError
+from mimflow.products.registry import open_workspace
 from mimflow.project.importing import import_checkpoint
 from mimflow.project.workspace import Workspace
 from mimflow.system.modules import SystemModules, load_weights
@@ -61,7 +62,7 @@ def workspace(tmp_path: Path) -> Workspace:
         path = tmp_path / "specs" / f"{name}.yaml"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    return Workspace(tmp_path)
+    return open_workspace(tmp_path)
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])

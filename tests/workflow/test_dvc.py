@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from projects import REPOSITORY, command, copy_project, edit, new_project, snakemake
+from projects import REPOSITORY, command, copy_project, edit, new_project, result_of, snakemake
 
 IDENTITY = {
     f"GIT_{who}_{what}": value
@@ -61,11 +61,11 @@ def scramble_times(project: Path) -> None:
 def test_repro_from_nothing_makes_the_table_and_a_second_does_nothing(tmp_path: Path) -> None:
     project = versioned(new_project(tmp_path / "project"))
     first = run(project, "dvc", "repro")
-    assert "Running stage 'tables'" in first and (project / "results/table1.md").is_file()
+    assert "Running stage 'products'" in first and (project / "results/table1.md").is_file()
     second = run(project, "dvc", "repro")
     assert "didn't change, skipping" in second and "Running stage" not in second
     cached = list((project / ".dvc/cache/files").rglob("*.dir"))
-    assert len(cached) == 5, "data, features, checkpoints, samples and evaluations, each for itself"
+    assert len(cached) == 5, "data, features, checkpoints, outputs and evaluations, each for itself"
     run(project, "git", "add", "-A")
     assert "results/store/" not in re.sub(r"results/store/\.gitignore", "", run(project, "git", "ls-files"))
 
@@ -91,7 +91,7 @@ def test_a_clone_with_a_pull_has_nothing_to_do(tracked: Path, tmp_path: Path, li
     scramble_times(project)
     assert "Nothing to be done" in snakemake(project, "-n")
     if link != "copy":
-        (weights,) = (project / "results/store/checkpoints").glob("tarflow*/weights.safetensors")
+        weights = result_of(project, "checkpoints", "tarflow.main.s0") / "weights.safetensors"
         assert weights.is_symlink() if link == "symlink" else weights.stat().st_nlink > 1
     edit(project, "tables/table1", "title: Digits", "title: Numerals")
     assert "Nothing to be done" not in snakemake(project)

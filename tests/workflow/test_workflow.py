@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from projects import command, copy_project, edit, new_project, snakemake, would_run
+from projects import command, copy_project, edit, new_project, result_of, snakemake, would_run
 
 SAMPLES = {"tarflow.s0.unguided", "tarflow.s0.guided"}
 EVALUATIONS = {f"{name}.digits-200" for name in SAMPLES}
@@ -42,7 +42,7 @@ def test_progress_names_stage_step_speed_and_time(tmp_path: Path, finished: Path
 
 
 EDITS = {
-    "a digit of a column": ("tables/table1", "label: FID, digits: 1, better: lower}\n  - {kind: metric, metric: class", "label: FID, digits: 2, better: lower}\n  - {kind: metric, metric: class", {"render"}),
+    "a digit of a column": ("tables/table1", "{metric: fid, digits: 1}", "{metric: fid, digits: 2}", {"render"}),
     "a label": ("mini/tarflow", "label: TARFlow", "label: TARFlow (ours)", {"render"}),
     "a metric": ("protocols/digits-200", "splits: 2", "splits: 4", EVALUATIONS | {GAUSSIAN_EVALUATION := "gaussian.s0.unguided.digits-200"} | {"render"}),
     "guidance": ("mini/tarflow", "weight: 1.0", "weight: 2.0", {"tarflow.s0.guided", "tarflow.s0.guided.digits-200", "render"}),
@@ -72,7 +72,7 @@ def test_an_edit_runs_what_depends_on_it_and_nothing_else(project: Path, what: s
 def test_plan_names_the_field_that_is_why(project: Path) -> None:
     edit(project, "mini/tarflow", "lr: 3e-3", "lr: 2e-3")
     lines = command(project, "mimflow", "plan", "results/table1.md").stdout.splitlines()
-    reasons = {line.split()[2]: line.split(maxsplit=3)[3] for line in lines if line.startswith("run ")}
+    reasons = {line.split()[2]: line.split(maxsplit=4)[4] for line in lines if line.startswith("run ")}
     assert reasons["tarflow.main.s0"] == "phase.optimizer.lr: 0.003 → 0.002"
     assert reasons["tarflow.s0.guided"] == "weights changed"
     assert "tarflow.main.s0 changed" in reasons["table1"]
@@ -93,8 +93,7 @@ def test_times_and_snakemakes_memory_do_not_matter(project: Path) -> None:
 
 
 def test_a_deleted_checkpoint_does_not_matter_while_its_numbers_are_there(project: Path) -> None:
-    (folder,) = (project / "results/store/checkpoints").glob("tarflow*")
-    shutil.rmtree(folder)
+    shutil.rmtree(result_of(project, "checkpoints", "tarflow.main.s0"))
     assert would_run(project) == set()
 
 
@@ -127,7 +126,7 @@ def test_an_unknown_target_is_said_in_a_line(project: Path) -> None:
 
 def test_a_corrupt_checkpoint_is_an_error_and_not_a_result(project: Path) -> None:
     edit(project, "mini/tarflow", "weight: 1.0", "weight: 2.0")
-    (weights,) = (project / "results/store/checkpoints").glob("tarflow*/ema.safetensors")
+    weights = result_of(project, "checkpoints", "tarflow.main.s0") / "ema.safetensors"
     data = bytearray(weights.read_bytes())
     data[-1] ^= 1
     weights.write_bytes(data)
@@ -139,6 +138,7 @@ def test_gc_lists_and_deletes_what_no_spec_reaches(project: Path) -> None:
     assert "nothing to collect" in command(project, "mimflow", "gc").stdout
     edit(project, "mini/tarflow", "lr: 3e-3", "lr: 2e-3")
     listed = command(project, "mimflow", "gc").stdout
-    assert "results/store/checkpoints/tarflow.main.s0-" in listed and "5 folders" in listed
+    folder = result_of(project, "checkpoints", "tarflow.main.s0")
+    assert f"{folder.relative_to(project)}  tarflow.main.s0" in listed and "5 folders" in listed
     command(project, "mimflow", "gc", "--delete")
-    assert not list((project / "results/store/checkpoints").glob("tarflow*"))
+    assert not folder.exists() and not (project / "results/by-name/checkpoints/tarflow.main.s0").is_symlink()

@@ -37,15 +37,19 @@ class ImageFolder(Source):
             raise DataError(f"{self.root}: no images (expected {layout}; one folder for all if no classes)")
         labels = {name: label for label, name in enumerate(classes[0])}
         items = tuple(
-            Item(name, labels[category], split, *stamp(self.root / name))
-            for name, category, split in self._files(by_split)
+            Item(name, labels[category], split, *stamp(entry)) for name, category, split, entry in self._files(by_split)
         )
         self._refuse_empty(items, classes[0], by_split)
         return Listing(tuple(classes[0]), items)
 
     def names(self, by_split: bool) -> list[str]:
         """The paths of its images, relative to the folder, without looking for faults."""
-        return [name for name, _, _ in self._files(by_split)]
+        return [name for name, *_ in self._files(by_split)]
+
+    def stamps(self, by_split: bool) -> Iterator[tuple[str, int, int]]:
+        """Path, size and time of the last change of its images, as `stamp` gives them."""
+        for name, _, _, entry in self._files(by_split):
+            yield name, *stamp(entry)
 
     def fetch(self, item: Item) -> bytes:
         try:
@@ -59,14 +63,15 @@ class ImageFolder(Source):
     def _tops(self, by_split: bool) -> list[Path]:
         return [self.root / split for split in SPLITS] if by_split else [self.root]
 
-    def _files(self, by_split: bool) -> Iterator[tuple[str, str, str | None]]:
-        """Relative path, class and split of every image."""
+    def _files(self, by_split: bool) -> Iterator[tuple[str, str, str | None, os.DirEntry[str]]]:
+        """Relative path, class, split and directory entry of every image."""
         for top in self._tops(by_split):
             for category in _folders(top) if top.is_dir() else []:
                 split = top.name if by_split else None
                 start = f"{split}/{category}" if split else category
-                for name in sorted(_images(top / category, start, frozenset())):
-                    yield name, category, split
+                images = dict(_images(top / category, start, frozenset()))
+                for name in sorted(images):
+                    yield name, category, split, images[name]
 
     def _refuse_empty(self, items: tuple[Item, ...], classes: list[str], by_split: bool) -> None:
         found = {(item.split, item.label) for item in items}
@@ -87,7 +92,7 @@ def folder_of(spec: ImageFolderSpec) -> Path:
         raise DataError(f"{spec.path}: there is no such home (write the path out)") from error
 
 
-def stamp(path: Path) -> tuple[int, int]:
+def stamp(path: Path | os.DirEntry[str]) -> tuple[int, int]:
     """Size and time of the last change of a file; zeros if there is none.
 
     A copy may keep the modification time of what it was copied from, so the inode's change time counts too.
@@ -103,8 +108,8 @@ def _folders(top: Path) -> list[str]:
     return sorted(entry.name for entry in _entries(top) if entry.is_dir())
 
 
-def _images(folder: Path, name: str, above: frozenset[tuple[int, int]]) -> Iterator[str]:
-    """`name`/… for every image below a folder, whose ancestors are `above`, by device and inode."""
+def _images(folder: Path, name: str, above: frozenset[tuple[int, int]]) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """`name`/… and the entry of every image below a folder, whose ancestors are `above`, by device and inode."""
     status = folder.stat()
     identity = (status.st_dev, status.st_ino)
     if identity in above:
@@ -114,7 +119,7 @@ def _images(folder: Path, name: str, above: frozenset[tuple[int, int]]) -> Itera
             yield from _images(Path(entry.path), f"{name}/{entry.name}", above | {identity})
         # A link that leads nowhere is an image that can't be read; a pipe or a socket is none.
         elif entry.name.lower().endswith(EXTENSIONS) and (entry.is_file() or not Path(entry.path).exists()):
-            yield f"{name}/{entry.name}"
+            yield f"{name}/{entry.name}", entry
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:

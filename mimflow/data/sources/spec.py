@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from mimflow.spec.base import Count, Fraction, Problem, Spec
+from mimflow.spec.base import OUTSIDE_KEY, Count, Fraction, Problem, Spec
 
 
 @dataclass(frozen=True)
@@ -104,8 +104,8 @@ class ImageFolderSpec(SourceSpec):
     """The user's own images in ImageNet's layout: one folder a class, below `train` and `val` or without them."""
 
     kind: Literal["image_folder"] = "image_folder"
-    path: str = Field(min_length=1)
-    """The folder; relative to the project, `~` is the home."""
+    path: Annotated[str, OUTSIDE_KEY] = Field(min_length=1)
+    """The folder; relative to the project, `~` is the home. Which files it holds is pinned by `mimflow data lock`."""
     on_bad: Literal["fail", "skip"] = "fail"
     """What to do with an image that can't be read: stop, or leave it out and report how many."""
 

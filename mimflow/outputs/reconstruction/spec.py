@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from mimflow.outputs.spec import OutputSpec, Subject
+from mimflow.outputs.spec import OutputSpec
 from mimflow.spec.base import Fraction, Problem
 from mimflow.spec.noise import LatentNoise, NoNoise
 
@@ -20,7 +20,8 @@ class ReconstructionSpec(OutputSpec):
     split, however few there are, and not the protocol's.
     """
 
-    subject: ClassVar[Subject] = "reconstructions"
+    content: ClassVar[str] = "reconstructions"
+    reads_data: ClassVar[bool] = True
 
     kind: Literal["reconstruction"] = "reconstruction"
     split: Literal["train", "val"] = "val"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from mimflow.outputs.spec import OutputSpec, Subject
+from mimflow.outputs.spec import OutputSpec
 from mimflow.priors.spec import Tap
 from mimflow.spec.base import Problem, Spec
 
@@ -33,7 +33,8 @@ class PriorPlace(Spec):
 class RepresentationSpec(OutputSpec):
     """Features of every image of both splits, one unchanged view each, without mask and noise: what a probe reads."""
 
-    subject: ClassVar[Subject] = "representation"
+    content: ClassVar[str] = "representation"
+    reads_data: ClassVar[bool] = True
 
     kind: Literal["representation"] = "representation"
     where: Annotated[TokenizerPlace | PriorPlace, Field(discriminator="kind")] = TokenizerPlace()

@@ -9,21 +9,21 @@ from pathlib import Path
 
 from mimflow.artifacts.checkpoint import TrainFacts
 from mimflow.artifacts.facts import read_facts
-from mimflow.outputs.spec import OutputSpec, Subject
-from mimflow.plan.build import Plan, PlannedRow, PlannedTable
+from mimflow.contents.base import Content
+from mimflow.metrics.number import Number
+from mimflow.outputs.spec import OutputSpec
 from mimflow.products.table import wording
 from mimflow.products.table.model import Block, Cell, Column, Group, Row, Table
+from mimflow.products.table.product import PlannedRow, TableProduct
 from mimflow.products.table.protocol import protocol_lines
 from mimflow.products.table.published import published_block
-from mimflow.products.table.results import Result, closed_form, open_done, phases, require_all, results
-from mimflow.products.table.spec import FactColumn, MetricColumn
+from mimflow.products.table.results import Result, closed_form, open_done, results
+from mimflow.products.table.spec import AskedMetric
 
 
-def collect(plan: Plan, table: PlannedTable, partial: bool = False) -> Table:
-    """The table as data. PlanError if results are missing, unless it is to be `partial`; ArtifactError if corrupt."""
-    root = plan.workspace.root
-    if not partial:
-        require_all(table, root)
+def collect(table: TableProduct) -> Table:
+    """The table as data, with the results that are there. ArtifactError if one is corrupt."""
+    root = table.root
     found = results(table, root)
     counts = heading_counts(table, found)
     groups = column_groups(table, counts)
@@ -38,7 +38,7 @@ def collect(plan: Plan, table: PlannedTable, partial: bool = False) -> Table:
         title=table.spec.title,
         measured=Block(groups, _with_best(rows, columns), table.spec.protocol),
         footnotes=tuple(notes.texts),
-        published=tuple(published_block(plan.workspace, rows, groups) for rows in table.spec.published),
+        published=tuple(published_block(table.plan.workspace, rows, groups) for rows in table.spec.published),
         protocol=protocol_lines(table, found),
         deviations=tuple((row.label, tuple(row.spec.deviations)) for row in table.rows if row.spec.deviations),
         notes=tuple(table.spec.notes),
@@ -61,58 +61,51 @@ class Footnotes:
 # -- columns -------------------------------------------------------------------------------------------------------
 
 
-def column_groups(table: PlannedTable, counts: Mapping[str, int | None]) -> tuple[Group, ...]:
+def column_groups(table: TableProduct, counts: Mapping[str, int | None]) -> tuple[Group, ...]:
     """Facts first, then a group for each output in the order in which the spec names them."""
-    facts: dict[str, Column] = {}
-    outputs: dict[str, dict[str, Column]] = {}
-    for spec in table.spec.columns:
-        if isinstance(spec, FactColumn):
-            label = spec.label or spec.fact.capitalize()
-            facts[spec.fact] = Column(spec.fact, label, label)
-        else:
-            column = _metric_column(spec, table.subjects[spec.output], counts[spec.output])
-            outputs.setdefault(spec.output, {})[column.name] = column
-    headings = {name: wording.output_heading(name, _outputs(table, name)) for name in outputs}
-    found = [
-        Group(heading, tuple(outputs[name].values()), name) for name, heading in wording.distinct(headings).items()
-    ]
-    return (*([Group("", tuple(facts.values()))] if facts else []), *found)
+    facts = tuple(Column(fact, fact.capitalize(), fact.capitalize()) for fact in table.spec.facts)
+    numbers = table.protocol.numbers
+    outputs: dict[str, list[Column]] = {}
+    for asked in table.spec.metrics:
+        number, content = numbers[asked.column.metric], table.contents[asked.output]
+        outputs.setdefault(asked.output, []).append(_metric_column(asked, number, content, counts[asked.output]))
+    headings = {name: table.contents[name].heading(name, _outputs(table, name)) for name in outputs}
+    found = [Group(heading, tuple(outputs[name]), name) for name, heading in wording.distinct(headings).items()]
+    return (*([Group("", facts)] if facts else []), *found)
 
 
-def _outputs(table: PlannedTable, name: str) -> list[OutputSpec]:
+def _outputs(table: TableProduct, name: str) -> list[OutputSpec]:
     return [row.spec.outputs[name] for row in table.rows if name in row.spec.outputs]
 
 
-def _metric_column(spec: MetricColumn, subject: Subject, count: int | None) -> Column:
-    label = spec.label or wording.metric_label(spec.metric, subject)
+def _metric_column(asked: AskedMetric, number: Number, content: Content, count: int | None) -> Column:
+    label = number.label_of(content.name) if asked.column.label is None else asked.column.label
     return Column(
-        name=f"{spec.output}.{spec.metric}",
-        heading=wording.with_count(label, spec.metric, count),
+        name=f"{asked.output}.{number.name}",
+        heading=wording.heading(number, label, count),
         label=label,
-        metric=spec.metric,
-        output=spec.output,
-        digits=spec.digits,
-        better=spec.better,
+        metric=number.name,
+        output=asked.output,
+        digits=number.digits if asked.column.digits is None else asked.column.digits,
+        direction=number.direction,
+        unit=number.unit,
     )
 
 
-def heading_counts(table: PlannedTable, found: Mapping[str, Result]) -> dict[str, int | None]:
+def heading_counts(table: TableProduct, found: Mapping[str, Result]) -> dict[str, int | None]:
     """How many images were measured, by output, if that is the same in all rows.
 
-    Otherwise what the protocol asks for of samples; how many reconstructions there are is only known when there are.
+    Otherwise what the content can tell of the protocol: how many samples, but not how many reconstructions.
     """
     counts: dict[str, int | None] = {}
-    for output, subject in table.subjects.items():
+    for output, content in table.contents.items():
         measured = {
             found[measurement.evaluate.id].count
             for row in table.rows
             for measurement in row.measured
             if measurement.output == output and measurement.evaluate.id in found
         }
-        if len(measured) == 1:
-            counts[output] = measured.pop()
-        else:
-            counts[output] = table.protocol.samples.count if subject == "samples" else None
+        counts[output] = measured.pop() if len(measured) == 1 else content.count(table.protocol.samples)
     return counts
 
 
@@ -181,9 +174,9 @@ def _with_best(rows: list[Row], columns: list[Column]) -> tuple[Row, ...]:
             for place, row in enumerate(rows)
             if row.cells[index].value is not None
         }
-        if column.better is None or len(printed) < 2:
+        if column.direction is None or len(printed) < 2:
             continue
-        best = min(printed.values()) if column.better == "lower" else max(printed.values())
+        best = min(printed.values()) if column.direction == "lower" else max(printed.values())
         for place, value in printed.items():
             if value == best:
                 marked[place][index] = replace(marked[place][index], best=True)
@@ -196,19 +189,19 @@ def _with_best(rows: list[Row], columns: list[Column]) -> tuple[Row, ...]:
 def _fact(name: str, row: PlannedRow, root: Path, notes: Footnotes) -> Cell:
     if name == "seeds":
         return Cell(str(len(row.trained)))
-    seed = next((seed for seed, job in row.trained.items() if job.done(root)), None)
+    seed = next((seed for seed, jobs in row.trained.items() if jobs[-1].done(root)), None)
     if seed is None:
         return Cell()
     if name == "epochs":
         return _epochs(row, seed, root, notes)
-    artifact = open_done(row.trained[seed], root)
+    artifact = open_done(row.trained[seed][-1], root)
     assert artifact is not None
     return Cell(wording.parameter_count(read_facts(artifact, TrainFacts).system_parameters))
 
 
 def _epochs(row: PlannedRow, seed: int, root: Path, notes: Footnotes) -> Cell:
     """Passes over the training split in all phases that lead to the row's weights."""
-    iterated = [job for job in phases(row, seed) if not closed_form(job)]
+    iterated = [job for job in row.trained[seed] if not closed_form(job)]
     if not iterated:
         return Cell("closed form")
     epochs = 0.0

@@ -17,7 +17,7 @@ _CSV_COLUMNS = ("row", "run", "output", "metric", "value", "std", "n", "count", 
 
 def heading(column: Column) -> str:
     """A column's heading with an arrow towards its better end."""
-    return column.heading + _ARROWS.get(column.better or "", "")
+    return column.heading + _ARROWS.get(column.direction or "", "")
 
 
 def raised(number: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mimflow.metrics.number import Direction
 from mimflow.products.table.wording import NOTHING
 
 
@@ -20,8 +21,9 @@ class Column:
     metric: str | None = None
     output: str | None = None
     digits: int = 2
-    better: str | None = None
-    """`lower`, `higher`, or nothing where no end is better."""
+    direction: Direction | None = None
+    """Which end is better; None where neither is."""
+    unit: str = ""
 
 
 @dataclass(frozen=True)

@@ -5,75 +5,43 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mimflow.artifacts.metrics import EvaluateFacts
+from mimflow.contents.registry import CONTENTS
 from mimflow.features.spec import ClassifierExtractorSpec, InceptionExtractorSpec
 from mimflow.metrics.spec import MetricSpec
-from mimflow.outputs.spec import Subject
-from mimflow.plan.build import PlannedTable
 from mimflow.products.table import wording
+from mimflow.products.table.product import TableProduct
 from mimflow.products.table.results import Result
 from mimflow.project.protocol import ProtocolSpec
-
-_LABELS = {"balanced": "the same number of each class", "uniform": "classes drawn independently"}
-_QUANTISATION = {"round": "rounded to 8 bits", "truncate": "truncated to 8 bits"}
-REPRESENTATION = "of every image of both splits: probes are trained on train and measured on val"
+from mimflow.spec.words import settings
 
 
-def protocol_lines(table: PlannedTable, found: Mapping[str, Result]) -> tuple[tuple[str, str], ...]:
+def protocol_lines(table: TableProduct, found: Mapping[str, Result]) -> tuple[tuple[str, str], ...]:
     """Term and text: protocol, what is measured, extractor, metrics, seeds, and each output's settings."""
     protocol = table.protocol
-    subjects = table.subjects
+    shown = {content.name for content in table.contents.values()}
+    contents = [content for name, content in CONTENTS.items() if name in shown]
     facts = _facts(table, found)
     lines = [("Protocol", f"{table.spec.protocol}: {protocol.label}" if protocol.label else table.spec.protocol)]
-    if "samples" in subjects.values():
-        lines += [("Samples", samples_line(protocol)), ("Reference", _reference(table, facts.get("samples")))]
-    if "reconstructions" in subjects.values():
-        lines.append(("Reconstructions", reconstructions_line(protocol)))
-    if "representation" in subjects.values():
-        lines.append(("Representation", REPRESENTATION))
-    judged = facts.get("samples", facts.get("reconstructions"))
-    fitting = [metric for metric in protocol.metrics if set(metric.subjects) & set(subjects.values())]
-    if set(subjects.values()) - {"representation"}:
-        lines.append(("Extractor", extractor_line(protocol, judged)))
+    for content in contents:
+        known = facts.get(content.name)
+        lines += content.lines(protocol.samples, protocol.reference, table.dataset_label, known)
+    extracting = [content.name for content in contents if content.extracts]
+    if extracting:
+        known = next((facts[name] for name in extracting if name in facts), None)
+        lines.append(("Extractor", extractor_line(protocol, known)))
+    fitting = [metric for metric in protocol.metrics if shown & set(metric.measures)]
     lines += [("Metrics", "; ".join(map(_metric, fitting))), ("Seeds", _seeds(table))]
-    return (*lines, *((f"Output {name}", _output(table, name)) for name in subjects))
+    return (*lines, *((f"Output {name}", _output(table, name)) for name in table.contents))
 
 
-def _facts(table: PlannedTable, found: Mapping[str, Result]) -> dict[Subject, EvaluateFacts]:
-    """What one evaluation of each subject knows of its protocol: the same in all."""
-    facts: dict[Subject, EvaluateFacts] = {}
+def _facts(table: TableProduct, found: Mapping[str, Result]) -> dict[str, EvaluateFacts]:
+    """What one evaluation of each content knows of its protocol: the same in all."""
+    facts: dict[str, EvaluateFacts] = {}
     for row in table.rows:
         for measurement in row.measured:
             if measurement.evaluate.id in found:
-                facts.setdefault(table.subjects[measurement.output], found[measurement.evaluate.id].facts)
+                facts.setdefault(table.contents[measurement.output].name, found[measurement.evaluate.id].facts)
     return facts
-
-
-def subject_line(subject: Subject, protocol: ProtocolSpec) -> str:
-    """What is measured, and against what."""
-    if subject == "reconstructions":
-        return reconstructions_line(protocol)
-    if subject == "representation":
-        return REPRESENTATION
-    return f"{samples_line(protocol)}; {protocol.reference.split} split"
-
-
-def samples_line(protocol: ProtocolSpec) -> str:
-    """How many samples, of which classes, to which bits."""
-    samples = protocol.samples
-    return f"{samples.count:,} of each seed, {_LABELS[samples.labels]}, {_QUANTISATION[samples.quantisation]}"
-
-
-def reconstructions_line(protocol: ProtocolSpec) -> str:
-    """Of which images, to which bits, against what."""
-    bits = _QUANTISATION[protocol.samples.quantisation]
-    return f"of every image of the output's split, {bits}, against these same images"
-
-
-def _reference(table: PlannedTable, facts: EvaluateFacts | None) -> str:
-    reference = table.protocol.reference
-    count = reference.count if facts is None else facts.reference_count
-    images = f"{count:,} images" if count is not None else "all images"
-    return f"{images} of the {reference.split} split of {table.dataset_label}"
 
 
 def extractor_line(protocol: ProtocolSpec, facts: EvaluateFacts | None) -> str:
@@ -88,23 +56,23 @@ def extractor_line(protocol: ProtocolSpec, facts: EvaluateFacts | None) -> str:
         text = f"Inception of 2015 (torch-fidelity), SHA-256 {spec.weights.sha256[:12]}…"
         seen = None if facts is None else facts.extractor_input
         return text if seen is None else f"{text}, images {seen}"
-    return wording.settings(spec)
+    return settings(spec)
 
 
 def _metric(spec: MetricSpec) -> str:
-    names = " and ".join(map(wording.metric_label, spec.reports))
-    parameters = wording.settings(spec, every=True).removeprefix(spec.kind).removeprefix(", ")
+    names = " and ".join(number.label for number in spec.numbers)
+    parameters = settings(spec, every=True).removeprefix(spec.kind).removeprefix(", ")
     return f"{names} ({parameters})" if parameters else names
 
 
-def _seeds(table: PlannedTable) -> str:
+def _seeds(table: TableProduct) -> str:
     seeds = wording.by_row({row.label: ", ".join(map(str, row.trained)) for row in table.rows})
     if all(len(row.trained) == 1 for row in table.rows):
         return f"{seeds} (one run each, so no spread is given)"
     return f"{seeds} (mean ± standard deviation, n − 1)"
 
 
-def _output(table: PlannedTable, name: str) -> str:
+def _output(table: TableProduct, name: str) -> str:
     return wording.by_row(
         {row.label: wording.sampling(row.spec.outputs[name]) for row in table.rows if name in row.spec.outputs}
     )

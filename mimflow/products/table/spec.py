@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from dataclasses import dataclass
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, Tag
 
-from mimflow.spec.base import Name, Problem, Spec
+from mimflow.project.kinds import ProductSpec
+from mimflow.spec.base import SLUG, Name, Problem, Spec
+from mimflow.spec.base import Path as FieldPath
+from mimflow.spec.compose import nearest
+from mimflow.spec.forms import FORM, MAPPING, WORD
+
+FACTS = ("parameters", "epochs", "seeds")
+"""What a table can say of a run that needs no output."""
+_METRIC = re.compile(rf"(?P<output>{SLUG.pattern})\.(?P<metric>{SLUG.pattern})")
+_WORDS = {"anyOf": [{"enum": list(FACTS)}, {"pattern": rf"^{SLUG.pattern}\.{SLUG.pattern}$"}]}
+"""What editors are told of a column in a word."""
 
 
 class PublishedRows(Spec):
@@ -31,41 +43,111 @@ class Row(Spec):
             yield Problem((), "gives both or neither of run and ablation", "give one")
 
 
-class FactColumn(Spec):
-    """A column that needs no samples."""
-
-    kind: Literal["fact"] = "fact"
-    fact: Literal["parameters", "epochs", "seeds"]
-    label: str = ""
-
-
 class MetricColumn(Spec):
-    """A column of one metric, under the table's protocol, of one output."""
+    """A column of one metric that says something otherwise than the metric's own spec."""
 
-    kind: Literal["metric"] = "metric"
     metric: Name
     """`fid`, `is`, `kid`, `precision`, `recall`, `class_accuracy`, …: what a metric of the protocol reports."""
+    label: str | None = None
+    """Its heading; not given: the metric's label."""
+    digits: Annotated[int, Field(ge=0, le=8)] | None = None
+    """Digits after the point; not given: the metric's."""
+
+
+class OutputColumns(Spec):
+    """Columns of one output: its metrics under the table's protocol."""
+
     output: Name
     """A named output of the runs; a run without it shows —."""
-    label: str = ""
-    digits: Annotated[int, Field(ge=0, le=8)] = 2
-    """Digits after the point."""
-    better: Literal["lower", "higher"] | None = None
-    """Which end is set in bold."""
+    metrics: list[Annotated[Annotated[Name, Tag(WORD)] | Annotated[MetricColumn, Tag(MAPPING)], FORM]] = Field(
+        min_length=1
+    )
+    """Each by its name, or with a label or digits of the column's own: `{metric: fid, digits: 2}`."""
 
 
-class TableSpec(Spec):
+@dataclass(frozen=True)
+class AskedMetric:
+    """A metric of an output that a table shows, whichever way its column is written."""
+
+    output: str
+    column: MetricColumn
+    output_path: FieldPath
+    """Where the table names the output."""
+    metric_path: FieldPath
+    """Where it names the metric."""
+
+
+class TableSpec(ProductSpec):
     """A table: published rows, measured rows, columns, one protocol."""
 
-    title: str
     protocol: Name
     """A protocol of `specs/protocols`: every measured number is measured under it."""
     published: list[PublishedRows] = []
     rows: list[Row] = Field(min_length=1)
-    columns: list[Annotated[FactColumn | MetricColumn, Field(discriminator="kind")]] = Field(min_length=1)
+    columns: list[
+        Annotated[
+            Annotated[str, Tag(WORD), Field(json_schema_extra=_WORDS)] | Annotated[OutputColumns, Tag(MAPPING)], FORM
+        ]
+    ] = Field(min_length=1)
+    """Each a fact (`parameters`, `epochs`, `seeds`), a metric of an output (`guided.fid`), or several of them
+    (`{output: guided, metrics: [fid, is]}`)."""
     seeds: list[int] | None = None
     """Instead of each run's own seeds."""
     template: str | None = None
     """A Jinja2 template of the user's, by path; not given: the ones that come along."""
     notes: list[str] = []
     """Sentences under the table."""
+
+    @property
+    def facts(self) -> list[str]:
+        """The facts that it shows, in order."""
+        return [column for column in self.columns if isinstance(column, str) and column in FACTS]
+
+    @property
+    def metrics(self) -> list[AskedMetric]:
+        """The metrics that it shows, in order."""
+        return [asked for index, column in enumerate(self.columns) for asked in _asked(column, ("columns", index))]
+
+    @property
+    def outputs(self) -> list[str]:
+        """The outputs that it shows something of, in order."""
+        return list(dict.fromkeys(asked.output for asked in self.metrics))
+
+    def problems(self) -> Iterator[Problem]:
+        words = [column if isinstance(column, str) else None for column in self.columns]
+        for index, word in enumerate(words):
+            if word is None or _METRIC.fullmatch(word):
+                continue
+            if word not in FACTS:
+                yield Problem(
+                    ("columns", index), f"'{word}' is neither a fact nor a metric of an output", _nearest(word)
+                )
+            elif word in words[:index]:
+                yield Problem(("columns", index), f"fact '{word}' twice", "each once")
+        seen = set()
+        for asked in self.metrics:
+            name = (asked.output, asked.column.metric)
+            if name in seen:
+                yield Problem(
+                    asked.metric_path, f"metric '{asked.column.metric}' of output '{asked.output}' twice", "each once"
+                )
+            seen.add(name)
+
+
+def _asked(column: str | OutputColumns, path: FieldPath) -> Iterator[AskedMetric]:
+    """The metrics of one entry of the columns: none of a fact."""
+    if isinstance(column, str):
+        if parts := _METRIC.fullmatch(column):
+            yield AskedMetric(parts["output"], MetricColumn(metric=parts["metric"]), path, path)
+        return
+    for index, metric in enumerate(column.metrics):
+        place: FieldPath = (*path, "metrics", index)
+        if isinstance(metric, str):
+            yield AskedMetric(column.output, MetricColumn(metric=metric), (*path, "output"), place)
+        else:
+            yield AskedMetric(column.output, metric, (*path, "output"), (*place, "metric"))
+
+
+def _nearest(word: str) -> str:
+    hint = nearest(word, FACTS)
+    return hint if "did you mean" in hint else f"facts: {', '.join(FACTS)}; a metric of an output: guided.fid"

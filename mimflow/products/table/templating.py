@@ -8,10 +8,10 @@ from types import TracebackType
 import jinja2
 
 from mimflow.errors import SpecError
-from mimflow.plan.freshness import TEMPLATES
 from mimflow.products.table.latex import latex, latex_cell, tabular
 from mimflow.products.table.layout import markdown, markdown_cell, pipe_table, raised
 from mimflow.products.table.model import Table
+from mimflow.products.table.product import TEMPLATES
 
 _LIBRARY = Path(jinja2.__file__).parent
 

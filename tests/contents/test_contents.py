@@ -1,4 +1,4 @@
-"""What outputs give and metrics measure: which job gets which metrics and inputs, what specs may ask, what tables say."""
+"""What outputs hold and metrics measure: which job gets which metrics and inputs, what specs may ask, what tables say."""
 
 from __future__ import annotations
 
@@ -24,27 +24,25 @@ from tables_project import (
 from mimflow.artifacts.metrics import EvaluateFacts
 from mimflow.artifacts.representation import write_representation
 from mimflow.artifacts.samples import PAIRS, write_samples
-from mimflow.plan.build import Job
+from mimflow.plan.jobs import Job
+from mimflow.products.registry import open_workspace
 from mimflow.products.table.collect import collect
 from mimflow.products.table.why import why
-from mimflow.project.workspace import Workspace
 from mimflow.tasks import EvaluateTask, InferTask
 
 RECONSTRUCTION = "  reconstruction: {kind: reconstruction}\n"
-REPRESENTATION = "  probe: {kind: representation, where: {kind: tokenizer, what: latents}}\n"
+PROBE = "  probe: {kind: representation, where: {kind: tokenizer, what: latents}}\n"
 METRICS = "metrics: [{kind: fid}, {kind: is, splits: 5}, {kind: class_accuracy}]"
 MORE = "metrics: [{kind: fid}, {kind: is, splits: 5}, {kind: class_accuracy}, {kind: psnr}, {kind: ssim}, {kind: linear_probe, epochs: 5}]"
 COLUMNS = """\
-  - {kind: metric, metric: fid, output: reconstruction, better: lower}
-  - {kind: metric, metric: psnr, output: reconstruction, better: higher}
-  - {kind: metric, metric: class_accuracy, output: reconstruction, label: Accuracy, digits: 3}
-  - {kind: metric, metric: probe_last, output: probe, digits: 3}
+  - {output: reconstruction, metrics: [fid, psnr, class_accuracy]}
+  - probe.probe_last
 """
 
 
 def extend(root: Path) -> None:
     """Give TARFlow a reconstruction and a probe, and the protocol metrics for them."""
-    edit(root, "mini/tarflow", "seeds: [0, 1, 2]", f"{RECONSTRUCTION}{REPRESENTATION}seeds: [0, 1, 2]")
+    edit(root, "mini/tarflow", "seeds: [0, 1, 2]", f"{RECONSTRUCTION}{PROBE}seeds: [0, 1, 2]")
     edit(root, "protocols/small", METRICS, MORE)
     edit(root, "tables/t", "notes:", f"{COLUMNS}notes:")
 
@@ -82,8 +80,8 @@ def test_jobs_read_what_their_output_and_metrics_need(project: Path) -> None:
     assert inputs["tarflow.s0.guided"] == ["weights"]
     assert inputs["tarflow.s0.reconstruction"] == inputs["tarflow.s0.probe"] == ["data", "weights"]
     assert inputs["tarflow.s0.guided.small"] == inputs["tarflow.s0.reconstruction.small"]
-    assert inputs["tarflow.s0.reconstruction.small"] == ["data", "extractor", "samples"]
-    assert inputs["tarflow.s0.probe.small"] == ["samples"]
+    assert inputs["tarflow.s0.reconstruction.small"] == ["data", "extractor", "output"]
+    assert inputs["tarflow.s0.probe.small"] == ["output"]
 
 
 def test_the_reference_of_reconstructions_is_their_split_and_a_representation_has_none(project: Path) -> None:
@@ -99,7 +97,7 @@ def test_the_reference_of_reconstructions_is_their_split_and_a_representation_ha
     assert plan_of(project).job("tarflow.s0.reconstruction.small").task.reference.split == "train"
 
 
-def test_metrics_and_outputs_of_another_subject_change_no_key(project: Path) -> None:
+def test_metrics_and_outputs_of_another_content_change_no_key(project: Path) -> None:
     before = keys(project)
     extend(project)
     after = keys(project)
@@ -134,25 +132,25 @@ def test_fields_of_a_output_enter_its_key(project: Path) -> None:
 
 
 def problems(root: Path) -> list[str]:
-    return Workspace(root).problems
+    return open_workspace(root).problems
 
 
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
         (
-            ("metric: psnr, output: reconstruction", "metric: psnr, output: guided"),
-            "columns.7.metric: 'psnr' measures reconstructions, output 'guided' gives samples "
+            ("- probe.probe_last", "- guided.psnr"),
+            "columns.5: 'psnr' measures reconstructions, output 'guided' gives samples "
             "(outputs that fit: reconstruction; metrics that fit 'guided': fid, is, class_accuracy)",
         ),
         (
-            ("metric: fid, output: reconstruction", "metric: fid, output: probe"),
-            "columns.6.metric: 'fid' measures samples and reconstructions, output 'probe' gives representation "
+            ("- probe.probe_last", "- {output: probe, metrics: [{metric: fid, digits: 0}]}"),
+            "columns.5.metrics.0.metric: 'fid' measures samples and reconstructions, output 'probe' gives representation "
             "(outputs that fit: unguided, guided, reconstruction; metrics that fit 'probe': probe_last, probe_best)",
         ),
         (
-            ("metric: psnr,", "metric: psrn,"),
-            "columns.7.metric: protocol 'small' reports no 'psrn' (did you mean 'psnr'?)",
+            ("[fid, psnr,", "[fid, psrn,"),
+            "columns.4.metrics.1: protocol 'small' reports no 'psrn' (did you mean 'psnr'?)",
         ),
     ],
 )
@@ -171,7 +169,7 @@ def test_metrics_that_no_output_of_a_table_gives_are_fine(project: Path) -> None
     assert problems(project) == []
 
 
-def test_a_column_shows_one_subject(project: Path) -> None:
+def test_a_column_shows_one_content(project: Path) -> None:
     extend(project)
     edit(project, "mini/gaussian", "outputs:", "outputs:\n  reconstruction: {kind: inverse, ema: false}")
     (line,) = [line for line in problems(project) if ": rows: " in line]
@@ -226,7 +224,7 @@ def test_a_classifier_alone_gives_nothing(project: Path, output: str, expected: 
 
 @pytest.fixture
 def filled(project: Path) -> Path:
-    """A table with hand-made results of all three subjects."""
+    """A table with hand-made results of all three contents."""
     extend(project)
     for job in plan_of(project).jobs.values():
         if job.done(project):
@@ -256,13 +254,13 @@ def filled(project: Path) -> Path:
 def test_a_table_heads_reconstructions_and_representations_as_what_they_are(filled: Path) -> None:
     text = render(filled)
     plan = plan_of(filled)
-    groups = {group.output: group for group in collect(plan, plan.table("t")).measured.groups}
+    groups = {group.output: group for group in collect(plan.product("t")).measured.groups}
     assert groups["reconstruction"].heading == "Reconstruction"
     assert [column.heading for column in groups["reconstruction"].columns] == ["rFID-297", "PSNR", "Accuracy"]
     assert groups["probe"].heading == "Representation"
     assert [column.heading for column in groups["probe"].columns] == ["Probe, last epoch"]
     assert groups["unguided"].columns[0].heading == "FID-1.5k"
-    assert cells(text, "TARFlow")[-4:] == ["4.00 ± 1.00", "21.50 ± 0.00", "0.900 ± 0.000", "0.800 ± 0.000"]
+    assert cells(text, "TARFlow")[-4:] == ["4.0 ± 1.0", "21.50 ± 0.00", "0.900 ± 0.000", "0.800 ± 0.000"]
     assert cells(text, r"Gaussian & 100 % \_simple\_ #1")[-4:] == ["—"] * 4
 
 
@@ -282,8 +280,7 @@ def test_a_table_of_reconstructions_alone_says_nothing_of_samples(filled: Path) 
     write(
         filled,
         "tables/t",
-        "title: R\nprotocol: small\nrows: [{run: tarflow}]\n"
-        "columns: [{kind: metric, metric: psnr, output: reconstruction}]\n",
+        "title: R\nprotocol: small\nrows: [{run: tarflow}]\ncolumns: [reconstruction.psnr]\n",
     )
     text = render(filled)
     assert "**Samples**" not in text and "**Reference**" not in text and "Probe" not in text
@@ -307,11 +304,14 @@ def test_numbers_and_rows_name_the_output(filled: Path) -> None:
 
 def test_why_goes_back_to_what_was_measured(filled: Path) -> None:
     plan = plan_of(filled)
-    text = why(plan, plan.table("t"), "tarflow", "reconstruction.fid")
+    text = why(plan.product("t"), "tarflow", "reconstruction.fid")
     assert text.startswith("rFID-297, reconstruction, of TARFlow: 4 ± 1\n")
     assert "small: of every image of the output's split, rounded to 8 bits, against these same images\n" in text
     assert "297 reconstructions against 1,500 images\n" in text
-    text = why(plan, plan.table("t"), "tarflow", "probe_last")
+    assert "  metric      the Fréchet distance between Gaussians fitted to features " in text
+    text = why(plan.product("t"), "tarflow", "reconstruction.psnr")
+    assert text.startswith("PSNR, reconstruction, of TARFlow: 21.5 ± 0 dB\n")
+    text = why(plan.product("t"), "tarflow", "probe_last")
     assert "trained on 1,500 images, measured on 297\n" in text
     assert "extractor" not in text
 

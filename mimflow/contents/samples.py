@@ -1,0 +1,81 @@
+"""Samples: images that were drawn from a prior."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from mimflow.artifacts.metrics import EvaluateFacts
+from mimflow.artifacts.samples import SAMPLES
+from mimflow.contents.base import QUANTISATION, Content
+from mimflow.metrics.spec import Reference
+from mimflow.outputs.drawing import Drawing
+from mimflow.outputs.drawing import Samples as Draws
+from mimflow.outputs.spec import OutputSpec
+from mimflow.spec.base import Spec
+from mimflow.spec.words import settings
+
+WITHOUT_GUIDANCE = "Without guidance"
+WITH_GUIDANCE = "With guidance"
+_LABELS = {"balanced": "the same number of each class", "uniform": "classes drawn independently"}
+
+
+class Samples(Content):
+    """Images of a prior, compared with the protocol's reference."""
+
+    name = "samples"
+    file = SAMPLES
+    pictured = SAMPLES
+    extracts = True
+    opener = "mimflow.contents.images:open_images"
+
+    def heading(self, name: str, outputs: Iterable[OutputSpec]) -> str:
+        """`Without guidance`, `With guidance (linear, weight 3)`; the output's name if some rows are and some not.
+
+        Rows that are guided differently leave the settings to the lines under the table.
+        """
+        found = [guidance(output) for output in outputs]
+        if all(spec is None for spec in found):
+            return WITHOUT_GUIDANCE
+        texts = {settings(spec) for spec in found if spec is not None}
+        if any(spec is None for spec in found):
+            return name
+        return f"{WITH_GUIDANCE} ({texts.pop()})" if len(texts) == 1 else WITH_GUIDANCE
+
+    def drawing(self, draws: Draws) -> Drawing:
+        """All of it."""
+        return draws
+
+    def reference(self, output: OutputSpec, asked: Reference) -> Reference:
+        """The protocol's."""
+        return asked
+
+    def count(self, draws: Draws) -> int:
+        """The protocol's."""
+        return draws.count
+
+    def lines(
+        self, draws: Draws, reference: Reference, dataset: str, facts: EvaluateFacts | None
+    ) -> Iterator[tuple[str, str]]:
+        """How many samples of which classes to which bits, and how many images they are compared with."""
+        yield "Samples", _drawn(draws)
+        count = reference.count if facts is None else facts.reference_count
+        images = f"{count:,} images" if count is not None else "all images"
+        yield "Reference", f"{images} of the {reference.split} split of {dataset}"
+
+    def line(self, draws: Draws, reference: Reference) -> str:
+        """The same, without the reference's number."""
+        return f"{_drawn(draws)}; {reference.split} split"
+
+    def measured(self, facts: EvaluateFacts) -> str:
+        """`2,000 samples against 4,000 images`."""
+        return f"{facts.count:,} samples against {facts.reference_count:,} images"
+
+
+def guidance(output: OutputSpec) -> Spec | None:
+    """The guidance of an output; None where there is none, or none in effect."""
+    found: Spec | None = getattr(output, "guidance", None)
+    return None if found is None or getattr(found, "weight", None) == 0 else found
+
+
+def _drawn(draws: Draws) -> str:
+    return f"{draws.count:,} of each seed, {_LABELS[draws.labels]}, {QUANTISATION[draws.quantisation]}"

@@ -1,0 +1,31 @@
+"""The kinds of product there are, one line each, and a project opened with them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mimflow.plan.build import Plan
+from mimflow.products.table.spec import TableSpec
+from mimflow.project.kinds import ProductKind
+from mimflow.project.workspace import Workspace
+
+PRODUCTS = (
+    ProductKind(
+        "table",
+        TableSpec,
+        ("tables",),
+        "mimflow.products.table.product:TableProduct",
+        ("md", "tex", "csv", "png"),
+        check="mimflow.products.table.check:check_table",
+    ),
+)
+
+
+def open_workspace(root: Path) -> Workspace:
+    """The specs of the project at `root`."""
+    return Workspace(root, PRODUCTS)
+
+
+def open_plan(root: Path) -> Plan:
+    """The plan of the project at `root`. SpecError if a spec has problems."""
+    return Plan(open_workspace(root))

@@ -1,0 +1,87 @@
+"""Renders any product: its files, and the record of what they were made from."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from mimflow.artifacts.manifest import FileRecord, Manifest
+from mimflow.artifacts.provenance import describe_process
+from mimflow.errors import ArtifactError, PlanError, StorageError
+from mimflow.plan import paths
+from mimflow.plan.freshness import number_digests, product_identity, product_key, product_record
+from mimflow.plan.product import Product
+
+LISTED = 5
+"""Missing results that a message names."""
+
+
+def render_product(product: Product, partial: bool = False) -> list[Path]:
+    """Render a product and its record; the files, the record last. An interrupted render leaves the old ones.
+
+    `partial` renders with the results that are there. Raises PlanError that names missing ones otherwise,
+    ArtifactError for corrupt ones, SpecError for a user's broken template, StorageError if a file can't be written.
+    """
+    if not partial:
+        require_all(product)
+    identity, inputs = product_identity(product), number_digests(product)
+    files = dict(product.render(partial))
+    record = Manifest(
+        stage="render",
+        name=product.name,
+        key=product_key(identity),
+        task=identity,
+        inputs=inputs,
+        files={name: FileRecord(hashlib.sha256(data).hexdigest(), len(data)) for name, data in files.items()},
+        facts={"evaluations": len(inputs)},
+        made=describe_process(product.root),
+    )
+    before = _files_before(product)
+    files[paths.product_record(product.name)] = record.to_json().encode()
+    _write(product.root, product.name, files)
+    for name in before - files.keys():
+        (product.root / name).unlink(missing_ok=True)
+    return [product.root / name for name in files]
+
+
+def require_all(product: Product) -> None:
+    """PlanError that names the jobs of a product whose results are not in the store, if there are any."""
+    missing = [f"{job.stage} {name}" for name, job in product.jobs().items() if not job.done(product.root)]
+    if missing:
+        more = f" and {len(missing) - LISTED} more" if len(missing) > LISTED else ""
+        raise PlanError(
+            f"{product.kind.name} '{product.name}': {len(missing)} result{'s are' if len(missing) > 1 else ' is'} "
+            f"not there yet: {', '.join(missing[:LISTED])}{more} (run `snakemake --cores all {product.files[0]}`, "
+            "or `mimflow render --partial`)"
+        )
+
+
+def _files_before(product: Product) -> set[str]:
+    """What the last render wrote: files of rows that are no longer there are removed."""
+    try:
+        record = product_record(product)
+    except ArtifactError:
+        return set()
+    return set() if record is None else set(record.files)
+
+
+def _write(root: Path, name: str, files: Mapping[str, bytes]) -> None:
+    """Write all files aside, then move them into place in their order: the record last."""
+    results = root / paths.product_record(name)
+    staging: Path | None = None
+    try:
+        results.parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=results.parent))
+        for index, (file, data) in enumerate(files.items()):
+            (root / file).parent.mkdir(parents=True, exist_ok=True)
+            (staging / str(index)).write_bytes(data)
+        for index, file in enumerate(files):
+            (staging / str(index)).replace(root / file)
+    except OSError as error:
+        raise StorageError(f"{error.filename or results}: can't write: {error.strerror}") from error
+    finally:
+        if staging is not None:
+            shutil.rmtree(staging, ignore_errors=True)

@@ -1,0 +1,118 @@
+"""What a table names, and whether it fits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from mimflow.features.spec import ClassifierExtractorSpec
+from mimflow.outputs.spec import OutputSpec
+from mimflow.products.table.spec import AskedMetric, TableSpec
+from mimflow.project.workspace import Loaded, Workspace
+from mimflow.spec.base import Path as FieldPath
+from mimflow.spec.compose import nearest
+
+
+def check_table(workspace: Workspace, loaded: Loaded[TableSpec]) -> Iterator[str]:
+    """A line for every name that nothing has, and for every contradiction with other specs."""
+    table = loaded.spec
+    yield from workspace.unknown(loaded, ("protocol",), "protocol", table.protocol)
+    yield from _check_published(workspace, loaded)
+    if table.template is not None and not (workspace.root / table.template).is_file():
+        yield loaded.line(("template",), f"no file {table.template}", "a path relative to the project")
+    runs: list[str] = []
+    for index, row in enumerate(table.rows):
+        kind, name = ("run", row.run) if row.run is not None else ("ablation", row.ablation or "")
+        yield from workspace.unknown(loaded, ("rows", index, kind), kind, name)
+        members = (
+            [name]
+            if kind == "run"
+            else workspace.members(name)
+            if name in workspace.ablations and not workspace.broken("ablation", name)
+            else []
+        )
+        runs += members
+        yield from _check_row(workspace, loaded, ("rows", index, kind), members)
+    # What a broken run would have is not known: it has been told, and its table is not blamed.
+    yield from _check_columns(workspace, loaded, runs if all(run in workspace.runs for run in runs) else [])
+
+
+def _check_row(
+    workspace: Workspace, table: Loaded[TableSpec], path: FieldPath, members: Iterable[str]
+) -> Iterator[str]:
+    protocol = workspace.protocols.get(table.spec.protocol)
+    for name in members:
+        run = workspace.runs.get(name)
+        if run is None or protocol is None:
+            continue
+        if run.spec.dataset != protocol.spec.dataset and run.spec.dataset in workspace.datasets:
+            yield table.line(
+                path,
+                f"run '{name}' is on data set '{run.spec.dataset}', "
+                f"protocol '{protocol.name}' measures '{protocol.spec.dataset}'",
+                "a column holds one protocol: rows under another belong to another table",
+            )
+        extractor = protocol.spec.extractor
+        if isinstance(extractor, ClassifierExtractorSpec) and extractor.weights.run == name:
+            yield table.line(path, f"run '{name}' trains the extractor that would score it", "measure it with another")
+
+
+def _check_columns(workspace: Workspace, table: Loaded[TableSpec], runs: list[str]) -> Iterator[str]:
+    outputs: dict[str, OutputSpec] = {}
+    for run in runs:
+        for name, output in workspace.runs[run].spec.outputs.items():
+            if outputs.setdefault(name, output).content != output.content:
+                yield table.line(
+                    ("rows",),
+                    f"output '{name}' gives {outputs[name].content} in one run and {output.content} in '{run}'",
+                    "a column shows one of them: rename one",
+                )
+    for path, name in dict.fromkeys((asked.output_path, asked.output) for asked in table.spec.metrics):
+        if runs and name not in outputs:
+            yield table.line(path, f"no run of the table has an output '{name}'", nearest(name, outputs))
+    for asked in table.spec.metrics:
+        yield from _check_metric(workspace, table, asked, outputs)
+
+
+def _check_metric(
+    workspace: Workspace,
+    table: Loaded[TableSpec],
+    asked: AskedMetric,
+    outputs: Mapping[str, OutputSpec],
+) -> Iterator[str]:
+    """Whether the protocol reports a column's metric, and of what the column's output gives."""
+    protocol = workspace.protocols.get(table.spec.protocol)
+    if protocol is None:
+        return
+    wanted = asked.column.metric
+    measures = {name: metric.measures for metric in protocol.spec.metrics for name in metric.reports}
+    if wanted not in measures:
+        yield table.line(
+            asked.metric_path, f"protocol '{protocol.name}' reports no '{wanted}'", nearest(wanted, measures)
+        )
+    elif asked.output in outputs and (given := outputs[asked.output].content) not in measures[wanted]:
+        fitting = [name for name, output in outputs.items() if output.content in measures[wanted]]
+        reported = [name for name, fit in measures.items() if given in fit]
+        yield table.line(
+            asked.metric_path,
+            f"'{wanted}' measures {' and '.join(measures[wanted])}, output '{asked.output}' gives {given}",
+            f"outputs that fit: {', '.join(fitting) or 'none'}; "
+            f"metrics that fit '{asked.output}': {', '.join(reported) or 'none'}",
+        )
+
+
+def _check_published(workspace: Workspace, table: Loaded[TableSpec]) -> Iterator[str]:
+    for index, rows in enumerate(table.spec.published):
+        yield from workspace.unknown(table, ("published", index, "file"), "published", rows.file)
+        if rows.file not in workspace.published:
+            continue
+        entries = workspace.published[rows.file].spec.entries
+        for position, name in enumerate(rows.entries):
+            path: FieldPath = ("published", index, "entries", position)
+            if name not in entries:
+                yield table.line(path, f"'{rows.file}' has no entry '{name}'", nearest(name, entries))
+            elif not entries[name].primary:
+                yield table.line(
+                    path,
+                    f"entry '{name}' is quoted second-hand by its source",
+                    "tables show primary sources only",
+                )

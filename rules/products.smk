@@ -1,0 +1,25 @@
+# Products: tables and whatever else is rendered from results. The marker is new when what is there is not what specs
+# ask for.
+
+
+for kind in WORKFLOW.plan.workspace.products:
+
+    rule:
+        name:
+            f"render_{kind.name}"
+        input:
+            lambda wildcards: map(ancient, WORKFLOW.product_inputs(wildcards.product)),
+            marker=".mimflow/markers/{product}",
+        output:
+            # `update`: an interrupted render leaves the old files whole.
+            update(multiext("results/{product}", *(f".{suffix}" for suffix in kind.suffixes), ".manifest.json")),
+        wildcard_constraints:
+            product="|".join(map(re.escape, WORKFLOW.of_kind(kind.name))) or "none",
+        message:
+            f"render {kind.name} {{wildcards.product}}"
+        log:
+            ".mimflow/logs/{product}.log",
+        conda:
+            "environment.yaml"
+        shell:
+            "exec python -m mimflow render {wildcards.product:q} 2> >(tee -a {log:q} >&2)"

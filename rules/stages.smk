@@ -1,0 +1,30 @@
+# The stages: one rule each, alike but for their names. The plan knows what a job reads; nothing is decided here.
+
+
+wildcard_constraints:
+    job="[0-9a-f]{16}",
+
+
+for stage, folder in FOLDERS.items():
+
+    rule:
+        name:
+            stage
+        input:
+            # Keyed paths are never stale, so their times do not matter.
+            lambda wildcards: map(ancient, WORKFLOW.job_inputs(wildcards.job)),
+        output:
+            f"results/store/{folder}/{{job}}/manifest.json",
+        params:
+            name=lambda wildcards: WORKFLOW.name(wildcards.job),
+        threads: lambda wildcards: WORKFLOW.threads(wildcards.job)
+        resources:
+            gpu=lambda wildcards: WORKFLOW.gpus(wildcards.job),
+        message:
+            "{rule} {params.name}"
+        log:
+            ".mimflow/logs/{job}.log",
+        conda:
+            "environment.yaml"
+        shell:
+            "exec python -m mimflow {rule} {wildcards.job:q} 2> >(tee -a {log:q} >&2)"
