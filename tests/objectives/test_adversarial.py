@@ -123,8 +123,8 @@ def test_a_run_with_everything_is_resumed_in_the_same_bits(resumable: tuple[Any,
     train.run(task, {"data": data}, tmp_path / "parts", Progress("tiny", 0.0, io.StringIO()))
     name = "out/weights.safetensors"
     assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
-    assert whole["final"].keys() >= {"adversarial_weight", "discriminator_loss", "lecam", "r1"}
-    assert whole["val"]["adversarial_weight"] == 0
+    assert whole.final.keys() >= {"adversarial_weight", "discriminator_loss", "lecam", "r1"}
+    assert whole.val["adversarial_weight"] == 0
 
 
 def test_a_tokenizer_without_a_decoder_is_refused() -> None:

@@ -145,12 +145,12 @@ def test_resumed_training_of_both_players_ends_in_the_same_bits(data: Artifact, 
     with pytest.raises(KeyboardInterrupt):
         train.run(task, {"data": data}, tmp_path / "parts", Progress("tiny", 0.0, Stop()))
     parts = train.run(task, {"data": data}, tmp_path / "parts", Progress("tiny", 0.0, io.StringIO()))
-    assert parts["val"] == whole["val"]
+    assert parts.val == whole.val
     for name in ("weights.safetensors", "ema.safetensors", "log.csv"):
         assert (tmp_path / "parts/out" / name).read_bytes() == (tmp_path / "whole/out" / name).read_bytes()
     # One that ended between its last step and the manifest: only the figures on the val split are made again.
     again = train.run(task, {"data": data}, tmp_path / "whole", Progress("tiny", 0.0, io.StringIO()))
-    assert again["val"] == whole["val"]
+    assert again.val == whole.val
 
 
 def test_what_the_decoder_objective_can_not_train_is_said() -> None:
