@@ -79,7 +79,7 @@ def _describe_fields(cls: type[Spec], definitions: dict[str, Any], full: dict[st
             continue
         # A file of weights may be a name instead.
         parts = (target, *target.get("anyOf", ()))
-        properties = next((part["properties"] for part in parts if "properties" in part), {})
+        properties: dict[str, Any] = next((part["properties"] for part in parts if "properties" in part), {})
         for base in reversed(model.__mro__):
             for name, text in _field_docs(base):
                 if name in properties:

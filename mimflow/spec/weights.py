@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from pydantic import Discriminator, Field, GetJsonSchemaHandler, Tag, ValidationInfo, model_validator
 from pydantic_core import CoreSchema, PydanticCustomError
 
-from mimflow.spec.base import OUTSIDE_KEY, Name, Sha256, Spec
+from mimflow.spec.base import OUTSIDE_KEY, SLUG, Name, Sha256, Spec
 from mimflow.spec.compose import nearest
 
 UNRESOLVED = "unresolved_weights"
@@ -80,7 +80,7 @@ class FileWeights(Spec):
         mapping = handler(schema)
         del mapping["required"]
         mapping["anyOf"] = [{"required": ["name"]}, {"required": ["file", "sha256"]}]
-        name = {"type": "string", "pattern": Name.__metadata__[0].pattern, "description": "A name of specs/weights."}
+        name = {"type": "string", "pattern": rf"^{SLUG.pattern}$", "description": "A name of specs/weights."}
         return {"anyOf": [name, mapping]}
 
 
