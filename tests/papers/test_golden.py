@@ -15,9 +15,9 @@ from typing import Annotated, Any, get_args, get_origin
 from projects import REPOSITORY
 
 from mimflow.artifacts.manifest import canonical
-from mimflow.plan.build import KEY_LENGTH, Plan
+from mimflow.plan.jobs import KEY_LENGTH
+from mimflow.products.registry import open_plan
 from mimflow.project.protocol import ProtocolSpec
-from mimflow.project.workspace import Workspace
 from mimflow.spec.base import Spec
 from mimflow.spec.registry import Registry
 from mimflow.tasks import Task, TrainTask
@@ -96,10 +96,10 @@ def test_fields_and_defaults_are_pinned() -> None:
 
 def test_a_key_of_every_run_and_protocol_is_pinned() -> None:
     """Of a run the key of its last phase with its first seed, which all that comes before enters."""
-    plan = Plan(Workspace(REPOSITORY))
+    plan = open_plan(REPOSITORY)
     lines = []
     for name, loaded in sorted(plan.workspace.runs.items()):
-        trained = plan.train(name, len(loaded.spec.phases) - 1, loaded.spec.seeds[0])
+        trained = plan.train(name, loaded.spec.last_phase, loaded.spec.seeds[0])
         lines.append(f"run {name} {trained.key[:KEY_LENGTH]}")
     for name, loaded in sorted(plan.workspace.protocols.items()):
         extractor = plan.extractor(loaded.spec)

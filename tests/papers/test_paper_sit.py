@@ -56,7 +56,7 @@ def drawn(plan: Plan, run: str) -> np.ndarray:
     samples = {"count": 3, "batch_size": 2}
     fields = {"dataset": "small", "samples": samples, "extractor": extractor, "metrics": [{"kind": "fid"}]}
     protocol = ProtocolSpec.model_validate(fields)
-    return read_samples(run_job(plan, plan.sample(run, "unguided", protocol, 0)).file("samples.npz"))[0]
+    return read_samples(run_job(plan, plan.infer(run, "unguided", protocol, 0)).file("samples.npz"))[0]
 
 
 @pytest.mark.parametrize("run", ["small-sit-xl-2", "small-sit-xl-1-d32-frozen"])

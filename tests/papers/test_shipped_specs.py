@@ -11,21 +11,20 @@ import torch
 from projects import REPOSITORY, command
 
 from mimflow.plan.build import Plan
-from mimflow.products.registry import open_plan
+from mimflow.products.registry import PRODUCTS, open_plan
+from mimflow.project.kinds import Kind
 from mimflow.project.schemas import schema
 from mimflow.project.workspace import KINDS
 from mimflow.spec.reader import read
 from mimflow.system.modules import SystemModules, parameter_count
 from mimflow.system.spec import Shapes
 
-FILES = {
-    kind: sorted(f for folder in folders for f in (REPOSITORY / "specs" / folder).glob("*.yaml"))
-    for kind, (_, folders) in KINDS.items()
-}
+ALL = {kind.name: kind for kind in (*KINDS, *PRODUCTS)}
 PAIRS = [
     pytest.param(kind, file, id=file.relative_to(REPOSITORY / "specs").as_posix())
-    for kind, files in FILES.items()
-    for file in files
+    for kind in ALL.values()
+    for folder in kind.folders
+    for file in sorted((REPOSITORY / "specs" / folder).glob("*.yaml"))
 ]
 
 
@@ -35,21 +34,21 @@ def plan() -> Plan:
 
 
 @pytest.mark.parametrize(("kind", "file"), PAIRS)
-def test_a_shipped_spec_fits_its_schema_and_names_it(kind: str, file: Path) -> None:
+def test_a_shipped_spec_fits_its_schema_and_names_it(kind: Kind, file: Path) -> None:
     validator = jsonschema.Draft202012Validator(schema(kind))
     assert [error.message for error in validator.iter_errors(read(file, str(file)).plain())] == []
-    assert file.read_text().splitlines()[0] == f"# yaml-language-server: $schema=../schemas/{kind}.json"
+    assert file.read_text().splitlines()[0] == f"# yaml-language-server: $schema=../schemas/{kind.name}.json"
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_schemas_that_ship_are_current(kind: str) -> None:
-    shipped = json.loads((REPOSITORY / f"specs/schemas/{kind}.json").read_text())
+@pytest.mark.parametrize("kind", ALL.values(), ids=list(ALL))
+def test_the_schemas_that_ship_are_current(kind: Kind) -> None:
+    shipped = json.loads((REPOSITORY / f"specs/schemas/{kind.name}.json").read_text())
     assert shipped == schema(kind), "run `mimflow schema`"
     jsonschema.Draft202012Validator.check_schema(shipped)
 
 
 def test_a_schema_refuses_what_validation_refuses_and_describes_fields() -> None:
-    validator = jsonschema.Draft202012Validator(schema("run"))
+    validator = jsonschema.Draft202012Validator(schema(ALL["run"]))
     run = read(REPOSITORY / "specs/systems/tarflow-imagenet64-cond.yaml", "x").plain()
     assert validator.is_valid(run)
     assert not validator.is_valid(run | {"colour": 1})
@@ -58,7 +57,9 @@ def test_a_schema_refuses_what_validation_refuses_and_describes_fields() -> None
     assert not validator.is_valid({key: value for key, value in run.items() if key != "dataset"})
     assert validator.is_valid({"extends": "x.yaml", "prior": {"width": 3}})
     assert not validator.is_valid({"extends": "x.yaml", "prior": {"widht": 3}})
-    assert schema("run")["$defs"]["TarflowSpec"]["properties"]["width"]["description"] == "Width of the transformers."
+    assert (
+        schema(ALL["run"])["$defs"]["TarflowSpec"]["properties"]["width"]["description"] == "Width of the transformers."
+    )
 
 
 PARAMETERS = {
