@@ -57,6 +57,78 @@ def test_importing_it_leaves_torch_alone(module: str) -> None:
     assert done.stdout.strip() == "[]"
 
 
+ROOMS = """
+    errors seeds progress
+    spec
+    artifacts
+    weights
+    nn
+    compute
+    data
+    tokenizers
+    priors
+    classifiers
+    system
+    features
+    objectives
+    training
+    outputs
+    metrics
+    contents
+    tasks
+    project
+    plan
+    products
+    stages
+    workflow
+    cli __main__
+"""
+"""The rooms of the package, lowest first: a module imports from its own floor and from those below it."""
+FLOORS = {room: floor for floor, rooms in enumerate(ROOMS.strip().splitlines()) for room in rooms.split()}
+
+
+def room_of(module: str) -> str:
+    return module.split(".")[1]
+
+
+def imported(path: Path) -> set[str]:
+    """The modules of the package that a file imports anywhere, those for types alone included."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module == "mimflow":
+            found |= {f"mimflow.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add(node.module or "")
+    return {name for name in found if name.startswith("mimflow.")}
+
+
+def test_every_room_has_its_floor() -> None:
+    there = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()}
+    assert there - {"__init__"} == set(FLOORS)
+
+
+def test_no_import_runs_up() -> None:
+    up = [
+        f"{path.relative_to(PACKAGE)} imports {name}"
+        for path in sorted(PACKAGE.rglob("*.py"))
+        if path != PACKAGE / "__init__.py"
+        for name in sorted(imported(path))
+        if FLOORS[room_of(name)] > FLOORS[path.relative_to(PACKAGE).with_suffix("").parts[0]]
+    ]
+    assert up == []
+
+
+def test_the_document_shows_the_same_floors() -> None:
+    shown = re.search(
+        r"```text\n(.*?)```", (REPOSITORY / "docs/architecture.md").read_text(encoding="utf-8"), re.DOTALL
+    )
+    assert shown is not None
+    floors = [line.split("│")[1].split() for line in shown[1].splitlines() if "│" in line]
+    assert list(reversed(floors)) == [line.split() for line in ROOMS.strip().splitlines()]
+
+
 def test_no_file_is_much_over_400_lines() -> None:
     long = {path.name: count for path in PACKAGE.rglob("*.py") if (count := len(path.read_text().splitlines())) > 420}
     assert not long

@@ -119,6 +119,7 @@ def test_the_contract_tests_ran_and_passed(said: dict[str, str]) -> None:
 def test_it_trains_samples_and_is_measured(project: Path, said: dict[str, str]) -> None:
     log = output_of(said, "snakemake")
     assert all(f"[{job}" in log for job in ("train coupling-digits.", "infer coupling-digits.", "evaluate coupling-"))
+    assert (project / "results/losses.png").read_bytes().startswith(b"\x89PNG")
     metrics = json.loads((project / "results/metrics/coupling/coupling-digits.json").read_text(encoding="utf-8"))
     assert metrics["unguided.fid"] > 0
     assert metrics["unguided.class_accuracy"] > 0.5, "a tenth would be right by chance"
@@ -133,3 +134,19 @@ def test_what_it_names_is_there(project: Path) -> None:
     for module, _, name in classes:
         source = (project / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8")
         assert re.search(rf"^class {name}\b", source, re.MULTILINE), f"{module} has no class {name}"
+
+
+def test_the_figure_is_a_product_like_any_other(project: Path, said: dict[str, str]) -> None:
+    output_of(said, "snakemake")
+    environment = {"PYTHONPATH": str(project)}
+    planned = command(project, "mimflow", "plan", "results/losses.png", **environment).stdout
+    assert planned.rstrip().endswith("Nothing to be done")
+    why = command(project, "mimflow", "why", "losses", **environment).stdout
+    assert why.startswith("curves losses\n") and "coupling-digits.main.s0" in why
+    assert "losses" not in command(project, "mimflow", "gc", **environment).stdout
+    edit(project, "curves/losses", "runs: [coupling-digits]", "runs: [coupling-digit]")
+    done = command(project, "mimflow", "validate", check=False, **environment)
+    assert "specs/curves/losses.yaml:3:8: runs.0: there is no run 'coupling-digit' (did you mean" in done.stdout
+    edit(project, "curves/losses", "runs: [coupling-digit]", "runs: [coupling-digits, tarflow-mnist5k]")
+    planned = command(project, "mimflow", "plan", "losses", **environment).stdout
+    assert "run   train     tarflow-mnist5k.main.s0" in planned and "spec.runs" in planned

@@ -1,1 +1,1 @@
-"""Frozen networks: pretrained ones whose features training looks at. Specs and the registry import no torch."""
+"""Features of images: of frozen networks that training looks at, and of extractors that metrics look through."""

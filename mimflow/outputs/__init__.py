@@ -1,1 +1,1 @@
-"""Outputs: how images are drawn from a trained system. Guidance and denoising live here too."""
+"""Outputs: what is made of a trained system. Samplers of priors, reconstructions, representations."""

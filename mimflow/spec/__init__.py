@@ -1,1 +1,1 @@
-"""Specs: strict, pure data, read from YAML. Nothing here imports torch."""
+"""The spec language: strict, pure data, read from YAML with places. It knows no part and imports no torch."""

@@ -42,7 +42,9 @@ def collect(table: TableProduct) -> Table:
         published=tuple(published_block(table.plan.workspace, rows, groups) for rows in table.spec.published),
         protocol=protocol_lines(table, found),
         deviations=tuple(
-            (row.label, lines) for row in table.rows if (lines := deviation_lines(table.plan.workspace, row.spec))
+            (table.row_name(row), lines)
+            for row in table.rows
+            if (lines := deviation_lines(table.plan.workspace, row.spec))
         ),
         notes=tuple(table.spec.notes),
     )

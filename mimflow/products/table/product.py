@@ -76,6 +76,11 @@ class TableProduct(Product):
         trained = {seed: self.plan.trained(run, seed) for seed in seeds}
         return PlannedRow(run, label or spec.label or run, spec, trained, tuple(measured))
 
+    def row_name(self, row: PlannedRow) -> str:
+        """What a row is called under the table: its label, and its run too where two rows have one label."""
+        labels = [each.label for each in self.rows]
+        return row.label if labels.count(row.label) == 1 else f"{row.label} ({row.run})"
+
     @property
     def contents(self) -> dict[str, Content]:
         """What the outputs of the columns hold, in the order of the columns."""

@@ -67,7 +67,7 @@ def _metric(spec: MetricSpec) -> str:
 
 
 def _seeds(table: TableProduct) -> str:
-    seeds = wording.by_row({row.label: ", ".join(map(str, row.trained)) for row in table.rows})
+    seeds = wording.by_row([(table.row_name(row), ", ".join(map(str, row.trained))) for row in table.rows])
     if all(len(row.trained) == 1 for row in table.rows):
         return f"{seeds} (one run each, so no spread is given)"
     return f"{seeds} (mean ± standard deviation, n − 1)"
@@ -75,5 +75,9 @@ def _seeds(table: TableProduct) -> str:
 
 def _output(table: TableProduct, name: str) -> str:
     return wording.by_row(
-        {row.label: wording.sampling(row.spec.outputs[name]) for row in table.rows if name in row.spec.outputs}
+        [
+            (table.row_name(row), wording.sampling(row.spec.outputs[name]))
+            for row in table.rows
+            if name in row.spec.outputs
+        ]
     )

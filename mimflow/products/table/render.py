@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from mimflow.contents.base import Content
 from mimflow.plan import paths
 from mimflow.products.table.collect import collect
 from mimflow.products.table.layout import tidy
@@ -55,17 +54,18 @@ def _strips(table: TableProduct, collected: Table, root: Path) -> list[Strip]:
         strip
         for row in table.rows
         for group in collected.measured.groups
-        if group.output and (strip := _strip(row, table.contents[group.output], group, root)) is not None
+        if group.output and (strip := _strip(table, row, group)) is not None
     ]
 
 
-def _strip(row: PlannedRow, content: Content, group: Group, root: Path) -> Strip | None:
+def _strip(table: TableProduct, row: PlannedRow, group: Group) -> Strip | None:
+    content = table.contents[group.output]
     if content.pictured is None:
         return None
-    title = f"{row.label} · {group.heading}" + (f": {content.pictured_as}" if content.pictured_as else "")
+    title = f"{table.row_name(row)} · {group.heading}" + (f": {content.pictured_as}" if content.pictured_as else "")
     for measurement in row.measured:
         if measurement.output == group.output:
-            artifact = open_done(measurement.infer, root)
+            artifact = open_done(measurement.infer, table.root)
             if artifact is not None:
                 return read_strip(artifact.file(content.pictured), title)
     return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from mimflow.metrics.number import Number
 from mimflow.outputs.spec import OutputSpec
@@ -45,18 +45,18 @@ def distinct(headings: Mapping[str, str]) -> dict[str, str]:
 
 
 def sampling(output: OutputSpec) -> str:
-    """How a output draws, in a line: `inverse, denoise (score, std 0.3); averaged weights`."""
+    """How an output is made, in a line: `inverse, denoise (score, std 0.3); averaged weights`."""
     weights = "averaged weights" if output.ema else "weights of the last step"
     # Without its default, `ema` would be printed twice.
     return f"{settings(output.model_copy(update={'ema': True}))}; {weights}"
 
 
-def by_row(texts: Mapping[str, str]) -> str:
-    """One text if all rows agree; otherwise each with its row's label."""
-    distinct = set(texts.values())
+def by_row(texts: Sequence[tuple[str, str]]) -> str:
+    """One text if all rows agree; otherwise each behind the name of its row."""
+    distinct = {text for _, text in texts}
     if len(distinct) == 1:
         return distinct.pop()
-    return "; ".join(f"{label}: {text}" for label, text in texts.items())
+    return "; ".join(f"{row}: {text}" for row, text in texts)
 
 
 def listed(names: list[str], most: int = 5) -> str:
