@@ -5,17 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from specs_project import CLASSIFIER, DATASET, write
 
 from mimflow.errors import SpecError
 from mimflow.products.registry import open_workspace
 
-DATASET = """\
-source: {kind: digits}
-transform: {size: 8}
-split: {kind: stratified, val: 297}
-channels: 1
-num_classes: 10
-"""
 RUN = """\
 dataset: digits
 tokenizer: {kind: pixel, patch_size: 2}
@@ -41,16 +35,6 @@ def guided_in(blocks: str) -> str:
     return RUN.replace("kind: inverse, ema: false", f"kind: inverse, ema: false, {guidance}")
 
 
-CLASSIFIER = """\
-dataset: digits
-classifier: {kind: convnet, widths: [8]}
-phases:
-  main:
-    objective: {kind: cross_entropy}
-    steps: 10
-    batch_size: 8
-    optimizer: {kind: adamw, lr: 1e-3}
-"""
 PROTOCOL = """\
 dataset: digits
 samples: {count: 20}
@@ -73,13 +57,6 @@ def project(tmp_path: Path) -> Path:
     write(tmp_path, "protocols/small", PROTOCOL)
     write(tmp_path, "tables/t", TABLE)
     return tmp_path
-
-
-def write(root: Path, name: str, text: str | bytes) -> Path:
-    path = root / "specs" / f"{name}.yaml"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(text.encode() if isinstance(text, str) else text)
-    return path
 
 
 def problems(root: Path) -> list[str]:

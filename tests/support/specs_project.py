@@ -47,10 +47,12 @@ KL_VAE = (
 )
 
 
-def write(root: Path, name: str, text: str) -> None:
+def write(root: Path, name: str, text: str | bytes) -> Path:
+    """A spec of a project, whose path is returned."""
     path = root / "specs" / f"{name}.yaml"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    return path
 
 
 def make_specs(root: Path) -> Path:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from artifacts import data_facts, train_facts
+from specs_project import CLASSIFIER, write
 
 from mimflow.artifacts.facts import plain
 from mimflow.artifacts.manifest import MANIFEST, Manifest, record_files
@@ -75,16 +76,6 @@ phases:
     objective: {kind: nll, noise: {kind: gaussian, std: 0.2}}
     steps: 10
     batch_size: 16
-    optimizer: {kind: adamw, lr: 1e-3}
-"""
-CLASSIFIER = """\
-dataset: digits
-classifier: {kind: convnet, widths: [8]}
-phases:
-  main:
-    objective: {kind: cross_entropy}
-    steps: 10
-    batch_size: 8
     optimizer: {kind: adamw, lr: 1e-3}
 """
 PROTOCOL = """\
@@ -156,12 +147,6 @@ FACTS = {
     for seed in range(3)
 }
 MADE = {"git": {"commit": "0123456789abcdef", "clean": True}, "packages": {"mimflow": "0.1.0", "torch": "2.6.0"}}
-
-
-def write(root: Path, name: str, text: str) -> None:
-    path = root / "specs" / f"{name}.yaml"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
 
 
 def edit(root: Path, name: str, old: str, new: str) -> None:
