@@ -123,6 +123,7 @@ def test_facts_say_what_was_trained(data: Artifact, tmp_path: Path) -> None:
     assert facts.final["loss"] == pytest.approx(float(rows(tmp_path)[-1]["loss"]), rel=1e-6)
 
 
+@pytest.mark.slow
 def test_loss_falls_and_the_log_has_a_row_a_step(data: Artifact, tmp_path: Path) -> None:
     facts = train_tiny(tiny_task(steps=60, snapshots=[0.0]), data, tmp_path)
     log = rows(tmp_path)
@@ -133,6 +134,7 @@ def test_loss_falls_and_the_log_has_a_row_a_step(data: Artifact, tmp_path: Path)
     assert facts.val["loss"] < facts.snapshots["0"]["loss"] - 0.1
 
 
+@pytest.mark.slow
 def test_classifier_learns_the_three_classes(data: Artifact, tmp_path: Path) -> None:
     facts = train_tiny(tiny_task(CONVNET, objective=CLASSIFY, steps=60, augment={}), data, tmp_path)
     assert facts.val["accuracy"] == 1.0
@@ -195,6 +197,7 @@ def test_resumed_training_equals_uninterrupted(changes: dict[str, Any], data: Ar
     assert results(tmp_path / "parts") == results(tmp_path / "whole")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
 def test_a_signal_leaves_a_checkpoint_and_exit_status_143(
     number: signal.Signals, data: Artifact, tmp_path: Path
@@ -206,6 +209,7 @@ def test_a_signal_leaves_a_checkpoint_and_exit_status_143(
     assert signal.getsignal(number) is before
 
 
+@pytest.mark.slow
 def test_killed_again_and_again(data: Artifact, tmp_path: Path, uninterrupted: dict[str, bytes]) -> None:
     command = [sys.executable, training_parts.__file__, str(data.folder), str(tmp_path)]
     # Imported from where they are imported here; the kill itself falls anywhere in a step or a write.
