@@ -13,6 +13,8 @@ from typing import NamedTuple
 import pytest
 from projects import REPOSITORY, WORKFLOW, command, edit
 
+pytestmark = pytest.mark.slow
+
 DOCUMENT = (REPOSITORY / "docs/extending.md").read_text(encoding="utf-8")
 COPIED = ("mimflow", "specs", "tests", "pyproject.toml", *WORKFLOW)
 

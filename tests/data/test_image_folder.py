@@ -25,6 +25,7 @@ workers: 2
 """
 
 
+@pytest.mark.slow
 def test_a_folder_of_photographs_goes_the_whole_way(tmp_path: Path) -> None:
     project = new_project(tmp_path / "project")
     write_photographs(project / "data/photographs", train=40, val=10)
@@ -65,6 +66,7 @@ def paper(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_the_papers_spec_trains_a_step_on_a_folder(paper: Path) -> None:
     plan = open_plan(paper)
     run_job(plan, plan.job("small"))

@@ -103,6 +103,7 @@ def test_a_classifier_for_other_classes_does_not_fit(tmp_path: Path) -> None:
         EXTRACTORS.build(CLASSIFIER_SPEC, GREY, artifact, CLASSIFIER)
 
 
+@pytest.mark.slow
 def test_inception_gives_torch_fidelitys_own_numbers(inception_file: Path, tmp_path: Path) -> None:
     shapes = Shapes(channels=3, size=8, num_classes=3)
     extractor = EXTRACTORS.build(inception_spec(inception_file), shapes, None, None)

@@ -74,6 +74,7 @@ def test_the_spread_is_logged_at_the_end_of_a_row_and_at_the_end_of_the_phase(tm
     assert len(facts.health["latent_std"]["channels"]) == 2
 
 
+@pytest.mark.slow
 def test_a_short_run_learns_to_reconstruct(tmp_path: Path) -> None:
     task = tiny_task(objective=PLAIN | {"kl_weight": 1e-6}, system=KL_VAE, steps=80, snapshots=[0.0], batch_size=8)
     facts = train.run(task, {"data": tiny_data(tmp_path / "data")}, tmp_path, Progress("tiny", stream=io.StringIO()))

@@ -349,6 +349,7 @@ def train_jointly(noise: dict[str, Any], data: Artifact, work: Path) -> tuple[li
     return log_of(work), facts.health
 
 
+@pytest.mark.slow
 def test_latents_without_noise_collapse_and_with_it_they_do_not(data: Artifact, tmp_path: Path) -> None:
     collapsed, collapsed_health = train_jointly({"kind": "none"}, data, tmp_path / "none")
     sound, sound_health = train_jointly(ADDITIVE, data, tmp_path / "additive")

@@ -268,6 +268,7 @@ def test_lpips_is_torch_fidelitys(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_convnext_logits_are_those_of_torchvision_at_224_pixels(tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = torchvision.models.convnext_small().eval()

@@ -30,6 +30,8 @@ from mimflow.stages.runner import run_job
 from mimflow.tokenizers.kl_vae.model import KlVae
 from mimflow.tokenizers.kl_vae.spec import KlVaeSpec, LearnableVariance
 
+pytestmark = pytest.mark.slow
+
 VAE = {"width": 4, "multipliers": [1, 2, 2], "groups": 2, "channels": 4}
 """64 latents of 32 × 32 pixels."""
 TOKENIZER = {f"tokenizer.{field}": value for field, value in VAE.items()}

@@ -11,6 +11,8 @@ from papers import given, paper_project, random_perceptual, small
 from mimflow.products.registry import open_plan
 from mimflow.stages.runner import run_job
 
+pytestmark = pytest.mark.slow
+
 SIZES = {
     "tokenizer.channels": 4,
     "tokenizer.width": 8,

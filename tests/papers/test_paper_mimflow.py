@@ -17,6 +17,8 @@ from mimflow.errors import ArtifactError
 from mimflow.products.registry import open_plan
 from mimflow.stages.runner import run_job
 
+pytestmark = pytest.mark.slow
+
 SIZES = {
     "tokenizer.patch_size": 8,
     "tokenizer.latents": 8,

@@ -145,6 +145,7 @@ def test_every_system_of_a_paper_says_what_to_expect() -> None:
         assert " M parameters" in header, file.name
 
 
+@pytest.mark.slow
 def test_explain_shows_origins_and_diff_shows_fields() -> None:
     explained = command(REPOSITORY, "mimflow", "explain", "tarflow-mnist5k").stdout
     lines = {line.split(":")[0].strip(): line for line in explained.splitlines()}
@@ -155,6 +156,7 @@ def test_explain_shows_origins_and_diff_shows_fields() -> None:
     assert "tokenizer.patch_size" in compared and "2 → 4" in compared and "prior.width" in compared
 
 
+@pytest.mark.slow
 def test_validate_names_files_and_problems() -> None:
     assert (
         command(REPOSITORY, "mimflow", "validate", "tarflow-mnist5k").stdout

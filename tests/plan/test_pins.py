@@ -58,6 +58,7 @@ def test_a_folder_that_is_not_pinned_is_refused(project: Path) -> None:
         require(project)
 
 
+@pytest.mark.slow
 def test_a_pinned_folder_is_let_through_and_a_changed_one_is_not(project: Path) -> None:
     assert "specs/datasets/photographs.lock: 18 images, " in lock(project)
     require(project)
@@ -72,6 +73,7 @@ def test_a_pinned_folder_is_let_through_and_a_changed_one_is_not(project: Path) 
     assert planned.returncode == 0, "a table on other data has nothing to do with it"
 
 
+@pytest.mark.slow
 def test_locking_again_makes_what_depends_on_it_stale(project: Path) -> None:
     lock(project)
     before = key(project)
@@ -85,6 +87,7 @@ def test_locking_again_makes_what_depends_on_it_stale(project: Path) -> None:
     assert key(project) != before
 
 
+@pytest.mark.slow
 def test_names_only_takes_no_contents(project: Path) -> None:
     lock(project, "--names-only")
     pin = json.loads((project / "specs/datasets/photographs.lock").read_text())
@@ -97,6 +100,7 @@ def test_names_only_takes_no_contents(project: Path) -> None:
     assert pin["listing"] == listing_digest(sizes)
 
 
+@pytest.mark.slow
 def test_an_image_that_changed_after_it_was_prepared_is_named(project: Path) -> None:
     lock(project)
     command(project, "mimflow", "prepare", "photographs")
@@ -109,6 +113,7 @@ def test_an_image_that_changed_after_it_was_prepared_is_named(project: Path) -> 
         require(project)
 
 
+@pytest.mark.slow
 def test_another_copy_has_the_same_key(project: Path) -> None:
     lock(project)
     before = key(project)
@@ -119,12 +124,14 @@ def test_another_copy_has_the_same_key(project: Path) -> None:
     assert key(project) == before
 
 
+@pytest.mark.slow
 def test_a_folder_that_is_not_here_plans(project: Path) -> None:
     (project / "data/photographs").rename(project / "data/away")
     require(project)
     assert lock(project) == "no data set of a folder that is here\n"
 
 
+@pytest.mark.slow
 def test_a_broken_pin_is_one_line(project: Path) -> None:
     (project / "specs/datasets/photographs.lock").write_text("[]")
     done = command(project, "mimflow", "plan", "table1", check=False)
@@ -132,6 +139,7 @@ def test_a_broken_pin_is_one_line(project: Path) -> None:
     assert "photographs.lock:1:1: not a pin of a data set (`mimflow data lock photographs` writes it)" in done.stdout
 
 
+@pytest.mark.slow
 def test_preparing_refuses_other_contents_than_are_pinned(project: Path) -> None:
     lock(project)
     image = project / "data/photographs/val/coffee/001.jpg"

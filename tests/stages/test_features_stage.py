@@ -226,6 +226,7 @@ def test_a_job_runs_the_code_of_the_networks_that_it_names(project: Path) -> Non
             assert "mimflow.features.efficientnet_lite0" in code.modules(job.task)
 
 
+@pytest.mark.slow
 def test_data_features_and_both_phases_run_one_after_the_other(project: Path) -> None:
     plan = open_plan(project)
     last = plan.job("mimflow.decoder.s0")

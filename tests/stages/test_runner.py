@@ -17,6 +17,8 @@ from mimflow.errors import ArtifactError, PlanError
 from mimflow.products.registry import open_plan
 from mimflow.stages.runner import run_job
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:

@@ -237,6 +237,7 @@ def test_patches_move_the_latents_by_where_they_are() -> None:
     assert (tokenizer.encode(pixels) - tokenizer.encode(pixels.flip(2))).abs().max() > 1e-4
 
 
+@pytest.mark.slow
 def test_a_few_steps_learn_to_reconstruct_under_noise() -> None:
     tokenizer = built(latent_norm="batch", linear_shortcut=True).train()
     target = (torch.rand(16, IMAGE.channels, 1, 1) * 2 - 1).expand(-1, -1, IMAGE.size, IMAGE.size)

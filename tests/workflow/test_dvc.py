@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from projects import REPOSITORY, command, copy_project, edit, new_project, result_of, snakemake
 
+pytestmark = pytest.mark.slow
+
 IDENTITY = {
     f"GIT_{who}_{what}": value
     for who in ("AUTHOR", "COMMITTER")

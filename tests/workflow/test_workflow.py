@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from projects import command, copy_project, edit, new_project, result_of, snakemake, would_run
 
+pytestmark = pytest.mark.slow
+
 SAMPLES = {"tarflow.s0.unguided", "tarflow.s0.guided"}
 EVALUATIONS = {f"{name}.digits-200" for name in SAMPLES}
 GAUSSIAN = {"gaussian.main.s0", "gaussian.s0.unguided", "gaussian.s0.unguided.digits-200"}
