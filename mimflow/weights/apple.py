@@ -8,6 +8,10 @@ from collections.abc import Iterable, Mapping
 from torch import Tensor
 
 from mimflow.errors import ArtifactError
+from mimflow.spec.base import Problem
+
+HEAD_WIDTH = 64
+"""Width of an attention head; the state dicts do not tell."""
 
 NAMES = (
     (".transformer.layers.", ".attn_blocks."),
@@ -19,11 +23,37 @@ NAMES = (
 )
 """Our part of a name, and theirs."""
 
+LAYER = re.compile(r"blocks\.(\d+)\.(?:attn|head)_blocks\.(\d+)\.")
 MASK = re.compile(r"blocks\.\d+\.attn_mask")
 """Buffers that hold the causal mask: nothing was learned there."""
 
 LISTED = 4
 """Names that an error lists of each sort."""
+
+
+def require(layout: str, public: Mapping[str, Tensor], names: Iterable[str]) -> list[Tensor]:
+    """The tensors of these names, without which nothing can be read off; ArtifactError if one is missing."""
+    missing = [name for name in names if name not in public]
+    if missing:
+        raise ArtifactError(f"not an {layout} checkpoint: {'; '.join(_listing('missing', missing))}")
+    return [public[name] for name in names]
+
+
+def refuse(layout: str, problems: Iterable[Problem]) -> None:
+    """ArtifactError for the first problem of a spec that was read off the tensors."""
+    for problem in problems:
+        raise ArtifactError(f"not an {layout} checkpoint: {problem.message}")
+
+
+def depths(public: Mapping[str, Tensor]) -> list[int]:
+    """The layers of each block; one without any counts as having one, for a message to name what is missing of it."""
+    found: dict[int, int] = {}
+    for name in public:
+        place = LAYER.match(name)
+        if place:
+            block, layer = int(place[1]), int(place[2])
+            found[block] = max(found.get(block, 0), layer + 1)
+    return [found.get(block, 1) for block in range(max(found, default=-1) + 1)]
 
 
 def matched(

@@ -19,12 +19,11 @@ from mimflow.outputs.inverse.denoise import denoise
 from mimflow.outputs.inverse.spec import LevelDenoising
 from mimflow.priors.guidance.rules import GaussianProductRule, Guidance, guidance_rule
 from mimflow.priors.guidance.spec import GaussianProductGuidance, LinearGuidance
-from mimflow.priors.itarflow.ml_itarflow import ml_itarflow_state
+from mimflow.priors.itarflow.ml_itarflow import load_ml_itarflow, ml_itarflow_state
 from mimflow.priors.itarflow.model import Itarflow
 from mimflow.priors.itarflow.spec import ItarflowSpec
-from mimflow.spec.shapes import ImageShape, LatentShape
+from mimflow.spec.shapes import LatentShape
 from mimflow.tokenizers.pixel.model import PixelTokenizer
-from mimflow.tokenizers.pixel.spec import PixelTokenizerSpec
 
 REFERENCE = {
     name: torch.from_numpy(array)
@@ -33,9 +32,6 @@ REFERENCE = {
 ATOL = 2e-5
 T = 0.3
 LABELS = REFERENCE["ysample"]
-SPEC = ItarflowSpec(width=64, blocks=[1, 1, 2])
-LATENT = LatentShape(16, 12, (4, 4))
-CLASSES = 4
 PRODUCT = GaussianProductGuidance(weight=2.1)
 
 
@@ -43,11 +39,8 @@ def public() -> dict[str, Tensor]:
     return {name.removeprefix("sd/"): tensor for name, tensor in REFERENCE.items() if name.startswith("sd/")}
 
 
-def load(state: dict[str, Tensor], **changes: object) -> tuple[PixelTokenizer, Itarflow]:
-    spec = SPEC.model_copy(update=changes)
-    prior = Itarflow(spec, LATENT, CLASSES)
-    prior.load_state_dict(ml_itarflow_state(state, spec, LATENT, CLASSES))
-    return PixelTokenizer(PixelTokenizerSpec(patch_size=2), ImageShape(channels=3, size=8)), prior
+def load(state: dict[str, Tensor]) -> tuple[PixelTokenizer, Itarflow]:
+    return load_ml_itarflow(state, image_size=8, patch_size=2, channels=3)
 
 
 def sampled(guidance: Guidance | None) -> Tensor:
@@ -96,6 +89,14 @@ def test_denoising_down_the_levels() -> None:
     torch.testing.assert_close(tokenizer.decode(clean), REFERENCE["ode10_from_rev"], atol=ATOL, rtol=0)
 
 
+def test_what_is_read_off_the_tensors() -> None:
+    _, prior = load(public())
+    assert [len(block.transformer.layers) for block in prior.blocks] == [1, 1, 2]
+    assert [block.proj_in.out_features for block in prior.blocks] == [64, 64, 64]
+    assert prior.blocks[0].class_embed.shape == (4, 64)
+    assert prior.blocks[0].transformer.heads == 1
+
+
 def test_the_older_name_of_the_layers_and_mask_buffers() -> None:
     older = {name.replace(".head_blocks.", ".attn_blocks."): tensor for name, tensor in public().items()}
     masks = {f"blocks.{block}.attn_mask": torch.ones(16, 16).tril() for block in range(3)}
@@ -106,7 +107,7 @@ def test_blocks_of_different_widths() -> None:
     wide, state = {64: 128, 192: 384, 256: 512}, public()
     for name in [name for name in state if name.startswith("blocks.1.")]:
         state[name] = torch.randn([wide.get(side, side) for side in state[name].shape])
-    _, prior = load(state, block_widths=[64, 128, 64])
+    _, prior = load(state)
     assert [block.proj_in.out_features for block in prior.blocks] == [64, 128, 64]
     assert torch.equal(prior.blocks[1].level_embed.down.weight, state["blocks.1.time_embed.mlp.2.weight"])
 
@@ -134,8 +135,12 @@ def test_blocks_of_different_widths() -> None:
             lambda state: state.update({"var": torch.full((16, 12), 0.7)}),
             r"ml-itarflow checkpoint: var is not all ones, yet proj_out predicts a scale$",
         ),
+        (
+            lambda state: state.pop("blocks.0.proj_in.weight"),
+            r"not an ml-itarflow checkpoint: missing blocks\.0\.proj_in\.weight$",
+        ),
     ],
-    ids=["missing", "missing layer", "unexpected", "mis-shaped", "variance"],
+    ids=["missing", "missing layer", "unexpected", "mis-shaped", "variance", "not one"],
 )
 def test_tensors_that_do_not_fit_are_named(change: Callable[[dict[str, Tensor]], object], message: str) -> None:
     state = public()
@@ -146,5 +151,6 @@ def test_tensors_that_do_not_fit_are_named(change: Callable[[dict[str, Tensor]],
 
 @pytest.mark.parametrize("fields", [{"shared_layers": 1}, {"block_patches": [1, 1, 2]}], ids=str)
 def test_what_has_no_known_public_names_is_refused(fields: dict[str, object]) -> None:
+    spec = ItarflowSpec(width=64, blocks=[1, 1, 2]).model_copy(update=fields)
     with pytest.raises(ArtifactError, match="only one patch size and no shared layers can be read"):
-        load(public(), **fields)
+        ml_itarflow_state(public(), spec, LatentShape(16, 12, (4, 4)), 4)

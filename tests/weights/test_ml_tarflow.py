@@ -18,32 +18,23 @@ from mimflow.outputs.inverse.denoise import score_denoise
 from mimflow.priors.base import NULL_CLASS
 from mimflow.priors.guidance.rules import LinearRule
 from mimflow.priors.guidance.spec import LinearGuidance
-from mimflow.priors.tarflow.ml_tarflow import ml_tarflow_state
+from mimflow.priors.tarflow.ml_tarflow import load_ml_tarflow
 from mimflow.priors.tarflow.model import Tarflow
-from mimflow.priors.tarflow.spec import TarflowSpec
-from mimflow.spec.shapes import ImageShape, LatentShape
 from mimflow.tokenizers.pixel.model import PixelTokenizer
-from mimflow.tokenizers.pixel.spec import PixelTokenizerSpec
 
 REFERENCE = {
     name: torch.from_numpy(array)
     for name, array in np.load(Path(__file__).parents[1] / "recordings" / "ml_tarflow_reference.npz").items()
 }
 ATOL = 2e-5
-SPEC = TarflowSpec(width=64, blocks=[1, 1, 1])
-LATENT = LatentShape(16, 12, (4, 4))
-CLASSES = 4
 
 
 def public() -> dict[str, Tensor]:
     return {name.removeprefix("sd/"): tensor for name, tensor in REFERENCE.items() if name.startswith("sd/")}
 
 
-def load(state: dict[str, Tensor], **changes: bool) -> tuple[PixelTokenizer, Tarflow]:
-    spec = SPEC.model_copy(update=changes)
-    prior = Tarflow(spec, LATENT, CLASSES)
-    prior.load_state_dict(ml_tarflow_state(state, spec, LATENT, CLASSES))
-    return PixelTokenizer(PixelTokenizerSpec(patch_size=2), ImageShape(channels=3, size=8)), prior
+def load(state: dict[str, Tensor]) -> tuple[PixelTokenizer, Tarflow]:
+    return load_ml_tarflow(state, image_size=8, patch_size=2, channels=3)
 
 
 def test_density() -> None:
@@ -82,6 +73,14 @@ def test_denoising() -> None:
     torch.testing.assert_close(tokenizer.decode(latents), REFERENCE["denoised_sigma005"], atol=ATOL, rtol=0)
 
 
+def test_what_is_read_off_the_tensors() -> None:
+    _, prior = load(public())
+    assert [len(block.transformer.layers) for block in prior.blocks] == [1, 1, 1]
+    assert prior.blocks[0].class_embed.shape == (4, 64)
+    assert prior.blocks[0].transformer.heads == 1
+    assert prior.variance is None
+
+
 def test_mask_buffers_are_left_out() -> None:
     masks = {f"blocks.{block}.attn_mask": torch.ones(16, 16).tril() for block in range(3)}
     _, prior = load(public() | masks)
@@ -89,15 +88,14 @@ def test_mask_buffers_are_left_out() -> None:
 
 
 def test_unconditional_checkpoints_have_no_classes() -> None:
-    state = {name: tensor for name, tensor in public().items() if "class_embed" not in name}
-    _, prior = load(state, class_conditional=False)
+    _, prior = load({name: tensor for name, tensor in public().items() if "class_embed" not in name})
     assert prior.blocks[0].class_embed is None
 
 
 def test_volume_preserving_checkpoints_keep_their_variance() -> None:
     state = {name: t[:12] if "proj_out" in name else t for name, t in public().items()}
     state["var"] = torch.full((16, 12), 0.7)
-    _, prior = load(state, volume_preserving=True)
+    _, prior = load(state)
     assert torch.equal(prior.variance, state["var"])
 
 
@@ -124,11 +122,20 @@ def test_volume_preserving_checkpoints_keep_their_variance() -> None:
             lambda state: state.update({"var": torch.full((16, 12), 0.7)}),
             r"var is not all ones, yet proj_out predicts a scale$",
         ),
+        (
+            lambda state: state.pop("blocks.0.proj_out.weight"),
+            r"not an ml-tarflow checkpoint: missing blocks\.0\.proj_out\.weight$",
+        ),
     ],
-    ids=["missing", "unexpected", "mis-shaped", "a block without layers", "variance"],
+    ids=["missing", "unexpected", "mis-shaped", "a block without layers", "variance", "not one"],
 )
 def test_tensors_that_do_not_fit_are_named(change: Callable[[dict[str, Tensor]], object], message: str) -> None:
     state = public()
     change(state)
     with pytest.raises(ArtifactError, match=message):
         load(state)
+
+
+def test_a_patch_that_does_not_divide_the_image() -> None:
+    with pytest.raises(ArtifactError, match="patch size 3 does not divide the image's 8 pixels"):
+        load_ml_tarflow(public(), image_size=8, patch_size=3, channels=3)
