@@ -65,7 +65,7 @@ class TrainTask(Task):
 
 
 class InferTask(Task):
-    """What a output draws from a trained system. Inputs: `weights`, and `data` where the output reads it."""
+    """What an output draws from a trained system. Inputs: `weights`, and `data` where the output reads it."""
 
     stage = "infer"
     shapes: Shapes

@@ -1,4 +1,4 @@
-"""What a output does, and how its batches are kept while they are made."""
+"""What an output does, and how its batches are kept while they are made."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from mimflow.spec.base import Count, Spec
 
 
 class Drawing(Spec):
-    """How a output makes images: to which bits, how many at once, from which seed."""
+    """How an output makes images: to which bits, how many at once, from which seed."""
 
     quantisation: Literal["round", "truncate"] = "round"
     """How pixels in [−1, 1] become 8 bits."""

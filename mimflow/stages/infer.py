@@ -1,4 +1,4 @@
-"""The sample stage: what a output draws from a trained system."""
+"""The infer stage: what an output draws from a trained system."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ def measured_by(job: Job) -> list[str]:
     return [metric.kind for metric in job.task.metrics]
 
 
-def test_a_output_is_measured_by_the_metrics_that_fit_it(project: Path) -> None:
+def test_an_output_is_measured_by_the_metrics_that_fit_it(project: Path) -> None:
     extend(project)
     plan = plan_of(project)
     assert measured_by(plan.job("tarflow.s0.guided.small")) == ["fid", "is", "class_accuracy"]
@@ -116,7 +116,7 @@ def test_reconstructions_depend_on_how_a_protocol_draws_not_on_how_many(project:
     assert keys(project)["tarflow.s0.reconstruction"] != before["tarflow.s0.reconstruction"]
 
 
-def test_fields_of_a_output_enter_its_key(project: Path) -> None:
+def test_fields_of_an_output_enter_its_key(project: Path) -> None:
     extend(project)
     before = keys(project)
     edit(project, "mini/tarflow", "{kind: reconstruction}", "{kind: reconstruction, noise: {kind: additive, std: 0.3}}")
@@ -200,7 +200,7 @@ def test_a_column_shows_one_content(project: Path) -> None:
         ),
     ],
 )
-def test_mistake_in_a_output(project: Path, output: str, expected: str) -> None:
+def test_mistake_in_an_output(project: Path, output: str, expected: str) -> None:
     edit(project, "mini/tarflow", "seeds: [0, 1, 2]", f"  probe: {output}\nseeds: [0, 1, 2]")
     assert any(expected in line for line in problems(project)), problems(project)
 

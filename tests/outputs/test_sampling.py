@@ -1,4 +1,4 @@
-"""The sample stage: layout, labels, seeds, and going on after an interruption."""
+"""The infer stage: layout, labels, seeds, and going on after an interruption."""
 
 from __future__ import annotations
 

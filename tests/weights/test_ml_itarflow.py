@@ -94,7 +94,7 @@ def test_what_is_read_off_the_tensors() -> None:
     assert [len(block.transformer.layers) for block in prior.blocks] == [1, 1, 2]
     assert [block.proj_in.out_features for block in prior.blocks] == [64, 64, 64]
     assert prior.blocks[0].class_embed.shape == (4, 64)
-    assert prior.blocks[0].transformer.heads == 1
+    assert prior.blocks[0].transformer.layers[0].attention.heads == 1
 
 
 def test_the_older_name_of_the_layers_and_mask_buffers() -> None:

@@ -77,7 +77,7 @@ def test_what_is_read_off_the_tensors() -> None:
     _, prior = load(public())
     assert [len(block.transformer.layers) for block in prior.blocks] == [1, 1, 1]
     assert prior.blocks[0].class_embed.shape == (4, 64)
-    assert prior.blocks[0].transformer.heads == 1
+    assert prior.blocks[0].transformer.layers[0].attention.heads == 1
     assert prior.variance is None
 
 

@@ -73,7 +73,7 @@ def _line(cells: list[str], widths: list[int]) -> str:
 
 
 def _spans(groups: tuple[Group, ...], widths: list[int]) -> list[str]:
-    """The first line's cells: a fact's heading over its column, a output's over all of its columns.
+    """The first line's cells: a fact's heading over its column, an output's over all of its columns.
 
     Markdown cannot merge cells: those that follow a heading are empty and as narrow as can be. Widens the last column
     of a group whose heading is longer than its columns.
