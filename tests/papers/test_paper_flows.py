@@ -1,4 +1,4 @@
-"""The paper specs of STARFlow and SimFlow run a step of each phase on photographs with only their sizes overridden.
+"""The paper specs of STARFlow and SimFlow run a step of each phase on photographs; only sizes and precision are overridden.
 
 Weights that a user would bring are random ones here, in files of the real layouts.
 """
@@ -36,7 +36,7 @@ VAE = {"width": 4, "multipliers": [1, 2, 2], "groups": 2, "channels": 4}
 """64 latents of 32 × 32 pixels."""
 TOKENIZER = {f"tokenizer.{field}": value for field, value in VAE.items()}
 FLOW = {"prior.width": 32, "prior.head_width": 16, "prior.blocks": [1, 1, 1, 1, 1, 2], "compute.threads": 1}
-STEP = {"batch_size": 4, "epochs": 0.25}
+STEP = {"batch_size": 4, "epochs": 0.25, "precision": "fp32"}
 OUTPUTS = ("unguided", "guided", "reconstruction")
 
 

@@ -1,4 +1,4 @@
-"""The KL-VAE's paper spec runs two steps on a folder of photographs with only its sizes overridden."""
+"""The KL-VAE's paper spec runs two steps on a folder of photographs; only sizes and precision are overridden."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ SIZES = {
     "tokenizer.width": 8,
     "tokenizer.groups": 4,
     "phases.main.batch_size": 4,
+    "phases.main.precision": "fp32",
     "phases.main.steps": 2,
     "phases.main.objective.adversarial.start": 0.5,
     "phases.main.objective.adversarial.width": 8,

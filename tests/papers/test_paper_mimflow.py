@@ -1,4 +1,4 @@
-"""MIMFlow's paper spec runs a step of each phase on a folder of photographs with only its sizes overridden.
+"""MIMFlow's paper spec runs a step of each phase on a folder of photographs; only sizes and precision are overridden.
 
 Weights that a user would bring are random ones here, in files of the real layouts.
 """
@@ -27,10 +27,12 @@ SIZES = {
     "prior.width": 64,
     "prior.blocks": [1, 2],
     "phases.joint.batch_size": 4,
+    "phases.joint.precision": "fp32",
     "phases.joint.epochs": 0.25,
     "phases.joint.objective.alignment.0.projector": [16, 16],
     **{f"phases.joint.objective.auxiliary.{i}.{field}": value for i in (0, 1) for field, value in (("width", 32), ("layers", 1), ("heads", 2))},
     "phases.decoder.batch_size": 4,
+    "phases.decoder.precision": "fp32",
     "phases.decoder.epochs": 0.25,
     "phases.decoder.objective.adversarial.width": 8,
     "compute.threads": 1,

@@ -1,4 +1,4 @@
-"""SiT's paper specs run a step and draw samples, on photographs with only their sizes overridden.
+"""SiT's paper specs run a step and draw samples, on photographs; only sizes and precision are overridden.
 
 Weights that a user would bring are random ones here, in files of the real layouts.
 """
@@ -31,7 +31,7 @@ SIZES = {f"tokenizer.{field}": value for field, value in VAE.items()} | {
     "outputs.unguided.steps": 3,
     "compute.threads": 1,
 }
-STEP = {"batch_size": 4, "epochs": 0.25}
+STEP = {"batch_size": 4, "epochs": 0.25, "precision": "fp32"}
 
 
 @pytest.fixture(scope="module")

@@ -36,7 +36,10 @@ def paper_project(root: Path) -> Path:
 
 
 def small(root: Path, name: str, base: str, overrides: Overrides) -> None:
-    """The run `name`: a shipped system on the photographs, with nothing but `overrides` changed."""
+    """The run `name`: a shipped system on the photographs, with nothing but `overrides` changed.
+
+    Tests override the precision too: most CPUs emulate bf16, and LPIPS' VGG16 then takes minutes for a step.
+    """
     lines = "\n".join(f"  {path}: {value}" for path, value in overrides.items())
     (root / f"specs/systems/{name}.yaml").write_text(f"extends: {base}.yaml\ndataset: small\noverrides:\n{lines}\n")
 
