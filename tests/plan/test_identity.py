@@ -41,6 +41,7 @@ def test_two_names_of_one_output_are_one_job(project: Path) -> None:
     assert weights[0] == plan.job("tarflow.s0.guided").id, "the run's own weight is 1"
 
 
+@pytest.mark.slow
 def test_renaming_a_run_moves_and_runs_nothing_but_the_table(finished: Path, tmp_path: Path) -> None:
     project = copy_project(finished, tmp_path / "project")
     folder = result_of(project, "checkpoints", "tarflow.main.s0")

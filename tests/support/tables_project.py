@@ -242,7 +242,7 @@ def drop(root: Path, name: str) -> None:
 
 def masked(text: str) -> str:
     """Without the digits of keys: they change with any field of any spec."""
-    return re.sub(r"(?<![.\d])[0-9a-f]{16}\b", "KEY", text)
+    return re.sub(r"(?<![.0-9a-f])[0-9a-f]{16}\b", "KEY", text)
 
 
 def use_template(root: Path, text: str) -> None:
