@@ -9,17 +9,19 @@ THETA = 10_000.0
 """The base of the frequencies."""
 
 
-def grid_rotation(grid: tuple[int, int], head_width: int, *, spare_axis: bool = False) -> Tensor:
+def grid_rotation(grid: tuple[int, int], head_width: int, *, spare: int = 0, side: float | None = None) -> Tensor:
     """Cosines and sines (tokens, head_width / 2, 2) of the tokens of `grid`, in raster order.
 
     A head's numbers are pairs (2i, 2i + 1). Half of the pairs turn with a token's row, half with its column, pair i
-    of n at frequency θ^(−i / n). With `spare_axis` these are 3/8 each, and the last quarter never turns: STARFlow
-    keeps it for a third axis, of text or frames, where image tokens stand at 0.
+    of n at frequency θ^(−i / n). The last `spare` pairs are left out of this and never turn: STARFlow keeps
+    them for a third axis, of text or frames, where image tokens stand at 0. With `side` rows and columns are counted
+    in steps of side / √tokens in place of 1.
     """
     pairs = head_width // 2
-    per_axis = pairs * 3 // 8 if spare_axis else pairs // 2
+    per_axis = (pairs - spare) // 2
+    step = 1.0 if side is None else side / (grid[0] * grid[1]) ** 0.5
     frequencies = THETA ** (-torch.arange(per_axis) / per_axis)
-    rows, columns = (axis.flatten() for axis in torch.meshgrid(*map(torch.arange, grid), indexing="ij"))
+    rows, columns = (step * axis.flatten() for axis in torch.meshgrid(*map(torch.arange, grid), indexing="ij"))
     angles = torch.zeros(len(rows), pairs)
     angles[:, :per_axis] = rows[:, None] * frequencies
     angles[:, per_axis : 2 * per_axis] = columns[:, None] * frequencies

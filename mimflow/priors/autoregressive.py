@@ -41,9 +41,16 @@ class AutoregressivePrior(GuidablePrior):
     def by_block(
         self, latents: Tensor, labels: Tensor, tap: Tap | None = None, level: Tensor | None = None
     ) -> Iterator[FlowOutput]:
-        """`forward`, block by block; the tap's hidden states from its block on."""
+        """`forward`, block by block; the tap's hidden states from its block on.
+
+        A block without layers gives what it was given once more.
+        """
         z, logdet, hidden = latents, latents.new_zeros(len(latents)), None
+        following = 0
         for block in self.blocks:
+            for _ in range(following, block.index):
+                yield FlowOutput(z, logdet, hidden)
+            following = block.index + 1
             layer = tap.layer if tap is not None and tap.block == block.index else None
             tokens, stretched, tapped = block(block.cut(z), labels, layer, level)
             z = block.join(tokens)

@@ -37,6 +37,8 @@ class BlockOptions:
     transformer: TransformerOptions
     conditioning: Literal["none", "embedding", "ada_ln_zero", "prefix"]
     position: Literal["learned", "rotary_2d"] = "learned"
+    rotary_spare: int = 0
+    rotary_side: float | None = None
     start: Literal["shift", "sos"] = "shift"
     scale: Literal["exp", "softplus", "none"] = "exp"
     soft_clip: float | None = None
@@ -61,10 +63,10 @@ class Conditioning(NamedTuple):
 class AutoregressiveBlock(nn.Module):
     """One affine map over the tokens whose shift and log-scale at a token come from the tokens before it.
 
-    Positions, tables and hidden states are in raster order outside; a `reverse` block turns the sequence around for
-    itself. With a learned start token, T tokens make T predictions; without, the first token passes unchanged. A block
-    of `noise_levels` is told, with every batch, the noise level of each sample, and one with a `patch` takes squares
-    of the prior's tokens as its tokens: `cut` makes them, `join` is the way back.
+    Learned positions, tables and hidden states are in raster order outside; a `reverse` block turns the sequence
+    around for itself. With a learned start token, T tokens make T predictions; without, the first token passes
+    unchanged. A block of `noise_levels` is told, with every batch, the noise level of each sample, and one with a
+    `patch` takes squares of the prior's tokens as its tokens: `cut` makes them, `join` is the way back.
     """
 
     def __init__(
@@ -119,11 +121,18 @@ class AutoregressiveBlock(nn.Module):
         return nn.Parameter(CLASS_TABLE_STD * torch.randn(num_classes + 1, width))
 
     def _rotation(self, latent: LatentShape, options: BlockOptions) -> Tensor:
-        """Of the whole sequence in this block's order, the prefix first: it stands at the origin."""
+        """Of the places of the sequence, the prefix first: it stands at the origin.
+
+        Places do not turn around with a block, as in STARFlow's code: whatever token comes first is at row 0, column 0.
+        """
         assert latent.grid is not None, "refused by StarflowSpec.latent_problems"
-        prefix = self.conditioning == "prefix"
-        rotation = self._reorder(grid_rotation(latent.grid, options.transformer.head_width, spare_axis=prefix), dim=0)
-        if not prefix:
+        rotation = grid_rotation(
+            latent.grid,
+            options.transformer.head_width,
+            spare=options.rotary_spare,
+            side=options.rotary_side,
+        )
+        if self.conditioning != "prefix":
             return rotation
         origin = torch.zeros_like(rotation[:1])
         origin[..., 0] = 1.0  # the cosine of no turn

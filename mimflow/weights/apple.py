@@ -1,4 +1,4 @@
-"""What the state dicts of apple/ml-tarflow and apple/ml-itarflow have in common."""
+"""What the state dicts of apple/ml-tarflow, apple/ml-itarflow and apple/ml-starflow have in common."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ NAMES = (
 """Our part of a name, and theirs."""
 
 LAYER = re.compile(r"blocks\.(\d+)\.(?:attn|head)_blocks\.(\d+)\.")
-MASK = re.compile(r"blocks\.\d+\.attn_mask")
-"""Buffers that hold the causal mask: nothing was learned there."""
+BUFFER = re.compile(r"(blocks\.\d+\.)?(attn_mask|feat_rope(_gen)?\.freqs_(cos|sin))")
+"""Buffers that hold the causal mask or rotary positions: nothing was learned there."""
 
 LISTED = 4
 """Names that an error lists of each sort."""
@@ -64,23 +64,32 @@ def matched(
     ArtifactError names missing, unexpected and mis-shaped tensors.
     """
     expected = {_theirs(name, names): (name, _shape(name, tensor)) for name, tensor in ours.items()}
-    found = {name: tensor for name, tensor in public.items() if not MASK.fullmatch(name)}
+    found = learned(layout, public, {theirs: shape for theirs, (_, shape) in expected.items()})
+    return {name: found[theirs].reshape(ours[name].shape) for theirs, (name, _) in expected.items()}
+
+
+def learned(layout: str, public: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
+    """The tensors of a public state without its buffers: exactly those that `shapes` names, in these shapes.
+
+    ArtifactError names missing, unexpected and mis-shaped tensors.
+    """
+    found = {name: tensor for name, tensor in public.items() if not BUFFER.fullmatch(name)}
     # A variance is kept in every mode, and trained in the volume-preserving one only.
-    if "var" in found.keys() - expected.keys() and not (found.pop("var") == 1).all():
+    if "var" in found.keys() - shapes.keys() and not (found.pop("var") == 1).all():
         raise ArtifactError(f"{layout} checkpoint: var is not all ones, yet proj_out predicts a scale")
     misshaped = [
         f"{name} is {tuple(found[name].shape)} where {shape} fits"
-        for name, (_, shape) in expected.items()
+        for name, shape in shapes.items()
         if name in found and tuple(found[name].shape) != shape
     ]
     faults = [
-        *_listing("missing", [name for name in expected if name not in found]),
-        *_listing("unexpected", [name for name in found if name not in expected]),
+        *_listing("missing", [name for name in shapes if name not in found]),
+        *_listing("unexpected", [name for name in found if name not in shapes]),
         *_listing("mis-shaped", misshaped),
     ]
     if faults:
         raise ArtifactError(f"{layout} checkpoint does not fit: {'; '.join(faults)}")
-    return {name: found[theirs].reshape(ours[name].shape) for theirs, (name, _) in expected.items()}
+    return found
 
 
 def _theirs(name: str, names: Iterable[tuple[str, str]]) -> str:

@@ -154,9 +154,11 @@ def test_rotary_known_answers() -> None:
     angles = torch.atan2(turned[..., 1], turned[..., 0])
     expected = [[row, row / 100, column, column / 100] for row in range(2) for column in range(3)]
     torch.testing.assert_close(angles, torch.tensor(expected))
-    spare = grid_rotation((2, 3), 16, spare_axis=True)
-    assert (spare[1:, :6, 1].any(0)).all()
-    assert torch.equal(spare[:, 6:], torch.tensor([1.0, 0.0]).expand(6, 2, 2))
+    spared = grid_rotation((2, 3), 16, spare=4)
+    torch.testing.assert_close(torch.atan2(spared[..., 1], spared[..., 0])[:, :4], torch.tensor(expected))
+    assert torch.equal(spared[:, 4:], torch.tensor([1.0, 0.0]).expand(6, 4, 2))
+    finer = grid_rotation((4, 9), 8, side=3.0)  # twice as many a side: half the step
+    torch.testing.assert_close(torch.atan2(finer[..., 1], finer[..., 0])[21], torch.tensor([1.0, 0.01, 1.5, 0.015]))
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.6])

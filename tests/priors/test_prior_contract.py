@@ -179,10 +179,11 @@ def test_blocks_follow_each_other_to_what_the_whole_flow_gives(spec: PriorSpec, 
     whole = prior(latents, LABELS)
     assert torch.equal(outputs[-1].z, whole.z) and torch.equal(outputs[-1].logdet, whole.logdet)
     if isinstance(prior, AutoregressivePrior):
-        assert len(outputs) == len(prior.blocks)
+        assert len(outputs) == len(spec.blocks)
+        built = {block.index: block for block in prior.blocks}
         entering = torch.stack([latents, *(output.z for output in outputs[:-1])])
-        for block, before, after in zip(prior.blocks, entering, outputs, strict=True):
-            assert torch.equal(block(before, LABELS).z, after.z)
+        for index, (before, after) in enumerate(zip(entering, outputs, strict=True)):
+            assert torch.equal(built[index](before, LABELS).z if index in built else before, after.z)
 
 
 @every_prior

@@ -47,11 +47,23 @@ def test_blocks_without_layers_are_left_out_and_keep_their_number() -> None:
     assert [block.reverse for block in reverse.blocks] == [True, False]
 
 
-def test_only_the_deep_block_sees_a_prefix() -> None:
+def test_blocks_without_layers_give_what_they_were_given() -> None:
+    prior, latents = tiny_prior(changed(blocks=[0, 1, 0, 2])), tiny_latents(3)
+    outputs = list(prior.by_block(latents, LABELS))
+    assert len(outputs) == 4
+    assert torch.equal(outputs[0].z, latents)
+    assert torch.equal(outputs[2].z, outputs[1].z)
+    assert torch.equal(outputs[2].logdet, outputs[1].logdet)
+    assert torch.equal(outputs[3].z, prior(latents, LABELS).z)
+
+
+def test_the_deep_block_or_all_see_a_prefix() -> None:
     prior = tiny_prior(changed(conditioning="prefix"))
     u, other = tiny_latents(3), torch.tensor([2, 2, 2])
     agree = [torch.equal(block(u, LABELS).z, block(u, other).z) for block in prior.blocks]
     assert agree == [True, True, False]
+    everywhere = tiny_prior(changed(conditioning="prefix", prefix_blocks="all"))
+    assert not any(torch.equal(block(u, LABELS).z, block(u, other).z) for block in everywhere.blocks)
 
 
 @pytest.mark.parametrize(("start", "changes"), [("shift", False), ("sos", True)])
@@ -99,14 +111,15 @@ def test_a_final_norm_makes_the_outputs_blind_to_the_size_of_the_last_hidden_sta
     assert same == [False, True]
 
 
-def test_rotary_positions_are_the_rasters_and_a_prefix_stands_at_the_origin() -> None:
-    rotated, origin = changed(position="rotary_2d"), torch.tensor([1.0, 0.0]).expand(1, 8, 2)
+def test_rotary_positions_do_not_turn_with_a_block_and_a_prefix_stands_at_the_origin() -> None:
+    rotated, origin = changed(position="rotary_2d", width=24, head_width=24), torch.tensor([1.0, 0.0]).expand(1, 12, 2)
     forward, backward = Starflow(rotated, LATENT, CLASSES).blocks[:2]
-    assert torch.equal(forward.rotation, grid_rotation(LATENT.grid, 16))
-    assert torch.equal(backward.rotation, grid_rotation(LATENT.grid, 16).flip(0))
+    assert backward.reverse
+    assert torch.equal(forward.rotation, grid_rotation(LATENT.grid, 24))
+    assert torch.equal(backward.rotation, forward.rotation)
     prefixed = Starflow(rotated.model_copy(update={"conditioning": "prefix"}), LATENT, CLASSES)
-    assert torch.equal(prefixed.blocks[0].rotation, forward.rotation)
-    spared = grid_rotation(LATENT.grid, 16, spare_axis=True)
+    spared = grid_rotation(LATENT.grid, 24, spare=8)
+    assert [torch.equal(block.rotation, spared) for block in prefixed.blocks[:2]] == [True, True]
     assert torch.equal(prefixed.blocks[2].rotation, torch.cat([origin, spared]))
     assert not any("rotation" in name for name in prefixed.state_dict())
 
@@ -133,7 +146,13 @@ PROBLEMS = [
     ({"head_width": 6}, ("head_width",), "heads of 6 do not divide the width 16"),
     ({"blocks": [1, 0]}, ("blocks", 1), "the last block is the deep one, and has no layers"),
     ({"head_width": 2, "position": "rotary_2d"}, ("head_width",), "heads of 2 do not split"),
-    ({"head_width": 8, "position": "rotary_2d", "conditioning": "prefix"}, ("head_width",), "heads of 8 do not split"),
+    (
+        {"head_width": 16, "position": "rotary_2d", "conditioning": "prefix"},
+        ("head_width",),
+        "heads of 16 do not split",
+    ),
+    ({"rotary_side": 4.0}, ("rotary_side",), "is of rotary positions, and these are learned"),
+    ({"prefix_blocks": "all"}, ("prefix_blocks",), "is of a prefix, and there is none"),
     ({"conditioning": "ada_ln_zero", "final_norm": True}, ("final_norm",), "has a final norm of its own"),
 ]
 

@@ -76,6 +76,8 @@ PRIOR_EXAMPLES: dict[str, list[PriorSpec]] = {
         STARFLOW.model_copy(update={"conditioning": "ada_ln_zero", "norm": "rms", "position": "rotary_2d"}),
         STARFLOW.model_copy(
             update={
+                "width": 24,
+                "head_width": 24,
                 "conditioning": "prefix",
                 "position": "rotary_2d",
                 "order": "reverse",

@@ -21,6 +21,7 @@ from mimflow.system.spec import Shapes
 
 REFERENCE = np.load(REPOSITORY / "tests/recordings/ml_tarflow_reference.npz")
 ITARFLOW = np.load(REPOSITORY / "tests/recordings/ml_itarflow_reference.npz")
+STARFLOW = np.load(REPOSITORY / "tests/recordings/ml_starflow_reference.npz")
 
 
 def state_of(reference: np.lib.npyio.NpzFile) -> dict[str, torch.Tensor]:
@@ -43,6 +44,27 @@ OVER_LEVELS = (
     .replace("[1, 1, 1]", "[1, 1, 2]")
     .replace("{kind: gaussian, std: 0.05}", "{kind: levels, t1: 0.3}")
 )
+OF_LATENTS = """\
+dataset: ten
+tokenizer: {kind: kl_vae, channels: 4, width: 4, multipliers: [1], blocks: 1, groups: 2, variance: {kind: learnable}}
+prior:
+  kind: starflow
+  width: 128
+  blocks: [1, 1, 2]
+  order: reverse
+  position: rotary_2d
+  start: sos
+  scale: softplus
+  soft_clip: 4.0
+  final_norm: true
+  conditioning: prefix
+phases:
+  main:
+    objective: {kind: nll, noise: {kind: gaussian, std: 0.3}}
+    trains: [prior]
+    steps: 1
+    optimizer: {kind: adamw, lr: 1e-4}
+"""
 DATASET = """\
 source: {kind: image_folder, path: data}
 transform: {size: 8, method: bilinear}
@@ -56,9 +78,11 @@ num_classes: 4
 def workspace(tmp_path: Path) -> Workspace:
     for name, text in (
         ("datasets/tiny", DATASET),
+        ("datasets/ten", DATASET.replace("num_classes: 4", "num_classes: 10")),
         ("systems/reference", RUN),
         ("systems/wide", RUN.replace("64", "128")),
         ("systems/levels", OVER_LEVELS),
+        ("systems/latents", OF_LATENTS),
     ):
         path = tmp_path / "specs" / f"{name}.yaml"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -99,6 +123,19 @@ def test_an_imported_checkpoint_of_noise_levels(workspace: Workspace) -> None:
     torch.testing.assert_close(z, torch.from_numpy(ITARFLOW["z"]), atol=2e-5, rtol=0)
     with pytest.raises(PlanError, match="--spec levels: its prior is not what ml-tarflow holds"):
         import_checkpoint(file, "ml-tarflow", workspace, "levels", workspace.root / "other")
+
+
+def test_an_imported_checkpoint_of_a_flow_of_latents(workspace: Workspace) -> None:
+    file, out = workspace.root / "public.pth", workspace.root / "imported"
+    torch.save(state_of(STARFLOW), file)
+    import_checkpoint(file, "ml-starflow", workspace, "latents", out)
+    prior = SystemModules(workspace.runs["latents"].spec, Shapes.of(workspace.datasets["ten"].spec)).prior
+    state = load_file(out / "weights.safetensors")
+    prior.load_state_dict({name.removeprefix("prior."): tensor for name, tensor in state.items()})
+    latents, labels, z = (torch.from_numpy(STARFLOW[name]) for name in ("x", "y", "z"))
+    with torch.no_grad():
+        found, _, _ = prior(latents.flatten(2).mT, labels.where(labels < 10, -1))
+    torch.testing.assert_close(found, z.flatten(2).mT, atol=2e-5, rtol=0)
 
 
 def test_tensors_that_do_not_fit_are_named(workspace: Workspace) -> None:

@@ -19,12 +19,15 @@ class Starflow(AutoregressivePrior):
             TransformerOptions(spec.width, spec.head_width, spec.expansion, norm=spec.norm, gated=spec.gated_attention),
             conditioning=spec.conditioning,
             position=spec.position,
+            rotary_spare=spec.rotary_spare,
+            rotary_side=spec.rotary_side,
             start=spec.start,
             scale=spec.scale,
             soft_clip=spec.soft_clip,
             final_norm=spec.final_norm,
         )
-        shallow = replace(deep, conditioning="none") if spec.conditioning == "prefix" else deep
+        blind = spec.conditioning == "prefix" and spec.prefix_blocks == "deep"
+        shallow = replace(deep, conditioning="none") if blind else deep
         options = [shallow] * (len(spec.blocks) - 1) + [deep]
         blocks = alternating(options, spec.blocks, latent, num_classes, first_reversed=spec.order == "reverse")
         super().__init__(blocks, latent)
