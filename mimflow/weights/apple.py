@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from torch import Tensor
 
 from mimflow.errors import ArtifactError
+from mimflow.weights.layouts import require_shapes
 
 NAMES = (
     (".transformer.layers.", ".attn_blocks."),
@@ -22,9 +23,6 @@ NAMES = (
 MASK = re.compile(r"blocks\.\d+\.attn_mask")
 """Buffers that hold the causal mask: nothing was learned there."""
 
-LISTED = 4
-"""Names that an error lists of each sort."""
-
 
 def matched(
     layout: str, public: Mapping[str, Tensor], ours: Mapping[str, Tensor], names: Iterable[tuple[str, str]] = NAMES
@@ -38,18 +36,7 @@ def matched(
     # A variance is kept in every mode, and trained in the volume-preserving one only.
     if "var" in found.keys() - expected.keys() and not (found.pop("var") == 1).all():
         raise ArtifactError(f"{layout} checkpoint: var is not all ones, yet proj_out predicts a scale")
-    misshaped = [
-        f"{name} is {tuple(found[name].shape)} where {shape} fits"
-        for name, (_, shape) in expected.items()
-        if name in found and tuple(found[name].shape) != shape
-    ]
-    faults = [
-        *_listing("missing", [name for name in expected if name not in found]),
-        *_listing("unexpected", [name for name in found if name not in expected]),
-        *_listing("mis-shaped", misshaped),
-    ]
-    if faults:
-        raise ArtifactError(f"{layout} checkpoint does not fit: {'; '.join(faults)}")
+    require_shapes(layout, found, {theirs: shape for theirs, (_, shape) in expected.items()})
     return {name: found[theirs].reshape(ours[name].shape) for theirs, (name, _) in expected.items()}
 
 
@@ -67,11 +54,3 @@ def _shape(name: str, ours: Tensor) -> tuple[int, ...]:
         classes, width = ours.shape
         return (classes, 1, width)
     return tuple(ours.shape)
-
-
-def _listing(title: str, items: list[str]) -> list[str]:
-    """`title: a, b, c, d and 7 more`, or nothing."""
-    if not items:
-        return []
-    more = f" and {len(items) - LISTED} more" if len(items) > LISTED else ""
-    return [f"{title} {', '.join(items[:LISTED])}{more}"]

@@ -19,6 +19,7 @@ from mimflow.weights.tensors import read_tensors, save_state
 LAYOUTS = {
     "ml-tarflow": ("tarflow", "mimflow.priors.tarflow.ml_tarflow:ml_tarflow_state"),
     "ml-itarflow": ("itarflow", "mimflow.priors.itarflow.ml_itarflow:ml_itarflow_state"),
+    "sit": ("sit", "mimflow.priors.sit.release:sit_state"),
 }
 """By layout: the kind of prior that it holds, and what maps its state to ours, beside the prior's model."""
 
