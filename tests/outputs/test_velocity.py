@@ -256,6 +256,21 @@ def test_samples_that_are_not_finite_are_refused() -> None:
         OUTPUTS.build(OdeSpec(steps=2)).sample(PixelTokenizer(PIXEL, IMAGE), prior, labels_of(2), torch.Generator())
 
 
+def test_an_adaptive_ode_that_can_not_go_on_says_so() -> None:
+    for prior, relative in ((Gaussian(std=math.nan), 1e-3), (Gaussian(), 1e-30)):
+        spec = OdeSpec(method="dopri5", absolute_tolerance=1e-30, relative_tolerance=relative)
+        with pytest.raises(NotFiniteError, match=r"'dopri5' finds no step that keeps to its tolerances \(larger ones"):
+            OUTPUTS.build(spec).sample(PixelTokenizer(PIXEL, IMAGE), prior, labels_of(2), torch.Generator())
+
+
+def test_an_adaptive_ode_is_guided_to_its_end() -> None:
+    """Its last step asks for velocities beyond t = 1, of both branches for each of the two samples."""
+    prior = Gaussian()
+    guided = velocity_field(prior, labels_of(2), VelocityGuidance(weight=1.0))
+    integrate(guided, draws(2), OdeSpec(method="dopri5"))
+    assert max(prior.times) > 1 and all(len(x) == 4 for x in prior.seen)
+
+
 SIT = {"kind": "sit", "width": 8, "layers": 1, "head_width": 4}
 FLOW = {"kind": "class_gaussian"}
 

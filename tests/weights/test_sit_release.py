@@ -135,6 +135,18 @@ def test_losses_scores_and_diffusions(prior: Sit, path: Any, monkeypatch: pytest
     torch.testing.assert_close(loss, recorded["loss"].mean(), atol=ATOL, rtol=0)
 
 
+@pytest.mark.parametrize(
+    ("size", "width", "layers"), [("S", 384, 12), ("B", 768, 12), ("L", 1024, 24), ("XL", 1152, 28)]
+)
+def test_counts_are_the_released_ones_less_positions_and_variances(size: str, width: int, layers: int) -> None:
+    spec = SitSpec(width=width, layers=layers, patch_size=2)
+    with torch.device("meta"):
+        prior = Sit(spec, LatentShape(1024, 4, (32, 32)), 1000)
+    count = sum(parameter.numel() for parameter in prior.parameters())
+    positions, variances = 256 * width, 16 * (width + 1)
+    assert count + positions + variances == SIT[f"parameters/{size}2"]
+
+
 # -- the ODE ---------------------------------------------------------------------------------------------------------
 
 

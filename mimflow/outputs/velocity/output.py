@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torchdiffeq import odeint
 
+from mimflow.errors import NotFiniteError
 from mimflow.nn.path import PathCoefficients
 from mimflow.outputs.prior import PriorSampler
 from mimflow.outputs.velocity.spec import Diffusion, LastStep, OdeSpec, SdeSpec, VelocityGuidance
@@ -34,7 +35,7 @@ def velocity_field(prior: VelocityPrior, labels: Tensor, guidance: VelocityGuida
     branches = torch.cat([labels, torch.full_like(labels, NULL_CLASS)])
 
     def guided(x: Tensor, t: float) -> Tensor:
-        if not guidance.low <= t <= guidance.high:
+        if not guidance.low <= min(t, 1.0) <= guidance.high:  # an adaptive step may end beyond 1
             return conditional(x, t)
         v, null = prior(x.repeat(2, 1, 1), x.new_full((len(branches),), t), branches).velocity.chunk(2)
         away = guidance.weight * (v - null)
@@ -64,16 +65,17 @@ def integrate(velocity: Velocity, x: Tensor, spec: OdeSpec) -> Tensor:
 def _torchdiffeq(velocity: Velocity, x: Tensor, spec: OdeSpec, points: int) -> Tensor:
     """The same by a method of torchdiffeq's, from point to point of equal distance if its steps are fixed.
 
-    An adaptive method estimates one error for all of x: samples that are integrated together share their steps.
+    An adaptive method estimates one error for all of x: samples that are integrated together share their steps, and
+    the last step may end beyond t = 1. NotFiniteError where no step keeps to the tolerances.
     """
-    states = odeint(
-        lambda t, state: velocity(state, t.item()),
-        x,
-        torch.linspace(0, 1, points, dtype=x.dtype, device=x.device),
-        atol=spec.absolute_tolerance,
-        rtol=spec.relative_tolerance,
-        method=spec.method,
-    )
+    times = torch.linspace(0, 1, points, dtype=x.dtype, device=x.device)
+    tolerances = {"atol": spec.absolute_tolerance, "rtol": spec.relative_tolerance}
+    try:
+        states = odeint(lambda t, state: velocity(state, t.item()), x, times, method=spec.method, **tolerances)
+    except AssertionError as error:  # its way to say that steps have become 0, or latents infinite
+        raise NotFiniteError(
+            f"'{spec.method}' finds no step that keeps to its tolerances (larger ones, or a smaller guidance weight)"
+        ) from error
     return states[-1]
 
 

@@ -1,9 +1,12 @@
-"""Checkpoints of willisma/SiT, and networks of REPA-E, which have the same names.
+"""Checkpoints of willisma/SiT.
 
 The released table of positions holds the column's sines, its cosines, the row's sines, its cosines; ours, that of
 `grid_sinusoid`, has the same quarters from the last to the first. Ours stays as it is: the width of the transformer is
 put in our order instead, wherever a tensor reads or writes it. What the network computes does not change, since its
 norms have no parameters; its hidden states are those of the release in our order.
+
+REPA-E's networks have the same names beside what is theirs alone, but their times run from data to noise: read as SiT's,
+they give at t the negative of our velocity at 1 − t.
 """
 
 from __future__ import annotations
