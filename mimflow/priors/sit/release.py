@@ -5,8 +5,8 @@ The released table of positions holds the column's sines, its cosines, the row's
 put in our order instead, wherever a tensor reads or writes it. What the network computes does not change, since its
 norms have no parameters; its hidden states are those of the release in our order.
 
-REPA-E's networks have the same names beside what is theirs alone, but their times run from data to noise: read as SiT's,
-they give at t the negative of our velocity at 1 − t.
+REPA-E's networks have the same names beside what is theirs alone, but their times run from data to noise: read as
+SiT's, they give at t the negative of our velocity at 1 − t.
 """
 
 from __future__ import annotations
