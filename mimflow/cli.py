@@ -228,7 +228,7 @@ def lock(
 @app.command("import-checkpoint")
 def import_checkpoint(
     file: Annotated[Path, typer.Argument(help="The checkpoint: .pth or .safetensors.")],
-    source: Annotated[str, typer.Option("--from", help="The layout: ml-tarflow, ml-itarflow or ml-starflow.")],
+    source: Annotated[str, typer.Option("--from", help="The layout: ml-tarflow, ml-itarflow, ml-starflow or sit.")],
     spec: Annotated[str, typer.Option(help="The run whose system it belongs to.")],
     out: Annotated[Path, typer.Option(help="The folder that the artifact goes to.")],
     project: Project = HERE,

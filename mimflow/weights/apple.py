@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from torch import Tensor
 
 from mimflow.errors import ArtifactError
-from mimflow.spec.base import Problem
+from mimflow.weights.layouts import require_shapes
 
 HEAD_WIDTH = 64
 """Width of an attention head; the state dicts do not tell."""
@@ -26,23 +26,6 @@ NAMES = (
 LAYER = re.compile(r"blocks\.(\d+)\.(?:attn|head)_blocks\.(\d+)\.")
 BUFFER = re.compile(r"(blocks\.\d+\.)?(attn_mask|feat_rope(_gen)?\.freqs_(cos|sin))")
 """Buffers that hold the causal mask or rotary positions: nothing was learned there."""
-
-LISTED = 4
-"""Names that an error lists of each sort."""
-
-
-def require(layout: str, public: Mapping[str, Tensor], names: Iterable[str]) -> list[Tensor]:
-    """The tensors of these names, without which nothing can be read off; ArtifactError if one is missing."""
-    missing = [name for name in names if name not in public]
-    if missing:
-        raise ArtifactError(f"not an {layout} checkpoint: {'; '.join(_listing('missing', missing))}")
-    return [public[name] for name in names]
-
-
-def refuse(layout: str, problems: Iterable[Problem]) -> None:
-    """ArtifactError for the first problem of a spec that was read off the tensors."""
-    for problem in problems:
-        raise ArtifactError(f"not an {layout} checkpoint: {problem.message}")
 
 
 def depths(public: Mapping[str, Tensor]) -> list[int]:
@@ -77,18 +60,7 @@ def learned(layout: str, public: Mapping[str, Tensor], shapes: Mapping[str, tupl
     # A variance is kept in every mode, and trained in the volume-preserving one only.
     if "var" in found.keys() - shapes.keys() and not (found.pop("var") == 1).all():
         raise ArtifactError(f"{layout} checkpoint: var is not all ones, yet proj_out predicts a scale")
-    misshaped = [
-        f"{name} is {tuple(found[name].shape)} where {shape} fits"
-        for name, shape in shapes.items()
-        if name in found and tuple(found[name].shape) != shape
-    ]
-    faults = [
-        *_listing("missing", [name for name in shapes if name not in found]),
-        *_listing("unexpected", [name for name in found if name not in shapes]),
-        *_listing("mis-shaped", misshaped),
-    ]
-    if faults:
-        raise ArtifactError(f"{layout} checkpoint does not fit: {'; '.join(faults)}")
+    require_shapes(layout, found, shapes)
     return found
 
 
@@ -106,11 +78,3 @@ def _shape(name: str, ours: Tensor) -> tuple[int, ...]:
         classes, width = ours.shape
         return (classes, 1, width)
     return tuple(ours.shape)
-
-
-def _listing(title: str, items: list[str]) -> list[str]:
-    """`title: a, b, c, d and 7 more`, or nothing."""
-    if not items:
-        return []
-    more = f" and {len(items) - LISTED} more" if len(items) > LISTED else ""
-    return [f"{title} {', '.join(items[:LISTED])}{more}"]

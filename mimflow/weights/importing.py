@@ -20,6 +20,7 @@ LAYOUTS = {
     "ml-tarflow": ("tarflow", "mimflow.priors.tarflow.ml_tarflow:ml_tarflow_state"),
     "ml-itarflow": ("itarflow", "mimflow.priors.itarflow.ml_itarflow:ml_itarflow_state"),
     "ml-starflow": ("starflow", "mimflow.priors.starflow.ml_starflow:ml_starflow_state"),
+    "sit": ("sit", "mimflow.priors.sit.release:sit_state"),
 }
 """By layout: the kind of prior that it holds, and what maps its state to ours, beside the prior's model."""
 

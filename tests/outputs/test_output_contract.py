@@ -35,8 +35,8 @@ EXAMPLES = {
         (ITARFLOW, {"denoise": LEVELS}),
         (MASKED_AE, {"noise_temperature": 0.9}),
     ],
-    "ode": [(SIT, {"steps": 2, "method": "heun", "guidance": FREE})],
-    "sde": [(SIT, {"steps": 2, "guidance": FREE})],
+    "ode": [(SIT, {"steps": 2, "method": "heun", "guidance": FREE}), (SIT, {"method": "dopri5", "error": "sample"})],
+    "sde": [(SIT, {"steps": 2, "guidance": FREE}), (SIT, {"steps": 2, "method": "heun"})],
     "reconstruction": [(MASKED_AE, {"mask_ratio": 0.5, "noise": {"kind": "additive", "std": 0.3}})],
     "representation": [
         (MASKED_AE, {}),

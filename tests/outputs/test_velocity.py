@@ -128,7 +128,7 @@ def test_gradients_reach_the_latents_through_target_and_input_unless_held_back()
 
 
 def ode(prior: VelocityPrior, x: Tensor, steps: int, method: str) -> Tensor:
-    return integrate(velocity_field(prior, labels_of(len(x)), None), x, steps, method)
+    return integrate(velocity_field(prior, labels_of(len(x)), None), x, OdeSpec(steps=steps, method=method))  # type: ignore[arg-type]
 
 
 def test_euler_is_the_product_of_its_affine_steps() -> None:
@@ -143,7 +143,7 @@ def test_euler_is_the_product_of_its_affine_steps() -> None:
 
 
 @pytest.mark.parametrize("path", PATHS)
-@pytest.mark.parametrize(("method", "order"), [("euler", 1), ("heun", 2)])
+@pytest.mark.parametrize(("method", "order"), [("euler", 1), ("heun", 2), ("heun2", 2)])
 def test_steps_converge_at_their_order_to_the_exact_flow(path: str, method: str, order: int) -> None:
     """The flow of a Gaussian scales and shifts: x₁ = m + s x₀."""
     x = draws(4)
@@ -256,6 +256,21 @@ def test_samples_that_are_not_finite_are_refused() -> None:
         OUTPUTS.build(OdeSpec(steps=2)).sample(PixelTokenizer(PIXEL, IMAGE), prior, labels_of(2), torch.Generator())
 
 
+def test_an_adaptive_ode_that_can_not_go_on_says_so() -> None:
+    for prior, relative in ((Gaussian(std=math.nan), 1e-3), (Gaussian(), 1e-30)):
+        spec = OdeSpec(method="dopri5", absolute_tolerance=1e-30, relative_tolerance=relative)
+        with pytest.raises(NotFiniteError, match=r"'dopri5' finds no step that keeps to its tolerances \(larger ones"):
+            OUTPUTS.build(spec).sample(PixelTokenizer(PIXEL, IMAGE), prior, labels_of(2), torch.Generator())
+
+
+def test_an_adaptive_ode_is_guided_to_its_end() -> None:
+    """Its last step asks for velocities beyond t = 1, of both branches for each of the two samples."""
+    prior = Gaussian()
+    guided = velocity_field(prior, labels_of(2), VelocityGuidance(weight=1.0))
+    integrate(guided, draws(2), OdeSpec(method="dopri5"))
+    assert max(prior.times) > 1 and all(len(x) == 4 for x in prior.seen)
+
+
 SIT = {"kind": "sit", "width": 8, "layers": 1, "head_width": 4}
 FLOW = {"kind": "class_gaussian"}
 
@@ -301,9 +316,29 @@ def test_the_velocity_alone_does_not_train_a_tokenizer() -> None:
     [
         ({"diffusion": {"kind": "sbdm"}}, ("start",), "the diffusion 'sbdm' is infinite at t = 0"),
         ({"start": 0.97}, ("start",), "the last step begins earlier, at 0.96"),
+        (
+            {"method": "heun", "last": None},
+            ("last",),
+            "'heun' asks for the score at the end of its steps, and there is none at t = 1",
+        ),
         ({"guidance": {"weight": 1.0, "low": 0.6, "high": 0.5}}, ("guidance", "low"), "0.6 is above high, 0.5"),
     ],
 )
 def test_contradictions_in_a_spec(fields: dict[str, Any], path: tuple[str, ...], message: str) -> None:
     (problem,) = all_problems(SdeSpec.model_validate({"steps": 3, **fields}))
     assert (problem.path, problem.message) == (path, message)
+
+
+@pytest.mark.parametrize(
+    ("fields", "path", "message"),
+    [
+        ({"method": "heun"}, "steps", "'heun' needs a number of steps"),
+        ({"method": "dopri5", "steps": 3}, "steps", "dopri5 chooses its own steps"),
+        ({"method": "rk4", "steps": 3, "error": "sample"}, "error", "'rk4' does not look at its error"),
+        ({"steps": 3, "relative_tolerance": 0.1}, "relative_tolerance", "'euler' does not look at its error"),
+    ],
+)
+def test_who_chooses_the_steps_of_an_ode(fields: dict[str, Any], path: str, message: str) -> None:
+    (problem,) = all_problems(OdeSpec.model_validate(fields))
+    assert (problem.path, problem.message) == ((path,), message)
+    assert not list(all_problems(OdeSpec(method="dopri5", relative_tolerance=0.1, error="sample")))

@@ -22,6 +22,7 @@ from mimflow.system.spec import Shapes
 REFERENCE = np.load(REPOSITORY / "tests/recordings/ml_tarflow_reference.npz")
 ITARFLOW = np.load(REPOSITORY / "tests/recordings/ml_itarflow_reference.npz")
 STARFLOW = np.load(REPOSITORY / "tests/recordings/ml_starflow_reference.npz")
+SIT = np.load(REPOSITORY / "tests/recordings/sit_reference.npz")
 
 
 def state_of(reference: np.lib.npyio.NpzFile) -> dict[str, torch.Tensor]:
@@ -65,6 +66,16 @@ phases:
     steps: 1
     optimizer: {kind: adamw, lr: 1e-4}
 """
+VELOCITY = """\
+dataset: grey
+tokenizer: {kind: pixel, patch_size: 2}
+prior: {kind: sit, width: 64, layers: 2, head_width: 16, patch_size: 2}
+phases:
+  main:
+    objective: {kind: velocity}
+    steps: 1
+    optimizer: {kind: adamw, lr: 1e-4}
+"""
 DATASET = """\
 source: {kind: image_folder, path: data}
 transform: {size: 8, method: bilinear}
@@ -72,6 +83,7 @@ split: {kind: stratified, val: 4}
 channels: 3
 num_classes: 4
 """
+GREY = DATASET.replace("size: 8", "size: 16").replace("channels: 3", "channels: 1").replace("classes: 4", "classes: 10")
 
 
 @pytest.fixture
@@ -83,6 +95,8 @@ def workspace(tmp_path: Path) -> Workspace:
         ("systems/wide", RUN.replace("64", "128")),
         ("systems/levels", OVER_LEVELS),
         ("systems/latents", OF_LATENTS),
+        ("datasets/grey", GREY),
+        ("systems/velocity", VELOCITY),
     ):
         path = tmp_path / "specs" / f"{name}.yaml"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -136,6 +150,19 @@ def test_an_imported_checkpoint_of_a_flow_of_latents(workspace: Workspace) -> No
     with torch.no_grad():
         found, _, _ = prior(latents.flatten(2).mT, labels.where(labels < 10, -1))
     torch.testing.assert_close(found, z.flatten(2).mT, atol=2e-5, rtol=0)
+
+
+def test_an_imported_checkpoint_of_a_velocity(workspace: Workspace) -> None:
+    file, out = workspace.root / "public.pth", workspace.root / "imported"
+    torch.save(state_of(SIT), file)
+    import_checkpoint(file, "sit", workspace, "velocity", out)
+    modules = SystemModules(workspace.runs["velocity"].spec, Shapes.of(workspace.datasets["grey"].spec))
+    load_weights(modules, out / "weights.safetensors")
+    x, t, labels = (torch.from_numpy(SIT[name]) for name in ("x", "t", "y"))
+    with torch.no_grad():
+        velocity = modules.prior(x.flatten(2).transpose(1, 2), t, labels).velocity
+    expected = torch.from_numpy(SIT["v"]).flatten(2).transpose(1, 2)
+    torch.testing.assert_close(velocity, expected, atol=2e-5, rtol=0)
 
 
 def test_tensors_that_do_not_fit_are_named(workspace: Workspace) -> None:

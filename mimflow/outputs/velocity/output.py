@@ -8,7 +8,9 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor
+from torchdiffeq import odeint
 
+from mimflow.errors import NotFiniteError
 from mimflow.nn.path import PathCoefficients
 from mimflow.outputs.prior import PriorSampler
 from mimflow.outputs.velocity.spec import Diffusion, LastStep, OdeSpec, SdeSpec, VelocityGuidance
@@ -17,6 +19,9 @@ from mimflow.priors.velocity import VelocityPrior
 
 Velocity = Callable[[Tensor, float], Tensor]
 """Latents (B, tokens, channels) at a time → their velocity, guided if asked."""
+
+Draw = Callable[[Tensor], Tensor]
+"""Latents → standard normal noise like them."""
 
 
 def velocity_field(prior: VelocityPrior, labels: Tensor, guidance: VelocityGuidance | None) -> Velocity:
@@ -30,7 +35,7 @@ def velocity_field(prior: VelocityPrior, labels: Tensor, guidance: VelocityGuida
     branches = torch.cat([labels, torch.full_like(labels, NULL_CLASS)])
 
     def guided(x: Tensor, t: float) -> Tensor:
-        if not guidance.low <= t <= guidance.high:
+        if not guidance.low <= min(t, 1.0) <= guidance.high:  # an adaptive step may end beyond 1
             return conditional(x, t)
         v, null = prior(x.repeat(2, 1, 1), x.new_full((len(branches),), t), branches).velocity.chunk(2)
         away = guidance.weight * (v - null)
@@ -41,16 +46,37 @@ def velocity_field(prior: VelocityPrior, labels: Tensor, guidance: VelocityGuida
     return guided
 
 
-def integrate(velocity: Velocity, x: Tensor, steps: int, method: str) -> Tensor:
-    """x at t = 0 → x at t = 1 along dx/dt = v, in `steps` steps of Euler's or Heun's method."""
-    times = torch.linspace(0, 1, steps + 1, dtype=torch.float64).tolist()
+def integrate(velocity: Velocity, x: Tensor, spec: OdeSpec) -> Tensor:
+    """x at t = 0 → x at t = 1 along dx/dt = v."""
+    if spec.steps is None:
+        return _torchdiffeq(velocity, x, spec, points=2)
+    if spec.method not in ("euler", "heun"):
+        return _torchdiffeq(velocity, x, spec, points=spec.steps + 1)
+    times = torch.linspace(0, 1, spec.steps + 1, dtype=torch.float64).tolist()
     for step, (t, following) in enumerate(pairwise(times)):
         size = following - t
         slope = velocity(x, t)
-        if method == "heun" and step < steps - 1:
+        if spec.method == "heun" and step < spec.steps - 1:
             slope = 0.5 * (slope + velocity(x + size * slope, following))
         x = x + size * slope
     return x
+
+
+def _torchdiffeq(velocity: Velocity, x: Tensor, spec: OdeSpec, points: int) -> Tensor:
+    """The same by a method of torchdiffeq's, from point to point of equal distance if its steps are fixed.
+
+    An adaptive method estimates one error for all of x: samples that are integrated together share their steps, and
+    the last step may end beyond t = 1. NotFiniteError where no step keeps to the tolerances.
+    """
+    times = torch.linspace(0, 1, points, dtype=x.dtype, device=x.device)
+    tolerances = {"atol": spec.absolute_tolerance, "rtol": spec.relative_tolerance}
+    try:
+        states = odeint(lambda t, state: velocity(state, t.item()), x, times, method=spec.method, **tolerances)
+    except AssertionError as error:  # its way to say that steps have become 0, or latents infinite
+        raise NotFiniteError(
+            f"'{spec.method}' finds no step that keeps to its tolerances (larger ones, or a smaller guidance weight)"
+        ) from error
+    return states[-1]
 
 
 def diffusion(spec: Diffusion, at: PathCoefficients, t: float) -> Tensor:
@@ -73,16 +99,25 @@ class ReverseSde:
     def __init__(self, spec: SdeSpec, prior: VelocityPrior, velocity: Velocity):
         self.spec, self.prior, self.velocity = spec, prior, velocity
 
-    def integrate(self, x: Tensor, generator: torch.Generator) -> Tensor:
-        """x at `start` → x at t = 1, by Euler–Maruyama and the last step; noise is drawn on the CPU."""
+    def integrate(self, x: Tensor, draw: Draw) -> Tensor:
+        """x at `start` → x at t = 1, by the spec's method and the last step; noise is drawn once a step."""
         spec = self.spec
         end = 1 - spec.last.size if spec.last is not None else 1.0
         times = torch.linspace(spec.start, end, spec.steps + 1, dtype=torch.float64).tolist()
+        step = self._heun if spec.method == "heun" else self._euler_maruyama
         for t, following in pairwise(times):
-            drift, w = self._drift(x, t)
-            noise = torch.randn(x.shape, generator=generator, dtype=x.dtype).to(x.device)
-            x = x + (following - t) * drift + (2 * w * (following - t)).sqrt() * noise
+            x = step(x, t, following, draw(x))
         return x if spec.last is None else self._last(spec.last, x, end)
+
+    def _euler_maruyama(self, x: Tensor, t: float, following: float, noise: Tensor) -> Tensor:
+        drift, w = self._drift(x, t)
+        return x + (following - t) * drift + (2 * w * (following - t)).sqrt() * noise
+
+    def _heun(self, x: Tensor, t: float, following: float, noise: Tensor) -> Tensor:
+        size, w = following - t, diffusion(self.spec.diffusion, self._coefficients(x, t), t)
+        x = x + (2 * w * size).sqrt() * noise
+        drift = self._drift(x, t)[0]
+        return x + 0.5 * size * (drift + self._drift(x + size * drift, following)[0])
 
     def _drift(self, x: Tensor, t: float) -> tuple[Tensor, Tensor]:
         """v + w s, and w."""
@@ -102,6 +137,11 @@ class ReverseSde:
         return self.prior.coefficients(x.new_tensor(t))
 
 
+def drawing(generator: torch.Generator) -> Draw:
+    """Draws that follow from a seed on every device: on the CPU."""
+    return lambda x: torch.randn(x.shape, generator=generator, dtype=x.dtype).to(x.device)
+
+
 class OdeSampler(PriorSampler):
     """Noise → along the velocity → decoder → clamp."""
 
@@ -112,8 +152,13 @@ class OdeSampler(PriorSampler):
 
     def latents(self, prior: VelocityPrior, labels: Tensor, generator: torch.Generator) -> Tensor:
         noise = prior.noise(len(labels), generator).to(labels.device)
-        velocity = velocity_field(prior, labels, self.spec.guidance)
-        return integrate(velocity, noise, self.spec.steps, self.spec.method)
+        pieces = 1 if self.spec.error == "sample" else len(labels)
+        return torch.cat(
+            [
+                integrate(velocity_field(prior, classes, self.spec.guidance), x, self.spec)
+                for x, classes in zip(noise.split(pieces), labels.split(pieces), strict=True)
+            ]
+        )
 
 
 class SdeSampler(PriorSampler):
@@ -127,4 +172,4 @@ class SdeSampler(PriorSampler):
     def latents(self, prior: VelocityPrior, labels: Tensor, generator: torch.Generator) -> Tensor:
         noise = prior.noise(len(labels), generator).to(labels.device)
         velocity = velocity_field(prior, labels, self.spec.guidance)
-        return ReverseSde(self.spec, prior, velocity).integrate(noise, generator)
+        return ReverseSde(self.spec, prior, velocity).integrate(noise, drawing(generator))

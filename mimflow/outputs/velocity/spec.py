@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from mimflow.system.spec import System
 
 
+OdeMethod = Literal["euler", "heun", "heun2", "midpoint", "heun3", "rk4", "dopri5"]
+
+
 class VelocityGuidance(Spec):
     """v = v_c + w (v_c − v_u), with the velocities of the class and of the null class."""
 
@@ -36,9 +39,6 @@ class VelocityGuidance(Spec):
 class VelocitySamplerSpec(OutputSpec):
     """What both ways to integrate a velocity can say."""
 
-    steps: Count
-    """How many steps of equal length there are. SiT's release counts the points between them instead: its 250 are 249
-    steps."""
     guidance: VelocityGuidance | None = None
     """How sampling is guided towards the class; not given: not at all."""
 
@@ -57,9 +57,33 @@ class OdeSpec(VelocitySamplerSpec):
     """Draw noise and follow the velocity to t = 1."""
 
     kind: Literal["ode"] = "ode"
-    method: Literal["euler", "heun"] = "euler"
+    steps: Count | None = None
+    """How many steps of equal length there are; `dopri5` chooses its own. SiT's release counts the points between them
+    instead: its 250 are 249 steps."""
+    method: OdeMethod = "euler"
     """How the velocity is integrated: by Euler's steps, or by Heun's of second order, the mean of the velocities at
-    both ends of a step. Heun's last step is Euler's, as in REPA-E: no velocity is asked for at t = 1."""
+    both ends of a step, whose last step is Euler's, as in REPA-E: no velocity is asked for at t = 1. The others are
+    torchdiffeq's, as in SiT's release: `heun2` is Heun's to the end, `midpoint` of second order, `heun3` of third,
+    `rk4` of fourth, and `dopri5` chooses its steps by their estimated error, that of Dormand and Prince."""
+    absolute_tolerance: Positive = 1e-6
+    """The error that `dopri5` allows a step at latents of 0."""
+    relative_tolerance: Positive = 1e-3
+    """The error that `dopri5` allows a step besides, over the latents' size."""
+    error: Literal["batch", "sample"] = "batch"
+    """Over what `dopri5` takes the root mean square of the error. `batch`, as in the release: all samples of a batch go
+    by the same steps, so that each depends, within the tolerances, on which others are drawn with it, on their number
+    and thus on the protocol's `batch_size`. `sample`: each is integrated by itself, which depends on nothing else and
+    asks the network for one sample at a time."""
+
+    def problems(self) -> Iterator[Problem]:
+        adaptive = self.method == "dopri5"
+        if adaptive and self.steps is not None:
+            yield Problem(("steps",), "dopri5 chooses its own steps", "remove it, or another method")
+        elif not adaptive and self.steps is None:
+            yield Problem(("steps",), f"'{self.method}' needs a number of steps", "steps: 250")
+        for name in ("absolute_tolerance", "relative_tolerance", "error"):
+            if not adaptive and getattr(self, name) != type(self).model_fields[name].default:
+                yield Problem((name,), f"'{self.method}' does not look at its error", "remove it, or method: dopri5")
 
 
 class LastStep(Spec):
@@ -82,9 +106,15 @@ class Diffusion(Spec):
 
 
 class SdeSpec(VelocitySamplerSpec):
-    """Draw noise and integrate the reverse SDE by Euler–Maruyama."""
+    """Draw noise and integrate the reverse SDE."""
 
     kind: Literal["sde"] = "sde"
+    steps: Count
+    """How many steps of equal length there are, without the last. SiT's release counts the points between them instead:
+    its 250 are 249 steps."""
+    method: Literal["euler_maruyama", "heun"] = "euler_maruyama"
+    """How the SDE is integrated: by Euler–Maruyama, or by SiT's stochastic Heun, which adds a step's noise first and
+    then follows the mean of the drifts at both ends of the step."""
     diffusion: Diffusion = Diffusion()
     """How much noise is added along the way: w(t)."""
     start: Annotated[float, Field(ge=0, lt=1)] = 0.0
@@ -95,5 +125,8 @@ class SdeSpec(VelocitySamplerSpec):
     def problems(self) -> Iterator[Problem]:
         if self.diffusion.kind == "sbdm" and self.start == 0:
             yield Problem(("start",), "the diffusion 'sbdm' is infinite at t = 0", "start: 0.001")
+        if self.method == "heun" and self.last is None:
+            message = "'heun' asks for the score at the end of its steps, and there is none at t = 1"
+            yield Problem(("last",), message, "{kind: mean}")
         if self.last is not None and self.start >= 1 - self.last.size:
             yield Problem(("start",), f"the last step begins earlier, at {1 - self.last.size:g}", "a smaller one")

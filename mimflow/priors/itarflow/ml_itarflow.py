@@ -13,7 +13,8 @@ from mimflow.priors.itarflow.spec import ItarflowSpec
 from mimflow.priors.tarflow.ml_tarflow import pixel_tokenizer
 from mimflow.spec.shapes import LatentShape
 from mimflow.tokenizers.pixel.model import PixelTokenizer
-from mimflow.weights.apple import HEAD_WIDTH, NAMES, depths, matched, refuse, require
+from mimflow.weights.apple import HEAD_WIDTH, NAMES, depths, matched
+from mimflow.weights.layouts import refuse, require
 
 LAYOUT = "ml-itarflow"
 LEVEL_NAMES = ((".level_embed.up.", ".time_embed.mlp.0."), (".level_embed.down.", ".time_embed.mlp.2."))

@@ -33,7 +33,7 @@ class SitSpec(VelocityPriorSpec):
     latents without a grid."""
     time_scale: Positive = 1.0
     """What t is multiplied by before its sines and cosines, whose frequencies run from 1 to 1e-4. DiT's steps run to
-    1000; how SiT scales its t is not in its paper: 1 keeps t."""
+    1000; SiT's release keeps t, which is 1."""
 
     @property
     def depths(self) -> list[int]:

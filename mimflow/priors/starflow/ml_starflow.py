@@ -12,7 +12,8 @@ from mimflow.errors import ArtifactError
 from mimflow.priors.starflow.model import Starflow
 from mimflow.priors.starflow.spec import StarflowSpec
 from mimflow.spec.shapes import LatentShape
-from mimflow.weights.apple import HEAD_WIDTH, NAMES, depths, learned, refuse, require
+from mimflow.weights.apple import HEAD_WIDTH, NAMES, depths, learned
+from mimflow.weights.layouts import refuse, require
 
 LAYOUT = "ml-starflow"
 CLASSES = ("proj_txt.weight", "proj_txt.bias")

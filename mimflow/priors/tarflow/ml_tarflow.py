@@ -13,7 +13,8 @@ from mimflow.priors.tarflow.spec import TarflowSpec
 from mimflow.spec.shapes import ImageShape, LatentShape
 from mimflow.tokenizers.pixel.model import PixelTokenizer
 from mimflow.tokenizers.pixel.spec import PixelTokenizerSpec
-from mimflow.weights.apple import HEAD_WIDTH, depths, matched, refuse, require
+from mimflow.weights.apple import HEAD_WIDTH, depths, matched
+from mimflow.weights.layouts import refuse, require
 
 LAYOUT = "ml-tarflow"
 
