@@ -19,7 +19,9 @@ def unpatchify(tokens: Tensor, patch_size: int, grid: tuple[int, int]) -> Tensor
     """The inverse of `patchify`: tokens (B, rows · columns, C · p²) over `grid` → images (B, C, H, W)."""
     # A view as rows and back: so gradients come out contiguous, and what follows adds them up in raster order.
     tokens = tokens.flatten(1).view_as(tokens)
-    return F.pixel_shuffle(_on_grid(tokens, grid), patch_size).contiguous()
+    images = F.pixel_shuffle(_on_grid(tokens, grid), patch_size).contiguous()
+    # One channel is contiguous in more than one way; convolutions choose their algorithm, thus bits, by its strides.
+    return images.flatten(1).view(images.shape)
 
 
 def group_tokens(tokens: Tensor, side: int, grid: tuple[int, int]) -> Tensor:

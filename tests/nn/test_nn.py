@@ -37,9 +37,12 @@ def test_groups_of_tokens_have_the_order_of_patches() -> None:
     assert torch.equal(ungroup_tokens(patchify(image, 2), 2, (4, 6)), tokens)
 
 
-def test_patches_and_their_gradients_are_contiguous() -> None:
-    pixels = torch.randn(2, 6, 8, requires_grad=True)
+@pytest.mark.parametrize("channels", [1, 2])
+def test_patches_and_their_gradients_are_in_raster_order(channels: int) -> None:
+    pixels = torch.randn(2, 6, 4 * channels, requires_grad=True)
     images = unpatchify(pixels, 2, (2, 3))
+    # Of one channel `is_contiguous` says nothing about its stride, and convolutions look at that.
+    assert images.stride() == (24 * channels, 24, 6, 1)
     (gradient,) = torch.autograd.grad(images.square().sum(), pixels)
     assert all(tensor.is_contiguous() for tensor in (images, patchify(images, 2), gradient))
 
