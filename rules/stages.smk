@@ -16,15 +16,16 @@ for stage, folder in FOLDERS.items():
         output:
             f"results/store/{folder}/{{job}}/manifest.json",
         params:
+            stage=stage,
             name=lambda wildcards: WORKFLOW.name(wildcards.job),
         threads: lambda wildcards: WORKFLOW.threads(wildcards.job)
         resources:
             gpu=lambda wildcards: WORKFLOW.gpus(wildcards.job),
         message:
-            "{rule} {params.name}"
+            "{params.stage} {params.name}"
         log:
             ".mimflow/logs/{job}.log",
         conda:
             "environment.yaml"
         shell:
-            "exec python -m mimflow {rule} {wildcards.job:q} 2> >(tee -a {log:q} >&2)"
+            "exec python -m mimflow {params.stage} {wildcards.job:q} 2> >(tee -a {log:q} >&2)"

@@ -6,11 +6,12 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
+if TYPE_CHECKING:  # A plan reads the name below, and starts faster without numpy.
+    import numpy as np
 
-from mimflow.artifacts.npz import add_array, add_rows, write_npz
-from mimflow.artifacts.rows import Rows
+    from mimflow.artifacts.rows import Rows
 
 REPRESENTATION = "features.npz"
 
@@ -35,6 +36,7 @@ def write_representation(path: Path, splits: Mapping[str, tuple[Rows, np.ndarray
 
     Only one piece is in memory at a time.
     """
+    from mimflow.artifacts.npz import add_array, add_rows, write_npz
 
     def fill(archive: zipfile.ZipFile) -> None:
         for split, (rows, labels) in splits.items():
@@ -46,5 +48,7 @@ def write_representation(path: Path, splits: Mapping[str, tuple[Rows, np.ndarray
 
 def read_representation(path: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
     """The features (N, F) float32 and labels (N,) int64 of a split."""
+    import numpy as np
+
     with np.load(path, allow_pickle=False) as archive:
         return archive[f"{split}_features"], archive[f"{split}_labels"]

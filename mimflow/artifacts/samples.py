@@ -6,10 +6,10 @@ import zipfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from mimflow.artifacts.npz import add_array, add_rows, write_npz
+if TYPE_CHECKING:  # A plan reads the names below, and starts faster without numpy.
+    import numpy as np
 
 SAMPLES = "samples.npz"
 """Images and their classes."""
@@ -40,6 +40,9 @@ def write_samples(path: Path, pieces: Iterable[np.ndarray], labels: np.ndarray, 
 
     The bytes are those of `np.savez`, but only one piece is in memory at a time.
     """
+    import numpy as np
+
+    from mimflow.artifacts.npz import add_array, add_rows, write_npz
 
     def fill(archive: zipfile.ZipFile) -> None:
         add_rows(archive, "arr_0", pieces, (len(labels), *image), np.dtype(np.uint8))
@@ -50,12 +53,16 @@ def write_samples(path: Path, pieces: Iterable[np.ndarray], labels: np.ndarray, 
 
 def read_samples(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """The images (N, H, W, C) uint8 and labels (N,) of a `samples.npz`."""
+    import numpy as np
+
     with np.load(path, allow_pickle=False) as archive:
         return archive["arr_0"], archive["arr_1"]
 
 
 def read_labels(path: Path) -> np.ndarray:
     """The labels (N,) alone."""
+    import numpy as np
+
     with np.load(path, allow_pickle=False) as archive:
         labels: np.ndarray = archive["arr_1"]
         return labels
@@ -63,6 +70,8 @@ def read_labels(path: Path) -> np.ndarray:
 
 def read_some(path: Path, places: Sequence[int]) -> np.ndarray:
     """The images (P, H, W, C) uint8 at `places`, read one after the other: all of them need not fit into memory."""
+    import numpy as np
+
     with zipfile.ZipFile(path) as archive, archive.open("arr_0.npy") as stream:
         np.lib.format.read_magic(stream)
         (_, *shape), _, dtype = np.lib.format.read_array_header_1_0(stream)

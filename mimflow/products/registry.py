@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mimflow.plan.build import Plan
 from mimflow.products.table.spec import TableSpec
 from mimflow.project.kinds import ProductKind
 from mimflow.project.workspace import Workspace
+
+if TYPE_CHECKING:
+    from mimflow.plan.build import Plan
 
 PRODUCTS = (
     ProductKind(
@@ -28,4 +31,6 @@ def open_workspace(root: Path) -> Workspace:
 
 def open_plan(root: Path) -> Plan:
     """The plan of the project at `root`. SpecError if a spec has problems."""
+    from mimflow.plan.build import Plan  # not for those who only read specs
+
     return Plan(open_workspace(root))

@@ -11,7 +11,6 @@ from pydantic import ValidationError
 
 from mimflow.artifacts.manifest import Artifact, write_text
 from mimflow.data.pins import Pin, pin_of, read_folder
-from mimflow.data.prepared import changed_sources, touched
 from mimflow.data.sources.folder import ImageFolder
 from mimflow.data.sources.spec import ImageFolderSpec
 from mimflow.data.spec import DatasetSpec
@@ -62,13 +61,20 @@ def folder_problem(workspace: Workspace, name: str, prepared: Artifact | None) -
         stamps = list(folder.stamps(_by_split(loaded.spec)))
         now = pin_of(folder, stamps)
         if now.listing == pin.listing:
-            changed = changed_sources(prepared, source) if prepared is not None and touched(prepared, stamps) else []
+            changed = _changed_since(prepared, source, stamps) if prepared is not None else []
             return _changed_problem(name, source.path, changed)
     return (
         f"data set '{name}': {source.path} holds {now.images:,} images of {now.bytes:,} bytes in all, "
         f"{pin.images:,} of {pin.bytes:,} are pinned (put back those that are, or `mimflow data lock {name}`, "
         "which makes all that depends on them anew)"
     )
+
+
+def _changed_since(prepared: Artifact, source: ImageFolderSpec, stamps: list[tuple[str, int, int]]) -> list[str]:
+    """The images of a folder that changed after it was prepared, if any file was touched at all."""
+    from mimflow.data.prepared import changed_sources, touched  # numpy, which a plan can do without
+
+    return changed_sources(prepared, source) if touched(prepared, stamps) else []
 
 
 def _changed_problem(name: str, path: str, changed: list[str]) -> str | None:

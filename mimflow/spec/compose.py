@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +31,11 @@ def load(path: Path, root: Path) -> Node:
 
 
 def _load(path: Path, root: Path, chain: tuple[Path, ...]) -> Node:
-    node = read(path, shown_path(path, root))
-    fields: dict[str, Node] = node.value
+    whole = read(path, shown_path(path, root))
+    fields: dict[str, Node] = dict(whole.value)
     base_node = fields.pop("extends", None)
     overrides = fields.pop("overrides", None)
+    node = replace(whole, value=fields)
     if base_node is not None:
         node = merge(_base(base_node, path, root, (*chain, path.resolve())), node)
     if overrides is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -112,8 +113,9 @@ def read(path: Path, shown: str) -> Node:
     return parse(_text(path, shown), shown)
 
 
+@lru_cache(256)
 def parse(text: str, shown: str) -> Node:
-    """Parse the text of a YAML mapping into nodes."""
+    """Parse the text of a YAML mapping into nodes, which are not to be changed: many specs extend one file."""
     start = Mark(shown)
     try:
         composer = _Composer(text)

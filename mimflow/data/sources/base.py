@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from mimflow.errors import DataError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 SPLITS = ("train", "val")
 
