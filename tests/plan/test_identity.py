@@ -55,6 +55,7 @@ def test_renaming_a_run_moves_and_runs_nothing_but_the_table(finished: Path, tmp
     assert not (project / "results/metrics/table1/tarflow.json").exists()
 
 
+@pytest.mark.slow
 def test_an_unrelated_spec_changes_nothing(finished: Path, tmp_path: Path) -> None:
     project = copy_project(finished, tmp_path / "project")
     # Read before the run that it copies, it is the first to name the job.
