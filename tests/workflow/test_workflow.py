@@ -77,7 +77,7 @@ def test_plan_names_the_field_that_is_why(project: Path) -> None:
     reasons = {line.split()[2]: line.split(maxsplit=4)[4] for line in lines if line.startswith("run ")}
     assert reasons["tarflow.main.s0"] == "phase.optimizer.lr: 0.003 → 0.002"
     assert reasons["tarflow.s0.guided"] == "weights changed"
-    assert "tarflow.main.s0 changed" in reasons["table1"]
+    assert "tarflow.s0.unguided changed" in reasons["table1"]
 
 
 def test_a_second_call_has_nothing_to_do(project: Path) -> None:
