@@ -51,6 +51,7 @@ def test_the_torch_free_half_names_no_heavy_import_at_its_top(path: Path) -> Non
         "mimflow.products.table.render",
     ],
 )
+@pytest.mark.slow
 def test_importing_it_leaves_torch_alone(module: str) -> None:
     code = f"import {module}, sys; print(sorted(set(sys.modules) & {HEAVY}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -47,6 +47,7 @@ def listing(*counts: int) -> Listing:
 @pytest.mark.parametrize(
     ("spec", "count", "side", "a_class"), [(DigitsSpec(), 1797, 8, 178), (Mnist5kSpec(), 5000, 28, 500)]
 )
+@pytest.mark.slow
 def test_packages_hold_grey_images_of_ten_classes(spec, count: int, side: int, a_class: int) -> None:
     source: Source = SOURCES.build(spec)
     found = source.listing(by_split=False)

@@ -36,6 +36,7 @@ def source(dataset: DatasetSpec) -> Source:
 
 
 @pytest.mark.parametrize(("name", "train", "val"), [("photos", 289, 85), ("photos64", 225, 45)])
+@pytest.mark.slow
 def test_every_class_has_the_same_number_of_crops(datasets, name: str, train: int, val: int) -> None:
     listing = source(datasets[name]).listing(by_split=True)
     assert len(listing.classes) == datasets[name].num_classes == 17
@@ -79,6 +80,7 @@ def test_no_two_photographs_are_the_same(datasets) -> None:
     assert len(set(firsts.values())) == 17
 
 
+@pytest.mark.slow
 def test_they_are_prepared_by_region(datasets, tmp_path: Path) -> None:
     facts = run(PrepareTask(dataset=datasets["photos"]), {}, tmp_path, Progress("test", stream=StringIO()))
     assert facts.images == {"train": 4913, "val": 1445}

@@ -129,6 +129,7 @@ def test_inception_gives_torch_fidelitys_own_numbers(inception_file: Path, tmp_p
     assert extractor.facts["extractor_input"] == "RGB"
 
 
+@pytest.mark.slow
 def test_inception_sees_grey_images_as_rgb(inception_file: Path) -> None:
     extractor = EXTRACTORS.build(inception_spec(inception_file), GREY, None, None)
     grey = torch.arange(64, dtype=torch.uint8).mul(4).view(1, 1, 8, 8)

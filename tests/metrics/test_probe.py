@@ -108,6 +108,7 @@ def overfitting() -> tuple[FeatureSplit, FeatureSplit]:
     return train, val
 
 
+@pytest.mark.slow
 def test_the_best_epoch_is_chosen_on_the_validation_split() -> None:
     train, val = overfitting()
     spec = LinearProbeSpec(epochs=60, lr=0.01, batch_size=16, eval_every=1, weight_decay=0.0)

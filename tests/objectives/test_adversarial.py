@@ -108,6 +108,7 @@ def resumable(tmp_path: Path) -> tuple[Any, Any]:
     return tiny_task(MASKED_AE, objective=DECODER | {"adversarial": EVERYTHING}, steps=5, snapshots=[0.5]), data
 
 
+@pytest.mark.slow
 def test_a_run_with_everything_is_resumed_in_the_same_bits(resumable: tuple[Any, Any], tmp_path: Path) -> None:
     task, data = resumable
 

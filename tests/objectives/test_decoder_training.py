@@ -131,6 +131,7 @@ def test_without_a_discriminator_there_is_one_player(data: Artifact, tmp_path: P
     assert "adversarial" not in loss_of(objective, "generator")[1]
 
 
+@pytest.mark.slow
 def test_resumed_training_of_both_players_ends_in_the_same_bits(data: Artifact, tmp_path: Path) -> None:
     late = DECODER | {"adversarial": {"layers": 1, "width": 4, "start": 0.5}}
     task = tiny_task(MASKED_AE, objective=late, steps=6, snapshots=[])

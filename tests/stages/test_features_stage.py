@@ -78,6 +78,7 @@ def test_every_image_has_the_features_of_the_network(data: Artifact, stored: Art
     assert stored.manifest.facts["places"] == 16 and stored.manifest.facts["images"] == {"train": TRAIN, "val": VAL}
 
 
+@pytest.mark.slow
 def test_an_interrupted_pass_goes_on_and_ends_in_the_same_bytes(
     data: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -117,6 +118,7 @@ def log_of(work: Path) -> list[dict[str, float]]:
         return [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(stream)]
 
 
+@pytest.mark.slow
 def test_training_on_stored_features_needs_no_network_and_gives_the_same_figures(
     data: Artifact, stored: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

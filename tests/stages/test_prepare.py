@@ -177,6 +177,7 @@ def test_digits_from_their_package(tmp_path: Path) -> None:
     assert not (tmp_path / "out" / "sources.csv").exists()
 
 
+@pytest.mark.slow
 def test_processes_and_shards_do_not_change_a_byte(
     photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -326,6 +327,7 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> list[shards.Shard]:
 
 
 @pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.slow
 def test_a_killed_preparation_goes_on_and_ends_the_same(
     photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:

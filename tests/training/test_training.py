@@ -152,6 +152,7 @@ def test_log_of_a_long_phase_has_about_200_rows_of_means() -> None:
     assert lines[-1] == "401,40.1,1,401,7"
 
 
+@pytest.mark.slow
 def test_snapshots_hold_the_averages_of_their_step(data: Artifact, tmp_path: Path) -> None:
     train_tiny(tiny_task(), data, tmp_path / "long")
     train_tiny(tiny_task(steps=8, schedule={}, snapshots=[0.5, 1.0]), data, tmp_path / "short")
@@ -171,6 +172,7 @@ def test_averages_are_a_complete_state(data: Artifact, tmp_path: Path) -> None:
         assert weights[name].equal(ema[name])
 
 
+@pytest.mark.slow
 def test_seeds_differ(data: Artifact, tmp_path: Path, uninterrupted: dict[str, bytes]) -> None:
     train_tiny(tiny_task(seed=1), data, tmp_path)
     assert results(tmp_path)["weights.safetensors"] != uninterrupted["weights.safetensors"]
@@ -189,6 +191,7 @@ def test_closed_form_fits_and_validates(data: Artifact, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("changes", SETTINGS.values(), ids=SETTINGS)
+@pytest.mark.slow
 def test_resumed_training_equals_uninterrupted(changes: dict[str, Any], data: Artifact, tmp_path: Path) -> None:
     train_tiny(tiny_task(**changes), data, tmp_path / "whole")
     for step in (3, 8, 13):
@@ -252,6 +255,7 @@ def lose_digest(path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [flip_a_bit, truncate, lose_digest])
+@pytest.mark.slow
 def test_a_damaged_checkpoint_is_found_and_the_one_before_is_used(
     damage: Any, data: Artifact, tmp_path: Path, uninterrupted: dict[str, bytes]
 ) -> None:
@@ -264,6 +268,7 @@ def test_a_damaged_checkpoint_is_found_and_the_one_before_is_used(
     assert results(tmp_path) == uninterrupted
 
 
+@pytest.mark.slow
 def test_without_a_whole_checkpoint_training_starts_anew_and_says_so(
     data: Artifact, tmp_path: Path, uninterrupted: dict[str, bytes]
 ) -> None:
@@ -431,6 +436,7 @@ def test_batches_do_not_depend_on_what_was_asked_before(data: Artifact) -> None:
     assert one.part(7, 0).indices.equal(other.part(7, 0).indices)
 
 
+@pytest.mark.slow
 def test_accumulated_parts_equal_one_batch(data: Artifact, tmp_path: Path) -> None:
     # No noise to speak of, no clipping and a large eps: what AdamW does then depends on the gradient's size.
     quiet = {
@@ -450,6 +456,7 @@ def test_accumulated_parts_equal_one_batch(data: Artifact, tmp_path: Path) -> No
     assert max((states[0][name] - began[name]).abs().max().item() for name in began) > 1e-3
 
 
+@pytest.mark.slow
 def test_bf16_keeps_weights_in_fp32_and_ends_near_fp32(data: Artifact, tmp_path: Path) -> None:
     facts = {
         precision: train_tiny(tiny_task(precision=precision), data, tmp_path / precision)
