@@ -58,6 +58,7 @@ def inception_spec(path: Path, sha256: str | None = None) -> InceptionExtractorS
     return InceptionExtractorSpec(weights=FileWeights(file=str(path), sha256=sha256 or sha256_of(path)))
 
 
+@pytest.mark.slow
 def test_every_extractor_has_an_example(tmp_path: Path, inception_file: Path) -> None:
     built = {
         "classifier": EXTRACTORS.build(CLASSIFIER_SPEC, GREY, trained_classifier(tmp_path / "judge"), CLASSIFIER),

@@ -125,6 +125,7 @@ def test_another_seed_gives_other_images(system: dict, output: dict, data: Artif
 
 
 @every_output
+@pytest.mark.slow
 def test_an_interrupted_job_ends_in_the_same_bytes(system: dict, output: dict, data: Artifact, tmp_path: Path) -> None:
     whole = written(*setting(system, output, data, tmp_path / "whole"))
     with pytest.raises(KeyboardInterrupt):

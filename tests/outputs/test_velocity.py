@@ -191,6 +191,7 @@ def sde(spec: SdeSpec, prior: VelocityPrior, count: int) -> Tensor:
 
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("kind", ["sigma", "linear", "constant", "decreasing", "increasing_decreasing", "sbdm"])
+@pytest.mark.slow
 def test_every_diffusion_keeps_the_marginals(path: str, kind: Any) -> None:
     spec = SdeSpec(steps=200, diffusion=Diffusion(kind=kind), start=0.01 if kind == "sbdm" else 0.0, last=None)
     samples = sde(spec, Gaussian(path), 4000)

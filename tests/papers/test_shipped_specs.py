@@ -116,6 +116,7 @@ with single tokens."""
 
 
 @pytest.mark.parametrize("name", PARAMETERS)
+@pytest.mark.slow
 def test_systems_have_the_papers_parameters(plan: Plan, name: str) -> None:
     run = plan.workspace.runs[name].spec
     shapes = Shapes.of(plan.workspace.datasets[run.dataset].spec)
@@ -128,6 +129,7 @@ FLOWS = {"s": 37, "b": 141, "l": 475, "xl": 695, "xxl": 1365, "xxl-36": 1126, "r
 
 
 @pytest.mark.parametrize("size", FLOWS)
+@pytest.mark.slow
 def test_simflows_flows_have_the_papers_parameters(plan: Plan, size: str) -> None:
     run = plan.workspace.runs[f"simflow-{size}"].spec
     with torch.device("meta"):

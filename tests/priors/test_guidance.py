@@ -181,6 +181,7 @@ def slow_inverse(prior: Tarflow, z: Tensor, labels: Tensor, guidance: LinearGuid
 )
 @pytest.mark.parametrize("volume_preserving", [False, True])
 @torch.no_grad()
+@pytest.mark.slow
 def test_guided_sampling_equals_the_slow_way(fields: dict[str, Any], volume_preserving: bool) -> None:
     prior = tiny_prior(TARFLOW.model_copy(update={"volume_preserving": volume_preserving}))
     guidance, z = LinearGuidance(weight=1.3, **fields), 0.5 * tiny_latents(4)
@@ -213,6 +214,7 @@ def test_weight_zero_runs_no_null_branch() -> None:
     ids=["positions", "blocks", "product"],
 )
 @torch.no_grad()
+@pytest.mark.slow
 def test_guided_steps_equal_parallel_predictions(spec: Any, guidance: AnyGuidance) -> None:
     prior, z, guide = tiny_prior(spec), 0.5 * tiny_latents(4), guidance_rule(guidance)
     sampled = prior.inverse(z, LABELS, guide)

@@ -188,6 +188,7 @@ def test_a_copy_has_a_backbone_of_its_own() -> None:
     ids=["linear", "linear, two blocks", "product", "product, two blocks"],
 )
 @torch.no_grad()
+@pytest.mark.slow
 def test_guided_steps_equal_parallel_predictions(spec: ItarflowSpec, guidance: AnyGuidance) -> None:
     prior, z = tiny_prior(spec, latent_for(spec)), 0.5 * tiny_latents(4, latent_for(spec))
     guide = guidance_rule(guidance)
