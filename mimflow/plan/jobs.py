@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mimflow.artifacts.manifest import canonical
+from mimflow.artifacts.manifest import Artifact, canonical
+from mimflow.errors import ArtifactError
 from mimflow.plan import paths
 from mimflow.tasks import Task
 
@@ -63,6 +64,18 @@ class Job:
     def done(self, root: Path) -> bool:
         """Whether its result is in the store."""
         return (root / self.manifest).is_file()
+
+    def result(self, root: Path) -> Artifact | None:
+        """Its result, or None if it is not in the store. ArtifactError if what lies there is another job's."""
+        if not self.done(root):
+            return None
+        artifact = Artifact.open(root / self.folder)
+        if artifact.manifest.key != self.key:
+            raise ArtifactError(
+                f"{self.folder}: its manifest has the key {artifact.manifest.key[:12]}… "
+                "(not made by this job: delete it)"
+            )
+        return artifact
 
     def upstream(self) -> Iterator[Job]:
         """Every job that this one reads from, directly or not, each once and before what reads it."""

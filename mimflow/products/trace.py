@@ -13,7 +13,6 @@ from mimflow.errors import PlanError
 from mimflow.plan.jobs import Job
 from mimflow.plan.product import Product
 from mimflow.plan.status import CHANGED, code_changed
-from mimflow.products.table.results import closed_form, open_done
 from mimflow.spec.words import settings
 from mimflow.tasks import TrainTask
 
@@ -54,7 +53,7 @@ def product_lines(product: Product) -> Iterator[Line]:
 def training_lines(job: Job, root: Path, depth: int, weights: str | None = None) -> Iterator[Line]:
     """A train job, the job that it starts from, and its data."""
     yield from job_lines("checkpoint", job, root, depth)
-    artifact = open_done(job, root)
+    artifact = job.result(root)
     for name in [weights] if weights else [WEIGHTS, AVERAGED]:
         if artifact is not None and name in artifact.manifest.files:
             yield depth + 1, f"{name}, SHA-256 {artifact.manifest.files[name].sha256}"
@@ -74,7 +73,7 @@ def training_lines(job: Job, root: Path, depth: int, weights: str | None = None)
 
 def _data(job: Job, root: Path, depth: int) -> Iterator[Line]:
     yield from job_lines("data", job, root, depth)
-    artifact = open_done(job, root)
+    artifact = job.result(root)
     if artifact is not None and (skipped := read_facts(artifact, DataFacts).skipped):
         yield depth + 1, f"images that could not be read: {skipped}"
 
@@ -83,7 +82,7 @@ def _phase(job: Job, artifact: Artifact | None) -> list[str]:
     assert isinstance(job.task, TrainTask)
     phase = job.task.phase
     parts = [settings(phase.objective)]
-    if closed_form(job):
+    if phase.objective.closed_form:
         return [*parts, "in closed form"]
     if artifact is not None:
         facts = read_facts(artifact, TrainFacts)
@@ -96,7 +95,7 @@ def _phase(job: Job, artifact: Artifact | None) -> list[str]:
 
 def job_lines(what: str, job: Job, root: Path, depth: int) -> Iterator[Line]:
     """A job's folder, and how it was made where it is in the store."""
-    artifact = open_done(job, root)
+    artifact = job.result(root)
     yield depth, f"{what:<11} {job.folder}  {job.name}"
     if artifact is None:
         yield depth + 1, "not in the store"

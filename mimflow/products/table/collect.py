@@ -17,9 +17,10 @@ from mimflow.products.table.model import Block, Cell, Column, Group, Row, Table
 from mimflow.products.table.product import PlannedRow, TableProduct
 from mimflow.products.table.protocol import protocol_lines
 from mimflow.products.table.published import published_block
-from mimflow.products.table.results import Result, closed_form, open_done, results
+from mimflow.products.table.results import Result, results
 from mimflow.products.table.spec import AskedMetric
 from mimflow.project.deviations import deviation_lines
+from mimflow.tasks import TrainTask
 
 
 def collect(table: TableProduct) -> Table:
@@ -199,19 +200,20 @@ def _fact(name: str, row: PlannedRow, root: Path, notes: Footnotes) -> Cell:
         return Cell()
     if name == "epochs":
         return _epochs(row, seed, root, notes)
-    artifact = open_done(row.trained[seed][-1], root)
+    artifact = row.trained[seed][-1].result(root)
     assert artifact is not None
     return Cell(wording.parameter_count(read_facts(artifact, TrainFacts).system_parameters))
 
 
 def _epochs(row: PlannedRow, seed: int, root: Path, notes: Footnotes) -> Cell:
     """Passes over the training split in all phases that lead to the row's weights."""
-    iterated = [job for job in row.trained[seed] if not closed_form(job)]
+    tasks = ((job, job.task) for job in row.trained[seed])
+    iterated = [job for job, task in tasks if isinstance(task, TrainTask) and not task.phase.objective.closed_form]
     if not iterated:
         return Cell("closed form")
     epochs = 0.0
     for job in iterated:
-        artifact = open_done(job, root)
+        artifact = job.result(root)
         if artifact is None:
             return Cell(marks=(notes.mark(f"The epochs of {job.name} are not in the store."),))
         epochs += read_facts(artifact, TrainFacts).epochs

@@ -11,7 +11,6 @@ from mimflow.products.table.layout import tidy
 from mimflow.products.table.model import Group, Row, Table
 from mimflow.products.table.picture import Strip, picture, read_strip
 from mimflow.products.table.product import PlannedRow, TableProduct
-from mimflow.products.table.results import open_done
 from mimflow.products.table.templating import render_markdown, render_tex, render_users
 
 
@@ -65,7 +64,7 @@ def _strip(table: TableProduct, row: PlannedRow, group: Group) -> Strip | None:
     title = f"{table.row_name(row)} · {group.heading}" + (f": {content.pictured_as}" if content.pictured_as else "")
     for measurement in row.measured:
         if measurement.output == group.output:
-            artifact = open_done(measurement.infer, table.root)
+            artifact = measurement.infer.result(table.root)
             if artifact is not None:
                 return read_strip(artifact.file(content.pictured), title)
     return None

@@ -7,12 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mimflow.artifacts.facts import read_facts
-from mimflow.artifacts.manifest import Artifact
 from mimflow.artifacts.metrics import EvaluateFacts, MetricValue, read_metrics
-from mimflow.errors import ArtifactError
 from mimflow.plan.jobs import Job
 from mimflow.products.table.product import TableProduct
-from mimflow.tasks import TrainTask
 
 
 @dataclass(frozen=True)
@@ -24,21 +21,9 @@ class Result:
     facts: EvaluateFacts
 
 
-def open_done(job: Job, root: Path) -> Artifact | None:
-    """The result of a job, or None if it is not in the store. ArtifactError if it is not that job's."""
-    if not job.done(root):
-        return None
-    artifact = Artifact.open(root / job.folder)
-    if artifact.manifest.key != job.key:
-        raise ArtifactError(
-            f"{job.folder}: its manifest has the key {artifact.manifest.key[:12]}… (not made by this job: delete it)"
-        )
-    return artifact
-
-
 def read_result(job: Job, root: Path) -> Result | None:
     """What an evaluate job found, its file verified; None if it is not in the store."""
-    artifact = open_done(job, root)
+    artifact = job.result(root)
     if artifact is None:
         return None
     values, count = read_metrics(artifact)
@@ -49,9 +34,3 @@ def results(table: TableProduct, root: Path) -> dict[str, Result]:
     """Every evaluation of a table that is in the store, by job id."""
     jobs = [measurement.evaluate for row in table.rows for measurement in row.measured]
     return {job.id: result for job in jobs if (result := read_result(job, root)) is not None}
-
-
-def closed_form(job: Job) -> bool:
-    """Whether a train job is solved instead of iterated."""
-    assert isinstance(job.task, TrainTask)
-    return job.task.phase.objective.closed_form
