@@ -5,24 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from specs_project import CLASSIFIER, DATASET, write
+from specs_project import CLASSIFIER, DATASET, FLOW, write
 
 from mimflow.errors import SpecError
 from mimflow.products.registry import open_workspace
 
-RUN = """\
-dataset: digits
-tokenizer: {kind: pixel, patch_size: 2}
-prior: {kind: tarflow, width: 16, head_width: 8, blocks: [1, 1]}
-phases:
-  main:
-    objective: {kind: nll, noise: {kind: gaussian, std: 0.2}}
-    steps: 10
-    batch_size: 8
-    optimizer: {kind: adamw, lr: 1e-3}
-outputs:
-  unguided: {kind: inverse, ema: false}
-"""
+RUN = FLOW + "outputs:\n  unguided: {kind: inverse, ema: false}\n"
 MASKED_AE = (
     "{kind: masked_ae, patch_size: 2, latents: 4, channels: 4, mask: {kind: none}, "
     "encoder: {width: 8, layers: 1, heads: 2}, decoder: {width: 8, layers: 1, heads: 2}}"

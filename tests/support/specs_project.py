@@ -13,7 +13,7 @@ split: {kind: stratified, val: 297}
 channels: 1
 num_classes: 10
 """
-RUN = """\
+FLOW = """\
 dataset: digits
 tokenizer: {kind: pixel, patch_size: 2}
 prior: {kind: tarflow, width: 16, head_width: 8, blocks: [1, 1]}
@@ -23,6 +23,12 @@ phases:
     steps: 10
     batch_size: 8
     optimizer: {kind: adamw, lr: 1e-3}
+"""
+"""A run of one phase, but for its outputs."""
+
+RUN = (
+    FLOW
+    + """\
   tune:
     objective: {kind: nll, noise: {kind: gaussian, std: 0.1}}
     steps: 5
@@ -31,6 +37,7 @@ phases:
 outputs:
   unguided: {kind: inverse, ema: false}
 """
+)
 CLASSIFIER = """\
 dataset: digits
 classifier: {kind: convnet, widths: [8]}

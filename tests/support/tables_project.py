@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from artifacts import data_facts, train_facts
-from specs_project import CLASSIFIER, write
+from specs_project import CLASSIFIER, FLOW, write
 
 from mimflow.artifacts.facts import plain
 from mimflow.artifacts.manifest import MANIFEST, Manifest, record_files
@@ -40,17 +40,10 @@ phases: {main: {objective: {kind: moments}}}
 outputs:
   unguided: {kind: inverse, ema: false}
 """
-TARFLOW = """\
-label: TARFlow
-dataset: digits
-tokenizer: {kind: pixel, patch_size: 2}
-prior: {kind: tarflow, width: 16, head_width: 8, blocks: [1, 1]}
-phases:
-  main:
-    objective: {kind: nll, noise: {kind: gaussian, std: 0.2}}
-    steps: 10
-    batch_size: 8
-    optimizer: {kind: adamw, lr: 1e-3}
+TARFLOW = (
+    "label: TARFlow\n"
+    + FLOW
+    + """\
   tune:
     objective: {kind: nll, noise: {kind: gaussian, std: 0.1}}
     epochs: 2
@@ -66,6 +59,7 @@ deviations:
   prior.width: seconds on one thread
   phases.tune: "the first phase is short & 50 % of it noise"
 """
+)
 WHOLE = """\
 label: TARFlow at the paper's scale
 dataset: digits

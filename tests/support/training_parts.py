@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import os
 import signal
@@ -10,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from artifacts import data_facts, store_artifact
 
 from mimflow.artifacts.checkpoint import TrainFacts
 from mimflow.artifacts.manifest import Artifact
+from mimflow.errors import Interrupted
 from mimflow.progress import Progress
 from mimflow.stages import train
 from mimflow.system.modules import SystemModules
@@ -33,6 +36,7 @@ SIT = {
     "prior": {"kind": "sit", "width": 8, "layers": 1, "head_width": 4, "patch_size": 2},
 }
 GAUSSIAN = {"tokenizer": {"kind": "pixel", "patch_size": 4}, "prior": {"kind": "class_gaussian"}}
+CLASSIFY = {"kind": "cross_entropy"}
 CONVNET = {"classifier": {"kind": "convnet", "widths": [4, 8], "features": 6}}
 
 VIT = {"width": 16, "layers": 1, "heads": 2}
@@ -166,6 +170,23 @@ def results(work: Path) -> dict[str, bytes]:
     """Every file that a finished job wrote."""
     out = work / "out"
     return {path.relative_to(out).as_posix(): path.read_bytes() for path in sorted(out.rglob("*")) if path.is_file()}
+
+
+def interrupt(data: Artifact, work: Path, step: int, number: signal.Signals = signal.SIGTERM, **changes: Any) -> str:
+    """Run the job until a signal arrives at this step; the message that it leaves with."""
+    with pytest.raises(Interrupted) as caught:
+        train_tiny(tiny_task(**changes), data, work, SignalAt(step, number))
+    assert caught.value.exit_code == 143
+    return str(caught.value)
+
+
+def checkpoints(work: Path) -> list[str]:
+    return sorted(path.name for path in (work / "checkpoints").iterdir())
+
+
+def rows(work: Path) -> list[dict[str, str]]:
+    with (work / "out" / "log.csv").open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
 
 
 def perturbed_modules(system: dict[str, Any]) -> SystemModules:

@@ -1,33 +1,25 @@
-"""Training survives: interruptions, damaged checkpoints, full disks, losses that are not finite."""
+"""What training writes, where it starts, what it refuses, its batches and its precision."""
 
 from __future__ import annotations
 
-import csv
 import io
-import random
-import resource
-import signal
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 import training_parts
 from artifacts import store_artifact
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 from training_parts import (
+    CLASSIFY,
     CONVNET,
     GAUSSIAN,
     OPTIMIZER,
-    SHAPES,
     TRAIN,
-    SignalAt,
     phase,
     results,
-    tiny_data,
+    rows,
     tiny_task,
     train_tiny,
 )
@@ -41,62 +33,17 @@ from mimflow.errors import (
     ArtifactError,
     DataError,
     DeviceError,
-    Interrupted,
     NotFiniteError,
     OutOfMemoryError,
-    StorageError,
 )
-from mimflow.objectives.base import Batch, Objective, Player
-from mimflow.objectives.spec import CrossEntropySpec
 from mimflow.progress import Progress
-from mimflow.system.modules import SystemModules
-from mimflow.system.spec import System
 from mimflow.training.batches import Shuffled
-from mimflow.training.checkpoint import Checkpoint, newest, save
+from mimflow.training.checkpoint import newest
 from mimflow.training.log import TrainingLog
-from mimflow.training.loop import Splits, Trainer
 from mimflow.training.memory import out_of_memory
 from mimflow.training.spec import Phase
 
 CPU = torch.device("cpu")
-CLASSIFY = {"kind": "cross_entropy"}
-SETTINGS: dict[str, dict[str, Any]] = {
-    "flow": {},
-    "flow-bf16": {"precision": "bf16", "accumulate": 1},
-    "classifier": {"system": CONVNET, "objective": CLASSIFY},
-}
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
-    return tiny_data(tmp_path_factory.mktemp("training") / "data")
-
-
-@pytest.fixture(scope="module")
-def uninterrupted(data: Artifact, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """What the tiny job writes when nothing stops it."""
-    work = tmp_path_factory.mktemp("uninterrupted")
-    train_tiny(tiny_task(), data, work)
-    return results(work)
-
-
-def interrupt(data: Artifact, work: Path, step: int, number: signal.Signals = signal.SIGTERM, **changes: Any) -> str:
-    """Run the job until a signal arrives at this step; the message that it leaves with."""
-    with pytest.raises(Interrupted) as caught:
-        train_tiny(tiny_task(**changes), data, work, SignalAt(step, number))
-    assert caught.value.exit_code == 143
-    return str(caught.value)
-
-
-def checkpoints(work: Path) -> list[str]:
-    return sorted(path.name for path in (work / "checkpoints").iterdir())
-
-
-def rows(work: Path) -> list[dict[str, str]]:
-    with (work / "out" / "log.csv").open(encoding="utf-8", newline="") as stream:
-        return list(csv.DictReader(stream))
-
-
 # -- what a job writes and says --------------------------------------------------------------------------------------
 
 
@@ -185,136 +132,6 @@ def test_closed_form_fits_and_validates(data: Artifact, tmp_path: Path) -> None:
     assert facts.val["loss"] > facts.final["loss"]
     assert set(results(tmp_path)) == {"weights.safetensors", "log.csv"}
     assert float(rows(tmp_path)[0]["nll"]) == pytest.approx(facts.final["nll"])
-
-
-# -- interruptions ---------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("changes", SETTINGS.values(), ids=SETTINGS)
-@pytest.mark.slow
-def test_resumed_training_equals_uninterrupted(changes: dict[str, Any], data: Artifact, tmp_path: Path) -> None:
-    train_tiny(tiny_task(**changes), data, tmp_path / "whole")
-    for step in (3, 8, 13):
-        interrupt(data, tmp_path / "parts", step, **changes)
-    train_tiny(tiny_task(**changes), data, tmp_path / "parts")
-    assert results(tmp_path / "parts") == results(tmp_path / "whole")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
-def test_a_signal_leaves_a_checkpoint_and_exit_status_143(
-    number: signal.Signals, data: Artifact, tmp_path: Path
-) -> None:
-    before = signal.getsignal(number)
-    message = interrupt(data, tmp_path, 5, number, checkpoint_seconds=3600.0)
-    assert f"{number.name} at step 5 of 16; the next run goes on from" in message
-    assert checkpoints(tmp_path) == ["step-000000005.safetensors", "step-000000005.sha256"]
-    assert signal.getsignal(number) is before
-
-
-@pytest.mark.slow
-def test_killed_again_and_again(data: Artifact, tmp_path: Path, uninterrupted: dict[str, bytes]) -> None:
-    command = [sys.executable, training_parts.__file__, str(data.folder), str(tmp_path)]
-    # Imported from where they are imported here; the kill itself falls anywhere in a step or a write.
-    path = {"PYTHONPATH": ":".join(entry for entry in sys.path if entry), "OMP_NUM_THREADS": "1"}
-    chosen = random.Random(0)
-    for first in (1, 6, 11):
-        step = chosen.randint(first, first + 4)
-        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=path)
-        assert process.stderr is not None
-        said = ""
-        for line in process.stderr:
-            said += line
-            if f"step {step}/" in line:
-                process.kill()
-                break
-        process.stderr.close()
-        assert process.wait() == -signal.SIGKILL, said
-    train_tiny(tiny_task(), data, tmp_path)
-    assert results(tmp_path) == uninterrupted
-
-
-def test_two_checkpoints_are_kept(data: Artifact, tmp_path: Path) -> None:
-    interrupt(data, tmp_path, 5)
-    stems = {name.partition(".")[0] for name in checkpoints(tmp_path)}
-    assert stems == {"step-000000004", "step-000000005"}
-
-
-def flip_a_bit(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
-
-
-def truncate(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:-100])
-
-
-def lose_digest(path: Path) -> None:
-    path.with_suffix(".sha256").unlink()
-
-
-@pytest.mark.parametrize("damage", [flip_a_bit, truncate, lose_digest])
-@pytest.mark.slow
-def test_a_damaged_checkpoint_is_found_and_the_one_before_is_used(
-    damage: Any, data: Artifact, tmp_path: Path, uninterrupted: dict[str, bytes]
-) -> None:
-    interrupt(data, tmp_path, 9)
-    damage(tmp_path / "checkpoints" / "step-000000009.safetensors")
-    stream = io.StringIO()
-    train_tiny(tiny_task(), data, tmp_path, stream)
-    assert "checkpoint step-000000009.safetensors is damaged or was not finished: not used" in stream.getvalue()
-    assert "going on from the checkpoint at step 8 of 16" in stream.getvalue()
-    assert results(tmp_path) == uninterrupted
-
-
-@pytest.mark.slow
-def test_without_a_whole_checkpoint_training_starts_anew_and_says_so(
-    data: Artifact, tmp_path: Path, uninterrupted: dict[str, bytes]
-) -> None:
-    interrupt(data, tmp_path, 9)
-    for path in (tmp_path / "checkpoints").glob("*.safetensors"):
-        truncate(path)
-    stream = io.StringIO()
-    train_tiny(tiny_task(), data, tmp_path, stream)
-    assert "no checkpoint is whole: starting anew" in stream.getvalue()
-    assert results(tmp_path) == uninterrupted
-
-
-def test_checkpoints_come_back_as_they_were(tmp_path: Path) -> None:
-    tensors = {"weights.a": torch.randn(3, 2), "weights.count": torch.tensor(7)}
-    save(tmp_path, Checkpoint(4, tensors, {"rows": [{"loss": 0.1}]}))
-    found = newest(tmp_path, pytest.fail)
-    assert found is not None
-    assert found.step == 4
-    assert found.record == {"rows": [{"loss": 0.1}]}
-    assert all(found.tensors[name].equal(tensor) for name, tensor in tensors.items())
-
-
-def test_a_full_disk_leaves_earlier_files_whole(
-    data: Artifact, tmp_path: Path, uninterrupted: dict[str, bytes]
-) -> None:
-    interrupt(data, tmp_path, 5)
-    before = checkpoints(tmp_path)
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
-    try:
-        with pytest.raises(StorageError, match=r"step-000000006\.safetensors: can't write: .*") as caught:
-            train_tiny(tiny_task(), data, tmp_path)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert caught.value.exit_code == 5
-    assert checkpoints(tmp_path) == before
-    train_tiny(tiny_task(), data, tmp_path)
-    assert results(tmp_path) == uninterrupted
-
-
-def test_leftovers_of_a_killed_process_are_removed(data: Artifact, tmp_path: Path) -> None:
-    for name in ("checkpoints/.step-1.safetensors.x.safetensors", "out/snapshots/.0.5.safetensors.x.safetensors"):
-        (tmp_path / name).parent.mkdir(parents=True)
-        (tmp_path / name).write_text("half")
-    train_tiny(tiny_task(), data, tmp_path)
-    assert [path for path in tmp_path.rglob(".*") if path.is_file()] == []
 
 
 # -- what can't go on ------------------------------------------------------------------------------------------------
@@ -477,102 +294,3 @@ def test_clipping_bounds_the_step_and_the_log_shows_the_norm_before(data: Artifa
     moved = torch.stack([(ended[name].double() - began[name]).norm() for name in began]).norm()
     assert float(rows(tmp_path)[0]["grad_norm"]) > 0.1
     assert moved.item() <= 1.01e-7
-
-
-# -- several players -------------------------------------------------------------------------------------------------
-
-
-class Duel(Objective):
-    """A classifier that minimises its own loss, and a critic of its detached features, from step 3 on."""
-
-    def __init__(self, modules: SystemModules):
-        super().__init__(CrossEntropySpec(), modules, SHAPES)
-        self.critic = nn.Linear(6, 1)
-        self.turns: list[str] = []
-        self.critic_learns: list[bool] = []
-        self.draws: list[float] = []
-
-    def players(self, trains: list[str]) -> list[Player]:
-        classifier = {f"classifier.{name}": p for name, p in self.system.classifier.named_parameters()}
-        critic = {f"objective.critic.{name}": p for name, p in self.critic.named_parameters()}
-        return [Player("classifier", classifier), Player("critic", critic, start=3)]
-
-    def loss(self, player: str, batch: Batch, carry: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
-        self.turns.append(player)
-        self.critic_learns.append(self.critic.weight.requires_grad)
-        self.draws.append(torch.rand(()).item())
-        if player == "critic":
-            return self.critic(carry["features"]).square().mean(), {"criticism": carry["features"].mean()}
-        features, logits = self.system.classifier(batch.images)
-        carry["features"] = features.detach()
-        return nn.functional.cross_entropy(logits, batch.labels) + 0 * self.critic(features).mean(), {}
-
-
-def duel(data: Artifact, work: Path, stream: io.StringIO, **changes: Any) -> Trainer:
-    torch.manual_seed(0)
-    objective = Duel(SystemModules(System.model_validate(CONVNET), SHAPES))
-    prepared = Prepared.open(data)
-    plain = {"objective": CLASSIFY, "steps": 8, "accumulate": 1, "snapshots": []}
-    settings = Phase.model_validate(phase(**plain | changes))
-    return Trainer(
-        objective,
-        settings,
-        "main",
-        ["classifier"],
-        Splits(prepared.split("train"), prepared.split("val")),
-        0,
-        CPU,
-        work,
-        work / "out",
-        Progress("duel", interval=0.0, stream=stream),
-    )
-
-
-def test_players_take_turns(data: Artifact, tmp_path: Path) -> None:
-    trainer = duel(data, tmp_path, io.StringIO())
-    critic = trainer.objective.critic.weight.detach().clone()
-    trainer.run()
-    # Steps 3 to 7 have both; what follows them is validation, of the first player.
-    both, one = ["classifier", "critic"], ["classifier"]
-    assert trainer.objective.turns[:13] == [*one * 3, *both * 5]
-    assert set(trainer.objective.turns[13:]) == {"classifier"}
-    # A network takes gradients in its own turns alone: it is a fixed measure in the others'.
-    learns = [player == "critic" for player in trainer.objective.turns]
-    assert trainer.objective.critic_learns == learns
-    assert ["critic_loss" in row for row in trainer.log.rows] == [False] * 3 + [True] * 5
-    assert not trainer.objective.critic.weight.equal(critic)
-    assert trainer.ema is not None
-    assert set(trainer.ema.averages) == {name for name in trainer.parameters if name.startswith("classifier.")}
-
-
-def test_a_player_moves_only_its_own_and_by_its_own_optimiser(data: Artifact, tmp_path: Path) -> None:
-    trainer = duel(data, tmp_path, io.StringIO())
-    trainer.run()
-    assert trainer.optimisers["critic"].param_groups[0]["lr"] == trainer.last_lr
-    steps = {name: [float(s["step"]) for s in o.state.values()] for name, o in trainer.optimisers.items()}
-    assert set(steps["classifier"]) == {8.0}
-    assert set(steps["critic"]) == {5.0}
-
-
-def test_every_step_part_and_player_draws_anew_and_the_same_in_every_run(data: Artifact, tmp_path: Path) -> None:
-    draws = []
-    for name in ("one", "other"):
-        trainer = duel(data, tmp_path / name, io.StringIO(), accumulate=2)
-        trainer.run()
-        draws.append(trainer.objective.draws)
-    assert draws[0] == draws[1]
-    assert len(set(draws[0])) == len(draws[0])
-
-
-def test_several_players_resume_as_if_never_stopped(data: Artifact, tmp_path: Path) -> None:
-    whole = duel(data, tmp_path / "whole", io.StringIO())
-    whole.run()
-    for step in (2, 5):
-        with pytest.raises(Interrupted):
-            duel(data, tmp_path / "parts", SignalAt(step)).run()
-    parts = duel(data, tmp_path / "parts", io.StringIO())
-    parts.run()
-    assert log_text(parts.log.rows) == log_text(whole.log.rows)
-    expected = whole.objective.state()
-    assert all(tensor.equal(expected[name]) for name, tensor in parts.objective.state().items())
-    assert log_text(whole.log.rows).splitlines()[1].endswith(",,,")  # the critic's figures, which step 1 does not have
