@@ -44,15 +44,15 @@ def _stratified(listing: Listing, split: StratifiedSplit) -> set[str]:
     for item in listing.items:
         by_class.setdefault(item.label, []).append(item)
     chosen: set[str] = set()
-    for label, share in _shares(listing, split.val).items():
+    for label, count in _shares(listing, split.val).items():
         name, items = listing.classes[label], by_class[label]
-        if share == len(items):
+        if count == len(items):
             raise DataError(
-                f"split.val: {split.val} takes all {share} images of class '{name}' and leaves none "
+                f"split.val: {split.val} takes all {count} images of class '{name}' and leaves none "
                 "to train on (lower it)"
             )
         order = sorted(items, key=lambda item: derive(split.seed, "split", name, item.name))
-        chosen.update(item.name for item in order[:share])
+        chosen.update(item.name for item in order[:count])
     return chosen
 
 

@@ -19,8 +19,8 @@ def add_noise(latents: Tensor, spec: LatentNoise) -> Tensor:
     if isinstance(spec, AdditiveNoise):
         return latents + spec.std * noise
     t = draw_time(spec.t, latents)
-    share = 1 - t if isinstance(spec, LinearNoise) else torch.sqrt(1 - t.square())
-    return t * latents + share * noise
+    amount = 1 - t if isinstance(spec, LinearNoise) else torch.sqrt(1 - t.square())
+    return t * latents + amount * noise
 
 
 def draw_time(law: LawOfT, latents: Tensor) -> Tensor:

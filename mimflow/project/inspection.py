@@ -73,7 +73,7 @@ def _hint(workspace: Workspace, name: str) -> str:
     return f" ({hint})" if hint else ""
 
 
-def named(workspace: Workspace, name: str) -> tuple[str, Loaded[Any]]:
+def find_spec(workspace: Workspace, name: str) -> tuple[str, Loaded[Any]]:
     """The spec of that name or file, and its kind; a run if several kinds have the name."""
     workspace.raise_problems()
     found = dict(workspace.find(Path(name).stem if name.endswith(".yaml") else name))
@@ -85,7 +85,7 @@ def named(workspace: Workspace, name: str) -> tuple[str, Loaded[Any]]:
 
 def explain(workspace: Workspace, name: str) -> str:
     """A spec as YAML with every field, each value's file and line behind it, or `default`."""
-    kind, loaded = named(workspace, name)
+    kind, loaded = find_spec(workspace, name)
     lines = list(_explained(loaded, loaded.spec.model_dump(mode="json"), ()))
     width = min(72, max(len(text) for text, _ in lines) + 2)
     head = f"# {kind} {loaded.name}, from {shown_path(loaded.file, workspace.root)}"
@@ -114,7 +114,7 @@ def _nested(item: Any) -> bool:
 
 def diff(workspace: Workspace, left: str, right: str) -> str:
     """The fields in which two specs of one kind differ, a line each."""
-    (left_kind, a), (right_kind, b) = named(workspace, left), named(workspace, right)
+    (left_kind, a), (right_kind, b) = find_spec(workspace, left), find_spec(workspace, right)
     if left_kind != right_kind:
         raise PlanError(f"'{left}' is a {left_kind}, '{right}' a {right_kind}: compare two of one kind")
     found = list(differences(a.spec.model_dump(mode="json"), b.spec.model_dump(mode="json")))

@@ -11,9 +11,9 @@ import numpy as np
 from mimflow.artifacts.pictures import fit, lay_out
 from mimflow.artifacts.samples import read_labels, read_some
 
-MOST = 20
-"""Images in a strip."""
-ACROSS = 10
+STRIP_IMAGES = 20
+"""Images in a strip, at most."""
+LINE_IMAGES = 10
 """Images in a line of a strip, about."""
 SIDE = 64
 """Pixels of an image at least, where a whole factor reaches that."""
@@ -43,10 +43,12 @@ def read_strip(path: Path, title: str) -> Strip:
 def _choose(labels: np.ndarray) -> tuple[list[int], int]:
     """Which samples, class by class within a round, and how many in a line."""
     classes, counts = np.unique(labels, return_counts=True)
-    classes = classes[np.linspace(0, len(classes) - 1, min(len(classes), MOST)).round().astype(int)]
-    each = min(MOST // len(classes), int(counts[np.isin(np.unique(labels), classes)].min()))
+    classes = classes[np.linspace(0, len(classes) - 1, min(len(classes), STRIP_IMAGES)).round().astype(int)]
+    each = min(STRIP_IMAGES // len(classes), int(counts[np.isin(np.unique(labels), classes)].min()))
     chosen = [np.flatnonzero(labels == label)[:each] for label in classes]
-    across = len(classes) * max(1, ACROSS // len(classes)) if len(classes) <= ACROSS else -(-len(classes) // 2)
+    across = (
+        len(classes) * max(1, LINE_IMAGES // len(classes)) if len(classes) <= LINE_IMAGES else -(-len(classes) // 2)
+    )
     return [int(place) for turn in zip(*chosen, strict=True) for place in turn], across
 
 
