@@ -13,7 +13,7 @@ from mimflow.artifacts.samples import read_labels, read_some
 
 STRIP_IMAGES = 20
 """Images in a strip, at most."""
-LINE_IMAGES = 10
+ACROSS = 10
 """Images in a line of a strip, about."""
 SIDE = 64
 """Pixels of an image at least, where a whole factor reaches that."""
@@ -47,7 +47,7 @@ def _choose(labels: np.ndarray) -> tuple[list[int], int]:
     each = min(STRIP_IMAGES // len(classes), int(counts[np.isin(np.unique(labels), classes)].min()))
     chosen = [np.flatnonzero(labels == label)[:each] for label in classes]
     across = (
-        len(classes) * max(1, LINE_IMAGES // len(classes)) if len(classes) <= LINE_IMAGES else -(-len(classes) // 2)
+        len(classes) * max(1, ACROSS // len(classes)) if len(classes) <= ACROSS else -(-len(classes) // 2)
     )
     return [int(place) for turn in zip(*chosen, strict=True) for place in turn], across
 
