@@ -46,9 +46,7 @@ def _choose(labels: np.ndarray) -> tuple[list[int], int]:
     classes = classes[np.linspace(0, len(classes) - 1, min(len(classes), STRIP_IMAGES)).round().astype(int)]
     each = min(STRIP_IMAGES // len(classes), int(counts[np.isin(np.unique(labels), classes)].min()))
     chosen = [np.flatnonzero(labels == label)[:each] for label in classes]
-    across = (
-        len(classes) * max(1, ACROSS // len(classes)) if len(classes) <= ACROSS else -(-len(classes) // 2)
-    )
+    across = len(classes) * max(1, ACROSS // len(classes)) if len(classes) <= ACROSS else -(-len(classes) // 2)
     return [int(place) for turn in zip(*chosen, strict=True) for place in turn], across
 
 
