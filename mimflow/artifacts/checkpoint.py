@@ -39,6 +39,8 @@ class TrainFacts:
     seconds: float
     peak_memory_mb: float
     device: str
+    skipped: int = 0
+    """Turns of players that were not finite and changed nothing, where the phase skips them."""
     lr: float | None = None
     """Of the last step; None in closed form, as are images per second."""
     images_per_second: float | None = None

@@ -31,6 +31,8 @@ class SamplesFacts:
     """Of the attempt that ended."""
     images_per_second: float | None = None
     """None where earlier attempts had made them all."""
+    redrawn: int = 0
+    """Samples that were not finite and were drawn anew."""
     guidance: str | None = None
     """In words, for what is drawn from a prior."""
 

@@ -114,6 +114,7 @@ def _train(
         steps=trainer.total,
         epochs=round(trainer.epoch, 4),
         lr=trainer.last_lr,
+        skipped=trainer.skipped,
         final={name: value for name, value in trainer.log.rows[-1].items() if name not in ("step", "epoch", "lr")},
         val=val,
         snapshots=trainer.snapshot_figures,

@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
+from mimflow.nn.draws import Draws
+
 
 class Encoded(NamedTuple):
     """Latents as training sees them, and what of the image they were made without."""
@@ -27,12 +29,13 @@ class Tokenizer(nn.Module):
         """Latents (B, tokens, channels) → images (B, C, H, W), not clamped, differentiable."""
         raise NotImplementedError
 
-    def encode_for_training(self, images: Tensor, masked: bool) -> Encoded:
+    def encode_for_training(self, images: Tensor, masked: bool, draws: Draws | None = None) -> Encoded:
         """Images (B, C, H, W) in [−1, 1] → latents and mask: what any objective trains on.
 
         `masked` asks for the masking that the spec describes, in training and evaluation mode alike: whether images
         are masked is its caller's to say. A tokenizer that does not mask ignores it. One whose spec `samples` draws
-        from its posterior, frozen or not.
+        from its posterior, frozen or not. What is random comes from `draws`, each image's from its own, or from torch's
+        default generator.
         """
         return Encoded(self.encode(images), None)
 
@@ -43,7 +46,7 @@ class Tokenizer(nn.Module):
         """
         return self.encode_for_training(images, masked), None
 
-    def encode_hiding(self, images: Tensor, ratio: float) -> Tensor:
+    def encode_hiding(self, images: Tensor, ratio: float, draws: Draws) -> Tensor:
         """Images (B, C, H, W) → latents (B, tokens, channels) with this share of their patches hidden, at random.
 
         For tokenizers whose spec `masks` alone.

@@ -34,8 +34,8 @@ from mimflow.training.spec import Phase
 from mimflow.training.validation import validate
 from mimflow.weights.tensors import save_state
 
-RANK = 0
-"""One process trains a job. Its number is in every seed, so that several will draw differently."""
+MOST_SKIPPED = 100
+"""How many steps in a row may be skipped because they are not finite: what needs more does not train."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +97,8 @@ class Trainer:
         self.log = TrainingLog(self.total)
         self.snapshot_figures: dict[str, dict[str, float | None]] = {}
         self.seconds = 0.0
+        self.skipped = 0
+        self._skipped_in_a_row = {player.name: 0 for player in self.players}
 
     @property
     def last_lr(self) -> float:
@@ -120,8 +122,8 @@ class Trainer:
     def run(self) -> dict[str, float | None]:
         """Train from the last checkpoint, or from the start, to the end; returns the figures on the val split.
 
-        Raises NotFiniteError before an update that is not finite, OutOfMemoryError, StorageError, and Interrupted
-        once a checkpoint is written after SIGTERM or SIGUSR1.
+        Raises NotFiniteError before an update that is not finite and is not to be skipped, OutOfMemoryError,
+        StorageError, and Interrupted once a checkpoint is written after SIGTERM or SIGUSR1.
         """
         with Interruption() as interruption, memory_errors(out_of_memory(self.phase_name, self.phase)):
             self._interruption = interruption
@@ -162,7 +164,7 @@ class Trainer:
             if player.plays(self.step):
                 prefix = f"{player.name}_" if position else ""
                 figures |= self._turn(player, parts, carries, prefix)
-        if self.ema is not None:
+        if self.ema is not None and figures:  # a step that was skipped leaves the averages too
             self.ema.update()
         return figures
 
@@ -173,6 +175,7 @@ class Trainer:
                 parameter.requires_grad_(other is player)
         optimiser = self.optimisers[player.name]
         optimiser.zero_grad(set_to_none=True)
+        buffers = self._buffers() if self.phase.on_nonfinite == "skip" else {}
         sums: dict[str, Tensor] = {}
         for part, (batch, carry) in enumerate(zip(parts, carries, strict=True)):
             self._seed_draws(part, player.name)
@@ -190,7 +193,9 @@ class Trainer:
         sums[f"{prefix}grad_norm"] = norm
         numbers = dict(zip(sums, torch.stack([value.float() for value in sums.values()]).tolist(), strict=True))
         lr = self._learning_rate(self.step)
-        self._check_finite(numbers, lr)
+        if not self._finite(player, numbers, lr):
+            self._restore(buffers)
+            return {}
         for group in optimiser.param_groups:
             group["lr"] = lr
         optimiser.step()
@@ -200,18 +205,34 @@ class Trainer:
         return self.peak_lr * learning_rate_factor(self.phase.schedule, step, self.total, self.warmup)
 
     def _seed_draws(self, part: int, use: str) -> None:
-        torch.manual_seed(derive(self.seed, RANK, self.step, part, use))
+        torch.manual_seed(derive(self.seed, self.step, part, use))
 
-    def _check_finite(self, numbers: dict[str, float], lr: float) -> None:
+    def _finite(self, player: Player, numbers: dict[str, float], lr: float) -> bool:
+        """Whether an update may be made: counts one that is to be skipped, and raises NotFiniteError otherwise."""
         broken = [f"{name} is {value}" for name, value in numbers.items() if not math.isfinite(value)]
         if not broken:
-            return
+            self._skipped_in_a_row[player.name] = 0
+            return True
+        where = f"phase '{self.phase_name}': {broken[0]} at step {self.step + 1} of {self.total}"
+        if self.phase.on_nonfinite == "skip" and self._skipped_in_a_row[player.name] < MOST_SKIPPED:
+            self.skipped += 1
+            self._skipped_in_a_row[player.name] += 1
+            self.progress.say(f"{where}: skipped, {self.skipped} so far")
+            return False
         last = checkpoint.last_path(self.checkpoints)
         kept = f"last good checkpoint: {last}" if last else "no checkpoint had been written yet"
-        raise NotFiniteError(
-            f"phase '{self.phase_name}': {broken[0]} at step {self.step + 1} of {self.total} "
-            f"with learning rate {lr:.4g}; {kept} (lower optimizer.lr, or set clip)"
-        )
+        before = f", as {MOST_SKIPPED} steps before it" if self._skipped_in_a_row[player.name] else ""
+        remedy = "lower optimizer.lr, or set clip" + ("" if before else "; on_nonfinite: skip leaves such steps out")
+        raise NotFiniteError(f"{where}{before} with learning rate {lr:.4g}; {kept} ({remedy})")
+
+    def _buffers(self) -> dict[str, Tensor]:
+        """Copies of what a forward pass alone may change: running statistics."""
+        return {name: buffer.clone() for name, buffer in self.objective.named_buffers()}
+
+    @torch.no_grad()
+    def _restore(self, buffers: dict[str, Tensor]) -> None:
+        for name, buffer in self.objective.named_buffers():
+            buffer.copy_(buffers[name])
 
     # -- checkpoints, snapshots, validation --------------------------------------------------------------------------
 
@@ -233,6 +254,7 @@ class Trainer:
             tensors |= {f"optimiser.{player.name}.{name}": tensor for name, tensor in state.items()}
         self.seconds = time.monotonic() - self._began
         record = {"log": self.log.state(), "snapshots": self.snapshot_figures, "seconds": self.seconds}
+        record |= {"skipped": [self.skipped, self._skipped_in_a_row]}
         path = checkpoint.save(self.checkpoints, checkpoint.Checkpoint(self.step, tensors, record))
         self._saved = time.monotonic()
         return path
@@ -251,6 +273,7 @@ class Trainer:
         self.log.load_state(found.record["log"])
         self.snapshot_figures = found.record["snapshots"]
         self.seconds = found.record["seconds"]
+        self.skipped, self._skipped_in_a_row = found.record["skipped"]
         self.progress.say(f"going on from the checkpoint at step {self.step} of {self.total}")
 
     def _snapshots(self) -> None:

@@ -65,6 +65,10 @@ class Phase(Spec):
     schedule: Schedule = Schedule()
     clip: Positive | None = None
     """Largest norm of each player's gradient; not given: gradients are not clipped."""
+    on_nonfinite: Literal["stop", "skip"] = "stop"
+    """What becomes of a step whose loss or gradient is NaN or infinite. `stop`: training ends and says so, and so does
+    every later attempt, since a step draws the same again. `skip`: the step changes nothing (TARFlow's and iTARFlow's
+    releases); the manifest and tables say how many were skipped, and a hundred in a row end the training."""
     ema: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Decay of the averaged weights; not given: none are kept."""
     precision: Literal["fp32", "bf16"] = "fp32"

@@ -16,7 +16,7 @@ from specs_project import CLASSIFIER, FLOW, write
 from mimflow.artifacts.facts import plain
 from mimflow.artifacts.manifest import MANIFEST, Manifest, record_files
 from mimflow.artifacts.metrics import EvaluateFacts
-from mimflow.artifacts.samples import write_samples
+from mimflow.artifacts.samples import SamplesFacts, write_samples
 from mimflow.plan.build import Plan
 from mimflow.plan.jobs import Job
 from mimflow.products.registry import open_plan
@@ -182,12 +182,12 @@ def put_samples(root: Path, job: Job) -> None:
     labels = np.arange(40) % 10
     images = np.broadcast_to(labels[:, None, None, None] * 25, (40, 8, 8, 1)).astype(np.uint8)
     write_samples(root / job.folder / "samples.npz", [images], labels, (8, 8, 1))
-    put(root, job)
+    put(root, job, SamplesFacts(len(labels), "ema.safetensors", "cpu", 1.0))
 
 
 def put_weights(root: Path, job: Job) -> None:
     folder = root / job.folder
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     for name in ("weights", "ema"):
         (folder / f"{name}.safetensors").write_bytes(f"{name} of {job.name}".encode())
     put(root, job, FACTS[job.name])

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
+from mimflow.nn.draws import Draws
 from mimflow.outputs.inverse.denoise import denoise
 from mimflow.outputs.inverse.spec import InverseSpec, LevelDenoising
 from mimflow.outputs.prior import PriorSampler
@@ -24,12 +24,12 @@ class InverseSampler(PriorSampler):
         self.spec: InverseSpec = spec
         self.guidance = guidance_rule(spec.guidance) if spec.guidance is not None else None
 
-    def latents(self, prior: FlowPrior, labels: Tensor, generator: torch.Generator) -> Tensor:
+    def latents(self, prior: FlowPrior, labels: Tensor, draws: Draws) -> Tensor:
         """Latents (B, tokens, channels)."""
-        noise = self.spec.noise_temperature * prior.noise(len(labels), generator)
+        noise = self.spec.noise_temperature * prior.noise(draws)
         latents = self._inverse(prior, noise.to(labels.device), labels)
         if self.spec.denoise is not None:
-            latents = denoise(self.spec.denoise, prior, latents, labels, generator)
+            latents = denoise(self.spec.denoise, prior, latents, labels, draws)
         return latents
 
     def _inverse(self, prior: FlowPrior, noise: Tensor, labels: Tensor) -> Tensor:

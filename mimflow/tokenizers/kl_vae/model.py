@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mimflow.nn.affine import at_least_fp32
+from mimflow.nn.draws import Draws, normal_like
 from mimflow.spec.shapes import ImageShape
 from mimflow.tokenizers.base import Encoded, Tokenizer
 from mimflow.tokenizers.kl_vae.layers import Decoder, Encoder
@@ -28,11 +29,11 @@ class Posterior:
     log_variance: Tensor | None
     """The same shape; None where the variance is not learned."""
 
-    def sample(self) -> Tensor:
-        """A draw from torch's default generator; the mean where the variance is not learned."""
+    def sample(self, draws: Draws | None = None) -> Tensor:
+        """A draw from `draws` or torch's default generator; the mean where the variance is not learned."""
         if self.log_variance is None:
             return self.mean
-        return self.mean + torch.exp(0.5 * self.log_variance) * torch.randn_like(self.mean)
+        return self.mean + torch.exp(0.5 * self.log_variance) * normal_like(self.mean, draws)
 
     def divergence(self) -> Tensor | None:
         """KL(posterior ‖ N(0, I)) of each image (B,): ½ Σ (μ² + σ² − 1 − log σ²) nats over all dimensions."""
@@ -70,15 +71,14 @@ class KlVae(Tokenizer):
         """Images (B, C, H, W) in [−1, 1] → the posterior's mean (B, tokens, channels), scaled."""
         return self.posterior(images).mean * self.spec.scale
 
-    def encode_for_training(self, images: Tensor, masked: bool) -> Encoded:
+    def encode_for_training(self, images: Tensor, masked: bool, draws: Draws | None = None) -> Encoded:
         """A draw from the posterior (B, tokens, channels), scaled; its mean where the spec does not sample."""
-        return self.encode_with_divergence(images, masked)[0]
+        return self._encode(self.posterior(images), draws)
 
     def encode_with_divergence(self, images: Tensor, masked: bool) -> tuple[Encoded, Tensor | None]:
         """A draw from the posterior, and the posterior's divergence from the standard normal (B,), before the scale."""
         posterior = self.posterior(images)
-        latents = posterior.sample() if self.spec.samples else posterior.mean
-        return Encoded(latents * self.spec.scale, None), posterior.divergence()
+        return self._encode(posterior, None), posterior.divergence()
 
     def decode(self, latents: Tensor) -> Tensor:
         """Scaled latents (B, tokens, channels) → images (B, C, H, W), not clamped."""
@@ -96,3 +96,7 @@ class KlVae(Tokenizer):
         """All weights from a file in LDM's naming."""
         if self.spec.weights is not None:
             load_ldm(self, given_file(self.spec.weights, "the KL-VAE's weights (LDM's naming)"))
+
+    def _encode(self, posterior: Posterior, draws: Draws | None) -> Encoded:
+        latents = posterior.sample(draws) if self.spec.samples else posterior.mean
+        return Encoded(latents * self.spec.scale, None)
