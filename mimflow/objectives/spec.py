@@ -212,6 +212,10 @@ class JointSpec(ReconstructingSpec):
     """Probability that a label is replaced by the null class."""
     prior_weight: NonNegative = 1.0
     """Weight of the prior's training loss, which for a flow is the negative log-likelihood in nats per dimension."""
+    entropy_weight: NonNegative = 0.0
+    """Weight of the learned posterior's entropy in nats per dimension, which is taken off the loss: with 1 its sum with
+    the prior's is the divergence of the posterior from the prior, as in SimFlow's Eq. 5. The entropy of a fixed
+    variance is constant, and left out there."""
     encoder: Literal["trained", "frozen"] = "trained"
     """Whether the encoder is trained. `frozen`: it stays as it is, in evaluation mode; decoder and prior are trained on
     its noisy latents (SimFlow, Table 10)."""
@@ -243,6 +247,14 @@ class JointSpec(ReconstructingSpec):
         for index, term in enumerate(self.alignment):
             if isinstance(term.where, AlignPrior) and term.where != self.tap:
                 yield Problem(("alignment", index, "where"), "another layer of the prior than that above", "one layer")
+        if self.entropy_weight and not isinstance(self.noise, NoNoise):
+            yield Problem(
+                ("entropy_weight",), "the entropy is the posterior's, and noise is added to its draws", "noise: {kind: none}"
+            )
+        if self.entropy_weight and self.prior_gradient_from:
+            yield Problem(
+                ("prior_gradient_from",), "the entropy alone, without the prior's gradient, has no bound", "leave it out"
+            )
         if self.encoder == "frozen":
             yield from self._frozen_problems()
 
@@ -250,6 +262,8 @@ class JointSpec(ReconstructingSpec):
         """What would train a frozen encoder, or nothing."""
         if self.prior_gradient_from:
             yield Problem(("prior_gradient_from",), "no gradient reaches a frozen encoder", "leave it out")
+        if self.entropy_weight:
+            yield Problem(("entropy_weight",), "the entropy of a frozen encoder's posterior is constant", "0")
         for index, term in enumerate(self.alignment):
             if not isinstance(term.where, AlignPrior):
                 yield Problem(
@@ -264,6 +278,10 @@ class JointSpec(ReconstructingSpec):
         yield from super().system_problems(system, image)
         assert system.tokenizer is not None and system.prior is not None
         yield from _closed_form_problems(system.prior)
+        if self.entropy_weight and not (system.tokenizer.learns_variance and system.tokenizer.samples):
+            yield Problem(
+                ("entropy_weight",), "the tokenizer draws from no posterior of its own, so there is no entropy", "0"
+            )
         latent = system.tokenizer.latent_shape(image)
         for index, term in enumerate(self.alignment):
             inside = isinstance(term.where, AlignPrior)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 
@@ -14,6 +17,35 @@ class Encoded(NamedTuple):
     """(B, tokens, channels)."""
     mask: Tensor | None
     """(B, patches) bool, True where a patch was masked, raster order; None where nothing is masked."""
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """A diagonal Gaussian over each image's latents, before their scale."""
+
+    mean: Tensor
+    """(B, tokens, channels), float32 at least."""
+    log_variance: Tensor | None
+    """The same shape; None where the variance is not learned."""
+
+    def sample(self) -> Tensor:
+        """A draw from torch's default generator; the mean where the variance is not learned."""
+        if self.log_variance is None:
+            return self.mean
+        return self.mean + torch.exp(0.5 * self.log_variance) * torch.randn_like(self.mean)
+
+    def divergence(self) -> Tensor | None:
+        """KL(posterior ‖ N(0, I)) of each image (B,): ½ Σ (μ² + σ² − 1 − log σ²) nats over all dimensions."""
+        if self.log_variance is None:
+            return None
+        terms = self.mean.square() + self.log_variance.exp() - 1 - self.log_variance
+        return 0.5 * terms.flatten(1).sum(1)
+
+    def entropy(self) -> Tensor | None:
+        """Entropy of each image's latents (B,): ½ Σ log 2πe σ² nats over all dimensions."""
+        if self.log_variance is None:
+            return None
+        return 0.5 * (self.log_variance + math.log(2 * math.pi * math.e)).flatten(1).sum(1)
 
 
 class Tokenizer(nn.Module):
@@ -36,11 +68,8 @@ class Tokenizer(nn.Module):
         """
         return Encoded(self.encode(images), None)
 
-    def encode_with_divergence(self, images: Tensor, masked: bool) -> tuple[Encoded, Tensor | None]:
-        """`encode_for_training`, and what a learned posterior's divergence from N(0, I) is, (B,) nats an image.
-
-        None where the tokenizer learns no variance.
-        """
+    def encode_with_posterior(self, images: Tensor, masked: bool) -> tuple[Encoded, Posterior | None]:
+        """`encode_for_training`, and the distribution that its latents are of; None where a tokenizer has none."""
         return self.encode_for_training(images, masked), None
 
     def encode_hiding(self, images: Tensor, ratio: float) -> Tensor:
