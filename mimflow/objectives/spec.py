@@ -47,6 +47,12 @@ class ObjectiveSpec(Spec):
         """The noise levels that it trains a prior at; None where it names none to the prior."""
         return None
 
+    @property
+    def carried(self) -> dict[str, Any]:
+        """What its own networks are built of and what decides over what is trained, by field: a phase that continues
+        another of this kind takes over tensors of these shapes."""
+        return {}
+
     def system_problems(self, system: System, image: ImageShape) -> Iterator[Problem]:
         """Why it can't train such a system, which has all modules that it needs, on such images."""
         return iter(())
@@ -186,6 +192,11 @@ class ReconstructingSpec(StoredFeatures):
     def networks(self) -> list[NetworkSpec]:
         return _distinct(self, self.perceptual)
 
+    @property
+    def carried(self) -> dict[str, Any]:
+        found = self.adversarial
+        return {"adversarial": found and (found.width, found.layers, found.kernel, found.lecam > 0)}
+
     def system_problems(self, system: System, image: ImageShape) -> Iterator[Problem]:
         assert system.tokenizer is not None
         if not system.tokenizer.trainable:
@@ -234,6 +245,14 @@ class JointSpec(ReconstructingSpec):
         return _distinct(self, [*self.perceptual, *self.alignment, *self.auxiliary])
 
     @property
+    def carried(self) -> dict[str, Any]:
+        return super().carried | {
+            "encoder": self.encoder,
+            "alignment": [(term.network, term.projector, term.where) for term in self.alignment],
+            "auxiliary": [(term.network, term.width, term.layers, term.heads) for term in self.auxiliary],
+        }
+
+    @property
     def tap(self) -> AlignPrior | None:
         """The hidden states of the prior that are aligned."""
         return next((term.where for term in self.alignment if isinstance(term.where, AlignPrior)), None)
@@ -249,11 +268,15 @@ class JointSpec(ReconstructingSpec):
                 yield Problem(("alignment", index, "where"), "another layer of the prior than that above", "one layer")
         if self.entropy_weight and not isinstance(self.noise, NoNoise):
             yield Problem(
-                ("entropy_weight",), "the entropy is the posterior's, and noise is added to its draws", "noise: {kind: none}"
+                ("entropy_weight",),
+                "the entropy is the posterior's, and noise is added to its draws",
+                "noise: {kind: none}",
             )
         if self.entropy_weight and self.prior_gradient_from:
             yield Problem(
-                ("prior_gradient_from",), "the entropy alone, without the prior's gradient, has no bound", "leave it out"
+                ("prior_gradient_from",),
+                "the entropy alone, without the prior's gradient, has no bound",
+                "leave it out",
             )
         if self.encoder == "frozen":
             yield from self._frozen_problems()

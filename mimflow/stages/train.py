@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from mimflow.artifacts.checkpoint import AVERAGED, WEIGHTS, TrainFacts, weights_file
+from mimflow.artifacts.checkpoint import AVERAGED, MOMENTS, WEIGHTS, TrainFacts, weights_file
 from mimflow.artifacts.features import open_features
 from mimflow.artifacts.log import write_log
 from mimflow.artifacts.manifest import Artifact
@@ -46,7 +46,7 @@ def run(task: TrainTask, inputs: dict[str, Artifact], work: Path, progress: Prog
     if isinstance(objective, ClosedForm):
         facts = _solve(objective, task, splits, device, out)
     else:
-        facts = _train(objective, task, splits, device, work, progress)
+        facts = _train(objective, task, splits, device, work, progress, inputs.get("start0"))
     save_state(objective.state(), out / WEIGHTS)
     return facts
 
@@ -92,18 +92,28 @@ def _start_weights(task: TrainTask, inputs: dict[str, Artifact]) -> list[tuple[P
 
 
 def _train(
-    objective: Objective, task: TrainTask, splits: Splits, device: torch.device, work: Path, progress: Progress
+    objective: Objective,
+    task: TrainTask,
+    splits: Splits,
+    device: torch.device,
+    work: Path,
+    progress: Progress,
+    before: Artifact | None,
 ) -> TrainFacts:
     phase = task.phase
     trainer = Trainer(
         objective, phase, task.phase_name, phase.trained, splits, task.seed, device, work, work / "out", progress
     )
+    if phase.continues:
+        assert before is not None, "refused by RunSpec.problems"
+        trainer.continue_from(before)
     val = trainer.run()
     with memory_errors(out_of_memory(task.phase_name, phase)):
         health = objective.health(trainer.val)
     write_log(work / "out", trainer.log.rows)
     if trainer.ema is not None:
         save_state(trainer.averaged_state(), work / "out" / AVERAGED)
+    save_state(trainer.moments(), work / "out" / MOMENTS)
     counts: dict[str, int] = {}
     for name, parameter in trainer.parameters.items():
         module = name.split(".", 1)[0]
