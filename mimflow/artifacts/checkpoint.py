@@ -44,6 +44,8 @@ class TrainFacts:
     seconds: float
     peak_memory_mb: float
     device: str
+    prior_parameters: int | None = None
+    """Of the system's prior alone, which is what papers count; None where it has none."""
     lr: float | None = None
     """Of the last step; None in closed form, as are images per second."""
     images_per_second: float | None = None

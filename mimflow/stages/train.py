@@ -121,6 +121,7 @@ def _train(
     return TrainFacts(
         parameters=counts | {"total": sum(counts.values())},
         system_parameters=parameter_count(objective.system),
+        prior_parameters=_prior_parameters(objective),
         steps=trainer.total,
         epochs=round(trainer.epoch, 4),
         lr=trainer.last_lr,
@@ -133,6 +134,11 @@ def _train(
         peak_memory_mb=round(peak_memory_mb(device), 1),
         device=device.type,
     )
+
+
+def _prior_parameters(objective: Objective) -> int | None:
+    prior = objective.system.prior
+    return parameter_count(prior) if prior is not None else None
 
 
 def _solve(objective: ClosedForm, task: TrainTask, splits: Splits, device: torch.device, out: Path) -> TrainFacts:
@@ -149,6 +155,7 @@ def _solve(objective: ClosedForm, task: TrainTask, splits: Splits, device: torch
     return TrainFacts(
         parameters={"total": 0},
         system_parameters=parameter_count(objective.system),
+        prior_parameters=_prior_parameters(objective),
         steps=0,
         epochs=1.0,
         final=figures["final"],
