@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
-from mimflow.nn.draws import Draws
+from mimflow.nn.draws import Draws, normal_like
 
 
 class Encoded(NamedTuple):
@@ -16,6 +19,35 @@ class Encoded(NamedTuple):
     """(B, tokens, channels)."""
     mask: Tensor | None
     """(B, patches) bool, True where a patch was masked, raster order; None where nothing is masked."""
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """A diagonal Gaussian over each image's latents, before their scale."""
+
+    mean: Tensor
+    """(B, tokens, channels), float32 at least."""
+    log_variance: Tensor | None
+    """The same shape; None where the variance is not learned."""
+
+    def sample(self, draws: Draws | None = None) -> Tensor:
+        """A draw from `draws` or torch's default generator; the mean where the variance is not learned."""
+        if self.log_variance is None:
+            return self.mean
+        return self.mean + torch.exp(0.5 * self.log_variance) * normal_like(self.mean, draws)
+
+    def divergence(self) -> Tensor | None:
+        """KL(posterior ‖ N(0, I)) of each image (B,): ½ Σ (μ² + σ² − 1 − log σ²) nats over all dimensions."""
+        if self.log_variance is None:
+            return None
+        terms = self.mean.square() + self.log_variance.exp() - 1 - self.log_variance
+        return 0.5 * terms.flatten(1).sum(1)
+
+    def entropy(self) -> Tensor | None:
+        """Entropy of each image's latents (B,): ½ Σ log 2πe σ² nats over all dimensions."""
+        if self.log_variance is None:
+            return None
+        return 0.5 * (self.log_variance + math.log(2 * math.pi * math.e)).flatten(1).sum(1)
 
 
 class Tokenizer(nn.Module):
@@ -39,12 +71,11 @@ class Tokenizer(nn.Module):
         """
         return Encoded(self.encode(images), None)
 
-    def encode_with_divergence(self, images: Tensor, masked: bool) -> tuple[Encoded, Tensor | None]:
-        """`encode_for_training`, and what a learned posterior's divergence from N(0, I) is, (B,) nats an image.
-
-        None where the tokenizer learns no variance.
-        """
-        return self.encode_for_training(images, masked), None
+    def encode_with_posterior(
+        self, images: Tensor, masked: bool, draws: Draws | None = None
+    ) -> tuple[Encoded, Posterior | None]:
+        """`encode_for_training`, and the distribution that its latents are of; None where a tokenizer has none."""
+        return self.encode_for_training(images, masked, draws), None
 
     def encode_hiding(self, images: Tensor, ratio: float, draws: Draws) -> Tensor:
         """Images (B, C, H, W) → latents (B, tokens, channels) with this share of their patches hidden, at random.

@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
-from mimflow.artifacts.checkpoint import snapshot_file
+from mimflow.artifacts.checkpoint import AVERAGED, MOMENTS, WEIGHTS, snapshot_file
+from mimflow.artifacts.manifest import Artifact
 from mimflow.compute.devices import autocast, memory_errors
 from mimflow.data.prepared import Split
 from mimflow.errors import Interrupted, NotFiniteError
@@ -32,7 +34,7 @@ from mimflow.training.schedule import learning_rate_factor, warmup_steps
 from mimflow.training.signals import Interruption
 from mimflow.training.spec import Phase
 from mimflow.training.validation import validate
-from mimflow.weights.tensors import save_state
+from mimflow.weights.tensors import require_fit, save_state
 
 MOST_SKIPPED = 100
 """How many steps in a row may be skipped because they are not finite: what needs more does not train."""
@@ -118,6 +120,28 @@ class Trainer:
     def averaged_state(self) -> dict[str, Tensor]:
         """A complete state with averages in place of trained tensors; without an EMA, the state as it is."""
         return self.objective.state() | (self.ema.averages if self.ema is not None else {})
+
+    def moments(self) -> dict[str, Tensor]:
+        """The state of all players' optimisers, as `player.parameter.slot`."""
+        return {
+            f"{player.name}.{name}": tensor
+            for player in self.players
+            for name, tensor in optimiser_state(self.optimisers[player.name], player.parameters).items()
+        }
+
+    def continue_from(self, before: Artifact) -> None:
+        """Take over the objective's own tensors, averages and moments of a finished phase of the same objective.
+
+        The system's weights are in place already. ArtifactError if the objective's own tensors do not fit.
+        """
+        path = before.file(WEIGHTS)
+        given = {name: tensor for name, tensor in load_file(path).items() if name.startswith("objective.")}
+        own = {name: tensor for name, tensor in self.objective.state().items() if name.startswith("objective.")}
+        require_fit(path, given, own, "objective of a phase that continues it")
+        self.objective.load_state(self.objective.state() | given)
+        if self.ema is not None:
+            self.ema.load(load_file(before.file(AVERAGED)))
+        self._load_moments(load_file(before.file(MOMENTS)))
 
     def run(self) -> dict[str, float | None]:
         """Train from the last checkpoint, or from the start, to the end; returns the figures on the val split.
@@ -249,9 +273,7 @@ class Trainer:
         tensors = {f"weights.{name}": tensor for name, tensor in self.objective.state().items()}
         if self.ema is not None:
             tensors |= {f"ema.{name}": tensor for name, tensor in self.ema.averages.items()}
-        for player in self.players:
-            state = optimiser_state(self.optimisers[player.name], player.parameters)
-            tensors |= {f"optimiser.{player.name}.{name}": tensor for name, tensor in state.items()}
+        tensors |= {f"optimiser.{name}": tensor for name, tensor in self.moments().items()}
         self.seconds = time.monotonic() - self._began
         record = {"log": self.log.state(), "snapshots": self.snapshot_figures, "seconds": self.seconds}
         record |= {"skipped": [self.skipped, self._skipped_in_a_row]}
@@ -266,15 +288,17 @@ class Trainer:
         self.objective.load_state(_below("weights.", found.tensors))
         if self.ema is not None:
             self.ema.load(_below("ema.", found.tensors))
-        for player in self.players:
-            state = _below(f"optimiser.{player.name}.", found.tensors)
-            load_optimiser_state(self.optimisers[player.name], player.parameters, state)
+        self._load_moments(_below("optimiser.", found.tensors))
         self.step = found.step
         self.log.load_state(found.record["log"])
         self.snapshot_figures = found.record["snapshots"]
         self.seconds = found.record["seconds"]
         self.skipped, self._skipped_in_a_row = found.record["skipped"]
         self.progress.say(f"going on from the checkpoint at step {self.step} of {self.total}")
+
+    def _load_moments(self, tensors: dict[str, Tensor]) -> None:
+        for player in self.players:
+            load_optimiser_state(self.optimisers[player.name], player.parameters, _below(f"{player.name}.", tensors))
 
     def _snapshots(self) -> None:
         """Write the snapshots that are due at this step and not made yet: averaged weights where there are any."""

@@ -136,7 +136,9 @@ FACTS = {
     "whole.main.s0": replace(train_facts(), system_parameters=45678, steps=10, epochs=0.1067),
     "gaussian.main.s0": replace(train_facts(), system_parameters=0, steps=0, epochs=1.0),
 } | {
-    f"tarflow.{phase}.s{seed}": replace(train_facts(), system_parameters=12345, steps=steps, epochs=epochs)
+    f"tarflow.{phase}.s{seed}": replace(
+        train_facts(), system_parameters=12345, prior_parameters=12000, steps=steps, epochs=epochs
+    )
     for phase, steps, epochs in (("main", 10, 0.0533), ("tune", 375, 2.0))
     for seed in range(3)
 }
