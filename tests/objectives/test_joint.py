@@ -117,9 +117,9 @@ def test_masks_are_drawn_only_where_asked() -> None:
     seen: list[bool] = []
     for objective in (masked, whole):
         encode = objective.tokenizer.encode_for_training
-        objective.tokenizer.encode_for_training = lambda images, masked, encode=encode: (
+        objective.tokenizer.encode_for_training = lambda images, masked, draws, encode=encode: (
             seen.append(masked),
-            encode(images, masked),
+            encode(images, masked, draws),
         )[1]
         loss_of(objective)
     assert seen == [True, False]
