@@ -35,6 +35,9 @@ class SamplesFacts:
     """Samples that were not finite and were drawn anew."""
     guidance: str | None = None
     """In words, for what is drawn from a prior."""
+    overshot_scales: float | None = None
+    """Share of the guided scales of the attempt that ended which linear guidance took below their floor, or below 0
+    where they have none; None where it can't."""
 
 
 def write_samples(path: Path, pieces: Iterable[np.ndarray], labels: np.ndarray, image: tuple[int, ...]) -> None:

@@ -45,7 +45,8 @@ def open_images(content: Content, evaluation: Evaluation) -> Opened:
         reference_count=len(compared),
         torch_fidelity=torch_fidelity.__version__,
     )
-    given = ImageComparison(images, labels, compared, name, extractor, evaluation.cache, evaluation.device)
+    mirrored = _mirrored(reference, len(compared)) if reference.mirror else None
+    given = ImageComparison(images, labels, compared, name, extractor, evaluation.cache, evaluation.device, mirrored)
     return Opened(given, facts)
 
 
@@ -63,10 +64,16 @@ def _reference(data: Artifact, reference: Reference) -> np.ndarray:
     return images[random.permutation(len(images))[: reference.count]]
 
 
+def _mirrored(reference: Reference, count: int) -> np.ndarray:
+    """(count,) bool, by a coin for each image."""
+    coins: np.ndarray = np.random.default_rng(derive("mirror", reference.split)).random(count) < 0.5
+    return coins
+
+
 def _reference_name(data: Artifact, reference: Reference, count: int, device: torch.device) -> str:
     """A hash of the reference's pixels, and of what decides how they are rounded on the way to features."""
     pixels = data.manifest.files[images_file(reference.split)].sha256
-    content = [pixels, reference.split, count, device.type, torch.__version__]
+    content = [pixels, reference.split, count, reference.mirror, device.type, torch.__version__]
     return f"reference-{hashlib.sha256(canonical(content).encode()).hexdigest()[:16]}"
 
 

@@ -63,11 +63,12 @@ class Samples(Content):
         yield "Samples", _drawn(draws)
         count = reference.count if facts is None else facts.reference_count
         images = f"{count:,} images" if count is not None else "all images"
-        yield "Reference", f"{images} of the {reference.split} split of {dataset}"
+        mirrored = ", mirrored by a coin" if reference.mirror else ""
+        yield "Reference", f"{images} of the {reference.split} split of {dataset}{mirrored}"
 
     def line(self, draws: Draws, reference: Reference) -> str:
         """The same, without the reference's number."""
-        return f"{_drawn(draws)}; {reference.split} split"
+        return f"{_drawn(draws)}; {reference.split} split{', mirrored by a coin' if reference.mirror else ''}"
 
     def measured(self, facts: EvaluateFacts) -> str:
         """`2,000 samples against 4,000 images`."""

@@ -10,6 +10,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, TiffImageFile
 
 from mimflow.data.sources.base import BadImageError
+from mimflow.data.spec import Transform
 
 FORMATS = ("BMP", "JPEG", "PNG", "TIFF", "WEBP")
 """What Pillow may try."""
@@ -24,24 +25,25 @@ BLACK_IS_ZERO = 1
 """TIFF's photometric interpretation."""
 
 
-def decode(raw: bytes | np.ndarray, channels: int) -> Image.Image:
+def decode(raw: bytes | np.ndarray, channels: int, transform: Transform) -> Image.Image:
     """The image in a file's bytes, or of a uint8 array (H, W) or (H, W, 3): mode L for 1 channel, RGB for 3.
 
-    EXIF's rotation is applied. Palettes, CMYK and grey are converted, 16 bits lose the lower eight.
-    Transparency is dropped where everything is opaque and laid on white elsewhere. BadImageError for what is
-    truncated, corrupt, animated, of too many pixels, or of values that have no place in 8 bits.
+    The transform says whether EXIF's rotation is applied and what becomes of transparency. Palettes, CMYK and grey are
+    converted, 16 bits lose the lower eight. BadImageError for what is truncated, corrupt, animated, of too many pixels,
+    or of values that have no place in 8 bits.
     """
-    image = Image.fromarray(raw) if isinstance(raw, np.ndarray) else _load(raw)
+    image = Image.fromarray(raw) if isinstance(raw, np.ndarray) else _load(raw, transform.orientation)
     if image.mode.startswith("I;16"):
         image = _to_8_bits(image)
     if image.mode not in MODES:
         raise BadImageError(f"mode {image.mode} of Pillow's has no one meaning in 8 bits (convert it)")
     if image.has_transparency_data:
-        image = _on_white(image)
+        image = image.convert("RGBA")
+        image = _on_white(image) if transform.transparency == "white" else image.convert("RGB")
     return image.convert("L" if channels == 1 else "RGB")
 
 
-def _load(data: bytes) -> Image.Image:
+def _load(data: bytes, orientation: str) -> Image.Image:
     if not data:
         raise BadImageError("an empty file")
     with warnings.catch_warnings():
@@ -51,7 +53,7 @@ def _load(data: bytes) -> Image.Image:
             with Image.open(BytesIO(data), formats=FORMATS) as image:
                 _refuse_misread(image, data)
                 image.load()
-                upright = ImageOps.exif_transpose(image)
+                loaded = ImageOps.exif_transpose(image) if orientation == "upright" else image.copy()
         except (Image.DecompressionBombWarning, Image.DecompressionBombError):
             most = f"{Image.MAX_IMAGE_PIXELS:,}"
             raise BadImageError(f"more than {most} pixels: a decompression bomb") from None
@@ -63,7 +65,7 @@ def _load(data: bytes) -> Image.Image:
         except Exception as error:
             reason = next(iter(str(error).splitlines()), type(error).__name__)
             raise BadImageError(f"can't be decoded: {reason}") from error
-    return upright
+    return loaded
 
 
 def _check_sums(data: bytes) -> None:
@@ -93,7 +95,7 @@ def _to_8_bits(image: Image.Image) -> Image.Image:
 
 
 def _on_white(image: Image.Image) -> Image.Image:
-    image = image.convert("RGBA")
+    """An image of mode RGBA → RGB; where all is opaque, its own pixels."""
     if np.asarray(image.getchannel("A")).min() < 255:
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return image.convert("RGB")

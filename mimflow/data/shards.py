@@ -107,7 +107,7 @@ def _prepare(recipe: Recipe, item: Item, row: np.ndarray) -> Reading:
         raw = recipe.source.fetch(item)
         if isinstance(raw, bytes):
             size, digest = len(raw), hashlib.sha256(raw).hexdigest()
-        row[...] = cut(decode(raw, recipe.channels), recipe.transform)
+        row[...] = cut(decode(raw, recipe.channels, recipe.transform), recipe.transform)
     except BadImageError as error:
         return Reading(size, digest, str(error))
     return Reading(size, digest, "")

@@ -14,13 +14,19 @@ from mimflow.spec.shapes import ImageShape
 
 
 class Transform(Spec):
-    """How an image becomes a square of `size` pixels."""
+    """How an image is read, and becomes a square of `size` pixels."""
 
     size: Count
     """Side in pixels of the square that an image becomes."""
     method: Literal["none", "pad", "bilinear", "adm"] = "none"
     """How an image is brought to the size. `none`: it already has it; `pad`: black is put around it; `bilinear`:
     TARFlow's resize of the short side and centre crop; `adm`: guided-diffusion's box and bicubic centre crop."""
+    orientation: Literal["upright", "stored"] = "upright"
+    """Whether a photograph is turned as its EXIF data say, or left as it is stored, as the loaders of all public code
+    here leave it."""
+    transparency: Literal["white", "drop"] = "white"
+    """Whether an image with transparency is laid on white, or loses it, as with the same loaders: whatever colour is
+    stored where nothing is to be seen then shows."""
 
 
 class StratifiedSplit(Spec):

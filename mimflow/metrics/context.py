@@ -21,16 +21,23 @@ BATCH_SIZE = 64
 
 
 class ImageRows(Dataset[Tensor]):
-    """Images (N, H, W, C) uint8, in memory or on disk, as torch-fidelity takes them: uint8 (C, H, W)."""
+    """Images (N, H, W, C) uint8, in memory or on disk, as torch-fidelity takes them: uint8 (C, H, W).
 
-    def __init__(self, images: np.ndarray):
+    Those that are `mirrored` (N,) bool are turned left to right.
+    """
+
+    def __init__(self, images: np.ndarray, mirrored: np.ndarray | None = None):
         self.images = images
+        self.mirrored = mirrored
 
     def __len__(self) -> int:
         return len(self.images)
 
     def __getitem__(self, index: int) -> Tensor:
-        return torch.from_numpy(self.images[index].copy()).permute(2, 0, 1)
+        image = self.images[index]
+        if self.mirrored is not None and self.mirrored[index]:
+            image = image[:, ::-1]
+        return torch.from_numpy(image.copy()).permute(2, 0, 1)
 
 
 @dataclass(frozen=True)
@@ -72,6 +79,8 @@ class ImageComparison:
     extractor: Extractor
     cache: Path
     device: torch.device
+    reference_mirrored: np.ndarray | None = None
+    """(M,) bool which of the reference are looked at left to right; None for none of them."""
 
     def __post_init__(self) -> None:
         self.cache.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -98,7 +107,7 @@ class ImageComparison:
         """torch-fidelity's keyword arguments. Samples have no cache name: they are measured once."""
         return {
             "input1": ImageRows(self.samples),
-            "input2": ImageRows(self.reference),
+            "input2": ImageRows(self.reference, self.reference_mirrored),
             "input2_cache_name": self.reference_name,
             "cache_root": str(self.cache),
             "cuda": self.device.type == "cuda",

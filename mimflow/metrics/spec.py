@@ -225,3 +225,6 @@ class Reference(Spec):
     split: Literal["train", "val"] = "train"
     count: Count | None = None
     """Only the first so many images of a seeded permutation are compared with; not given: all."""
+    mirror: bool = False
+    """Whether each of them is mirrored left to right or not, by a seeded coin, as where TARFlow's and iTARFlow's code
+    takes its statistics; the ADM evaluator's references are not."""

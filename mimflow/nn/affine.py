@@ -1,4 +1,4 @@
-"""The element-wise affine map between data and noise, by its shift and log-scale."""
+"""The element-wise affine map between data and noise, by its shift and log-scale, or by a scale of any sign."""
 
 from __future__ import annotations
 
@@ -30,3 +30,14 @@ class Affine(NamedTuple):
     def logdet(self) -> Tensor:
         """(B,) log |det ∂z/∂u|, summed over all other axes, in nats."""
         return -at_least_fp32(self.log_scale).flatten(1).sum(1)
+
+
+class ScaledAffine(NamedTuple):
+    """u = z · scale + shift, element by element, with scales that may be 0 or negative: the way from noise alone."""
+
+    shift: Tensor
+    scale: Tensor
+
+    def denormalise(self, z: Tensor) -> Tensor:
+        """Noise → data: u = z · scale + shift."""
+        return z * self.scale + self.shift

@@ -80,9 +80,9 @@ class NegativeLogLikelihood(Objective):
             return self._loss_over_levels(self.noise, latents, labels)
         noisy = self._noisy_latents(batch.images)
         outputs = list(self.flow.by_block(noisy, labels))
-        loss, figures = nll_per_dimension(outputs[-1])
+        loss, figures = self.flow.nll(outputs[-1])
         if self.noise.kind == "uniform":
-            figures["bpd"] = bits_per_dimension(loss)
+            figures["bpd"] = bits_per_dimension(figures["nll"])
         if self.latent_norm_weight:
             figures["latent_norm"] = latent_norm(noisy, outputs)
             loss = loss + self.latent_norm_weight * figures["latent_norm"]

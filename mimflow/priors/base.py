@@ -71,9 +71,16 @@ class FlowPrior(Prior):
         raise NotImplementedError
 
     def training_loss(self, latents: Tensor, labels: Tensor, tap: Tap | None = None) -> PriorLoss:
-        """The negative log-likelihood of `nll_per_dimension`."""
+        """`nll` of the latents."""
         output: FlowOutput = self(latents, labels, tap)
-        return PriorLoss(*nll_per_dimension(output), output.hidden)
+        return PriorLoss(*self.nll(output), output.hidden)
+
+    def nll(self, output: FlowOutput) -> tuple[Tensor, dict[str, Tensor]]:
+        """What training minimises of where latents land, `nll_per_dimension`, and figures for the log.
+
+        `nll` among them is that of the density, in the same unit, where a prior is trained by another one's.
+        """
+        return nll_per_dimension(output)
 
     def by_block(self, latents: Tensor, labels: Tensor) -> Iterator[FlowOutput]:
         """What `forward` gives, block by block from the data: z and log-determinant up to the end of each.

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mimflow.nn.affine import Affine, at_least_fp32
+from mimflow.nn.affine import Affine, ScaledAffine, at_least_fp32
 from mimflow.nn.modulation import Modulation, modulate
 from mimflow.nn.noise_level import NoiseLevelEmbedding
 from mimflow.nn.norm import make_norm
@@ -224,7 +224,7 @@ class AutoregressiveBlock(nn.Module):
             h = self.transformer.step(h, cache, temperature, modulations, self.rotation)
             output = self._project(h, conditioning)
             if guidance is None:
-                affine = self._affine(output)
+                affine: Affine | ScaledAffine = self._affine(output)
             else:
                 conditional, null = (self._affine(half) for half in output.chunk(2))
                 affine = guidance.combine(conditional, null, step, steps)

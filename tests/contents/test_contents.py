@@ -90,8 +90,8 @@ def test_the_reference_of_reconstructions_is_their_split_and_a_representation_ha
     tasks = {
         name: plan_of(project).job(f"tarflow.s0.{name}.small").task for name in ("guided", "reconstruction", "probe")
     }
-    assert tasks["guided"].reference.identity() == {"split": "train", "count": 100}
-    assert tasks["reconstruction"].reference.identity() == {"split": "val", "count": None}
+    assert tasks["guided"].reference.identity() == {"split": "train", "count": 100, "mirror": False}
+    assert tasks["reconstruction"].reference.identity() == {"split": "val", "count": None, "mirror": False}
     assert (tasks["probe"].reference, tasks["probe"].extractor) == (None, None)
     edit(project, "mini/tarflow", "{kind: reconstruction}", "{kind: reconstruction, split: train}")
     assert plan_of(project).job("tarflow.s0.reconstruction.small").task.reference.split == "train"

@@ -14,7 +14,7 @@ from mimflow.data.decode import decode
 from mimflow.data.registry import SOURCES
 from mimflow.data.sources.base import Source
 from mimflow.data.sources.spec import PHOTO_AREA, PhotosSpec
-from mimflow.data.spec import DatasetSpec
+from mimflow.data.spec import DatasetSpec, Transform
 from mimflow.data.split import assign
 from mimflow.progress import Progress
 from mimflow.spec.base import all_problems
@@ -69,7 +69,7 @@ def test_crops_are_what_the_photographs_show(datasets) -> None:
     camera = photos.fetch(items["camera/000-288"])  # 512 × 512, grey
     np.testing.assert_array_equal(camera, np.repeat(skimage.data.camera()[106:138, 352:384, None], 3, axis=2))
     assert items["camera/000-288"].split == "val"
-    assert np.asarray(decode(camera, 1)).shape == (32, 32)
+    assert np.asarray(decode(camera, 1, Transform(size=32))).shape == (32, 32)
     assert photos.where(items["chelsea/016-048"]) == "photos, chelsea, row 16, column 48 of the part that is used"
 
 

@@ -22,6 +22,9 @@ from mimflow.data.transforms import cut
 PHOTOGRAPH = Image.fromarray(skimage.data.chelsea())
 """451 × 300 pixels."""
 CROP = PHOTOGRAPH.crop((100, 50, 148, 90))
+DEFAULTS = Transform(size=32)
+AS_RELEASED = Transform(size=32, orientation="stored", transparency="drop")
+"""What torchvision's ImageFolder does: `Image.open(file).convert("RGB")`."""
 
 
 def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
@@ -43,8 +46,8 @@ def png(colour: int, samples: np.ndarray, transparent: bytes = b"") -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"".join([*chunks, chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b"")])
 
 
-def pixels(data: bytes | np.ndarray, channels: int = 3) -> np.ndarray:
-    return np.asarray(decode(data, channels)).astype(int)
+def pixels(data: bytes | np.ndarray, channels: int = 3, transform: Transform = DEFAULTS) -> np.ndarray:
+    return np.asarray(decode(data, channels, transform)).astype(int)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF"])
@@ -100,6 +103,17 @@ def test_transparency_is_laid_on_white() -> None:
     assert np.array_equal(pixels(encoded(palette, transparency=0)), [[[255, 255, 255], [40, 50, 60]]])
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_transparency_is_dropped_as_by_public_loaders(channels: int) -> None:
+    see_through = CROP.copy()
+    see_through.putalpha(Image.linear_gradient("L").resize(CROP.size))
+    grey, palette = see_through.convert("LA"), CROP.quantize(16)
+    for data in (encoded(see_through), encoded(grey), encoded(palette, transparency=3), encoded(CROP, exif=b"")):
+        loaded = Image.open(BytesIO(data)).convert("RGB")
+        expected = loaded if channels == 3 else loaded.convert("L")
+        assert np.array_equal(pixels(data, channels, AS_RELEASED), np.asarray(expected))
+
+
 @pytest.mark.parametrize(
     ("orientation", "turned"),
     [(3, Image.Transpose.ROTATE_180), (6, Image.Transpose.ROTATE_270), (8, Image.Transpose.ROTATE_90)],
@@ -107,7 +121,9 @@ def test_transparency_is_laid_on_white() -> None:
 def test_exif_rotation_is_applied(orientation: int, turned: Image.Transpose) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
-    assert np.array_equal(pixels(encoded(CROP, exif=exif)), np.asarray(CROP.transpose(turned)))
+    turning = encoded(CROP, exif=exif)
+    assert np.array_equal(pixels(turning), np.asarray(CROP.transpose(turned)))
+    assert np.array_equal(pixels(turning, transform=AS_RELEASED), np.asarray(CROP))
 
 
 def test_arrays_are_grey_images() -> None:
@@ -121,7 +137,7 @@ def test_arrays_are_grey_images() -> None:
 def test_truncated_files_are_refused(kind: str, share: float) -> None:
     data = encoded(CROP, kind)
     with pytest.raises(BadImageError, match=r"can't be decoded|not a PNG"):
-        decode(data[: int(share * len(data))], 3)
+        decode(data[: int(share * len(data))], 3, DEFAULTS)
 
 
 def test_no_flipped_bit_of_a_png_changes_a_pixel_unseen() -> None:
@@ -131,7 +147,7 @@ def test_no_flipped_bit_of_a_png_changes_a_pixel_unseen() -> None:
         flipped = bytearray(data)
         flipped[place] ^= 1 << place % 8
         with pytest.raises(BadImageError, match=r"can't be decoded|not a PNG|decompression bomb"):
-            decode(bytes(flipped), 3)
+            decode(bytes(flipped), 3, DEFAULTS)
 
 
 @cache
@@ -160,7 +176,7 @@ def test_what_can_be_misread_is_refused(name: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         with pytest.raises(BadImageError, match=message):
-            decode(data, 3)
+            decode(data, 3, DEFAULTS)
 
 
 def test_none_takes_only_its_own_size() -> None:

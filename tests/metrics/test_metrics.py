@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import torch_fidelity
 from measuring import (
     SCALE,
@@ -94,6 +95,17 @@ def test_a_reference_that_is_not_finite_is_a_reason(kind: str, tmp_path: Path) -
     for measurement in measure(METRIC_EXAMPLES[kind][0], context).values():
         assert measurement.value is None
         assert "reference images are not finite" in measurement.reason
+
+
+def test_a_reference_is_looked_at_left_to_right_where_it_is_mirrored(tmp_path: Path) -> None:
+    images = gaussian_images(6, 16, seed=0)
+    coins = np.array([True, False, False, True, True, False])
+    turned = [image[:, ::-1] if coin else image for image, coin in zip(images, coins, strict=True)]
+    mirrored = replace(context_of(images, images, tmp_path), reference_mirrored=coins)
+    by_hand = context_of(images, np.stack(turned), tmp_path / "turned")
+    features = mirrored.reference_features["features"]
+    assert torch.equal(features, by_hand.reference_features["features"])
+    assert not torch.equal(features, mirrored.sample_features["features"])
 
 
 def test_numbers_are_those_of_calculate_metrics(tmp_path: Path) -> None:

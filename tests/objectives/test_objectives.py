@@ -202,6 +202,40 @@ def test_nll_is_the_log_density_per_dimension_without_its_constant() -> None:
     torch.testing.assert_close(loss, -log_density.mean() / 64 - 0.5 * math.log(2 * math.pi))
 
 
+def volume_preserving() -> dict[str, Any]:
+    return TARFLOW | {"prior": TARFLOW["prior"] | {"volume_preserving": True}}
+
+
+def test_volume_preserving_flows_train_as_released_and_log_the_likelihood_of_their_density() -> None:
+    """The density's noise is N(0, diag(4)): −log p = ½ (z² / 4 + log 4 + log 2π) a dimension, dequantised or not."""
+    modules = perturbed_modules(volume_preserving())
+    prior = modules.module("prior")
+    prior.variance.fill_(4.0)
+    objective = build(UNIFORM, modules).eval()
+    levels = torch.randint(256, (6, 1, 8, 8), generator=torch.Generator().manual_seed(0))
+    images, labels = levels / 127.5 - 1, torch.tensor([0, 1, 2, 0, 1, 2])
+    torch.manual_seed(1)
+    loss, figures = objective("system", batch_of(images, labels), {})
+    torch.manual_seed(1)
+    z = prior(modules.module("tokenizer").encode(dequantise(images)), labels).z
+    torch.testing.assert_close(loss, 0.5 * z.square().mean())
+    nll = 0.5 * (z.square() / 4 + math.log(4)).mean()
+    torch.testing.assert_close(figures["nll"], nll)
+    # The pixels' 256 levels span 2: 8 bits less log₂ 2 are what a density of 1 costs.
+    torch.testing.assert_close(figures["bpd"], 7 + (nll + 0.5 * math.log(2 * math.pi)) / math.log(2))
+
+
+def test_volume_preserving_flows_learn_their_variance_as_they_are_trained() -> None:
+    modules = perturbed_modules(volume_preserving())
+    objective = build(NLL | {"noise": {"kind": "none"}, "label_drop": 0.0}, modules)
+    images, labels = torch.rand(6, 1, 8, 8) * 2 - 1, torch.tensor([0, 1, 2, 0, 1, 2])
+    objective.training_mode(["prior"])
+    objective("system", batch_of(images, labels), {})
+    prior = modules.module("prior").eval()
+    z = prior(modules.module("tokenizer").encode(images), labels).z
+    torch.testing.assert_close(prior.variance, 0.9 + 0.1 * z.square().mean(0))
+
+
 def test_latent_norm_is_of_all_that_blocks_read() -> None:
     """Blocks that do nothing but multiply by 2 and by 3 read latents of mean square 1 and 4: the 36 is not counted."""
     objective, _ = recording(NLL | {"noise": {"kind": "none"}, "latent_norm_weight": 0.5})

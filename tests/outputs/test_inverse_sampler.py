@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 import torch
 from parts import image_draws
 
@@ -61,6 +62,27 @@ def test_noise_comes_from_the_given_draws_alone() -> None:
     images = sample(flow(), LABELS)
     torch.manual_seed(2)
     assert torch.equal(images, sample(flow(), LABELS))
+
+
+class Listening(Tarflow):
+    """Notes in which precision it is asked to multiply, sampling and along its score."""
+
+    def __init__(self, prior: Tarflow):
+        super().__init__(TarflowSpec(width=8, blocks=[1, 1], head_width=4), LATENT, 2)
+        self.load_state_dict(prior.state_dict())
+        self.heard: list[torch.dtype] = []
+        for block in self.blocks:
+            block.proj_in.register_forward_hook(lambda module, inputs, output: self.heard.append(output.dtype))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_precision_is_that_of_sampling_and_of_the_score(precision: str) -> None:
+    prior = Listening(flow())
+    fields = {"guidance": LinearGuidance(weight=1.0), "denoise": ScoreDenoising(std=0.1)}
+    images = sample(prior, LABELS, precision=precision, **fields)
+    assert set(prior.heard) == {torch.bfloat16 if precision == "bf16" else torch.float32}
+    assert images.dtype == torch.float32
+    torch.testing.assert_close(images, sample(flow(), LABELS, **fields), atol=0.2, rtol=0)
 
 
 def test_labels_matter_and_unconditional_sampling_works() -> None:

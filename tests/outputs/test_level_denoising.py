@@ -185,6 +185,15 @@ def test_held_out_likelihoods_are_the_same_bits_before_and_after_sampling(method
     assert all(parameter.grad is None for parameter in prior.parameters())
 
 
+def test_levels_are_walked_down_in_fp32_whatever_the_precision_of_sampling() -> None:
+    prior, heard = flow(), []
+    prior.blocks[0].proj_in.register_forward_hook(lambda module, inputs, output: heard.append(output.dtype))
+    sample(prior, precision="bf16", denoise=LevelDenoising(t1=0.3, steps=2))
+    first = heard.index(torch.float32)
+    assert 0 < first < len(heard)
+    assert set(heard[:first]) == {torch.bfloat16} and set(heard[first:]) == {torch.float32}
+
+
 class Listening(Guidance):
     """Leaves the conditional map as it is, and adds up the log-scales of the steps that sampling takes."""
 

@@ -96,6 +96,17 @@ def test_samples_are_laid_out_as_guided_diffusion_reads_them(weights: Artifact, 
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["grid.png", "samples.npz"]
 
 
+def test_how_often_guidance_overshot_a_scale_is_in_the_facts(weights: Artifact, tmp_path: Path) -> None:
+    assert run(TASK, {"weights": weights}, tmp_path / "log", silent()).overshot_scales is None
+    shares = []
+    for floor in (None, 1.0):
+        guidance = LinearGuidance(weight=1.5, space="scale", floor=floor)
+        task = changed(output=TASK.output.model_copy(update={"guidance": guidance}))
+        shares.append(run(task, {"weights": weights}, tmp_path / f"{floor}", silent()).overshot_scales)
+    assert shares[0] == 0  # the branches hardly differ
+    assert 0.2 < shares[1] < 0.8  # and every other scale shrinks
+
+
 def test_the_file_is_the_one_that_numpy_writes(tmp_path: Path) -> None:
     images = np.random.default_rng(0).integers(256, size=(7, 4, 4, 3), dtype=np.uint8)
     labels = np.arange(7)

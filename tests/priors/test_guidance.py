@@ -10,10 +10,10 @@ import torch
 from parts import PRIOR_EXAMPLES, TARFLOW, label_of, predicted, tiny_latents, tiny_prior
 from torch import Tensor
 
-from mimflow.nn.affine import Affine
+from mimflow.nn.affine import Affine, ScaledAffine
 from mimflow.priors.autoregressive import AutoregressivePrior
 from mimflow.priors.base import NULL_CLASS
-from mimflow.priors.guidance.rules import LEAST_SCALE, GaussianProductRule, LinearRule, guidance_rule
+from mimflow.priors.guidance.rules import GaussianProductRule, LinearRule, guidance_rule
 from mimflow.priors.guidance.spec import AnyGuidance, GaussianProductGuidance, GuidanceInterval, LinearGuidance
 from mimflow.priors.tarflow.model import Tarflow
 from mimflow.spec.base import all_problems
@@ -96,9 +96,42 @@ def test_product_of_gaussians_is_of_the_deep_block_and_the_full_weight() -> None
 def test_linear_rule_on_the_scale_itself() -> None:
     guide = rule(weight=2.0, anneal=False, space="scale")
     guided = guide.combine(affine(2.0, math.log(0.8)), affine(1.0, math.log(0.6)), 0, 3)
-    torch.testing.assert_close(guided, affine(4.0, math.log(1.2)))
-    floor = guide.combine(affine(2.0, math.log(0.8)), affine(1.0, math.log(1.6)), 0, 3)
-    torch.testing.assert_close(floor, affine(4.0, math.log(0.8 * LEAST_SCALE)))
+    torch.testing.assert_close(guided, ScaledAffine(torch.tensor([[4.0]]), torch.tensor([[1.2]])))
+    shift_alone = rule(weight=2.0, anneal=False, space="scale", what=["shift"])
+    torch.testing.assert_close(shift_alone.combine(affine(2.0, -0.5), affine(1.0, 0.2), 0, 3), affine(4.0, -0.5))
+
+
+NOISE = torch.tensor([[1.5, -0.5, 2.0, 0.5]])
+CONDITIONAL = Affine(torch.tensor([[2.0, 2.0, 0.0, 1.0]]), torch.tensor([[0.8, 0.8, 1.0, 0.5]]).log())
+NULL = Affine(torch.tensor([[1.0, 1.0, 0.0, 1.0]]), torch.tensor([[1.6, 0.6, 1.25, 0.6]]).log())
+
+
+@pytest.mark.parametrize(
+    ("floor", "moved", "overshot"),
+    [
+        (None, [2.8, 3.4, 1.0, 1.15], 0.25),  # scales 0.8 + 2 (0.8 − 1.6) = −0.8, 1.2, 0.5 and 0.3
+        (0.0, [4.0, 3.4, 1.0, 1.15], 0.25),
+        (0.001, [4.0012, 3.4, 1.0, 1.15], 0.25),  # of 0.8
+        (0.55, [4.66, 3.4, 1.1, 1.15], 0.5),  # of 0.8 and of 1
+    ],
+)
+def test_a_floor_matters_where_the_null_branch_is_much_wider(floor: Any, moved: list[float], overshot: float) -> None:
+    """By hand: u = z s + 4 for the first two, whose shift 2 + 2 (2 − 1) is 4; the others have the shift of both."""
+    guide = rule(weight=2.0, anneal=False, space="scale", floor=floor)
+    assert guide.overshot() is None
+    guided = guide.combine(CONDITIONAL, NULL, 0, 3)
+    torch.testing.assert_close(guided.denormalise(NOISE), torch.tensor([moved]), atol=1e-6, rtol=0)
+    assert guide.overshot() == overshot
+    guide.combine(CONDITIONAL, CONDITIONAL, 1, 3)
+    assert guide.overshot() == overshot / 2
+    assert rule(weight=0.0).overshot() is rule(weight=2.0).overshot() is product(2.0).overshot() is None
+
+
+def test_a_floor_is_of_scales() -> None:
+    assert not list(all_problems(LinearGuidance(weight=1.0, space="scale", floor=0.001)))
+    for fields in ({}, {"space": "scale", "what": ["shift"]}):
+        (problem,) = all_problems(LinearGuidance(weight=1.0, floor=0.001, **fields))
+        assert problem.path == ("floor",)
 
 
 def interval(fraction: float, meaning: Any) -> dict[str, GuidanceInterval]:

@@ -181,7 +181,7 @@ def test_a_copy_has_a_backbone_of_its_own() -> None:
     "guidance",
     [
         LinearGuidance(weight=1.3, space="scale"),
-        LinearGuidance(weight=1.3, space="scale", blocks=2, temperature=0.5),
+        LinearGuidance(weight=1.3, space="scale", blocks=2, temperature=0.5, floor=0.5),
         GaussianProductGuidance(weight=2.0),
         GaussianProductGuidance(weight=2.0, blocks=2),
     ],
@@ -196,6 +196,35 @@ def test_guided_steps_equal_parallel_predictions(spec: ItarflowSpec, guidance: A
     torch.testing.assert_close(sampled, step_by_step(prior, z, guide), atol=1e-9, rtol=1e-9)
     if spec.takes_classes:
         assert (sampled - prior.at(LEVELS).inverse(z, LABELS)).abs().max() > 1e-4
+
+
+@torch.no_grad()
+def test_scales_turn_negative_as_in_the_release_or_stop_at_a_floor() -> None:
+    """Samples at a weight where both happen are those of σ + g (σ − σ_u), written out, in a parallel pass a token."""
+    prior, z, weight = tiny_prior(ITARFLOW), 0.5 * tiny_latents(4), 40.0
+    samples = []
+    for floor in (None, 0.25):
+        guide = guidance_rule(LinearGuidance(weight=weight, space="scale", blocks="deep", anneal=False, floor=floor))
+        sampled = prior.at(LEVELS).inverse(z, LABELS, guide)
+        block, last = prior.blocks[-1], len(prior.blocks) - 1
+        ordered = z.flip(1) if block.reverse else z
+        u, below = ordered.clone(), 0
+        for token in range(1, z.shape[1]):
+            conditional = predicted(block, u, LABELS, level=LEVELS)
+            null = predicted(block, u, torch.full_like(LABELS, NULL_CLASS), level=LEVELS)
+            shift = (1 + weight) * conditional.shift[:, token] - weight * null.shift[:, token]
+            own = conditional.log_scale[:, token].exp()
+            scale = (1 + weight) * own - weight * null.log_scale[:, token].exp()
+            least = -torch.inf if floor is None else floor * own
+            below += int((scale < (0 if floor is None else least)).sum())
+            u[:, token] = ordered[:, token] * scale.maximum(torch.as_tensor(least)) + shift
+        u = u.flip(1) if block.reverse else u
+        for index in range(last - 1, -1, -1):
+            u = prior.blocks[index].inverse(u, LABELS, None, LEVELS)
+        torch.testing.assert_close(sampled, u / prior.input_scale, atol=1e-9, rtol=1e-9)
+        assert below > 0 and guide.overshot() == below / u[:, 1:].numel()
+        samples.append(sampled)
+    assert (samples[0] - samples[1]).abs().max() > 0.01
 
 
 def step_by_step(prior: Itarflow, z: Tensor, guide: Guidance) -> Tensor:

@@ -154,6 +154,16 @@ def test_a_part_of_the_reference_is_a_seeded_choice(inputs: dict[str, Artifact],
     assert fid["some"] == fid["some again"] != fid["all"]
 
 
+def test_a_reference_can_be_mirrored_by_a_coin(inputs: dict[str, Artifact], tmp_path: Path) -> None:
+    """Of a reference that is the samples themselves, about half are no longer there, whatever was measured before."""
+    inputs["output"] = sampled(tmp_path / "copies", np.load(inputs["data"].folder / "train.images.npy"))
+    seen = {}
+    for job, mirror in (("as it is", False), ("mirrored", True), ("again", True)):
+        seen[job], _, _ = evaluate(tmp_path, inputs, job, reference=Reference(mirror=mirror))
+    assert seen["as it is"]["fid"]["value"] == pytest.approx(0, abs=1e-6)
+    assert seen["mirrored"] == seen["again"] != seen["as it is"]
+
+
 def test_a_reference_larger_than_its_split_is_refused(inputs: dict[str, Artifact], tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"reference\.count: 61 images, split 'train' of noise has 60"):
         evaluate(tmp_path, inputs, reference=Reference(count=61))

@@ -38,7 +38,7 @@ def test_images_labels_and_index_belong_together(photographs: Path, tmp_path: Pa
         assert [int(row["label"]) for row in listed] == labels.tolist()
         for image, row in zip(images, listed, strict=True):
             assert row["class"] in row["source"]
-            decoded = decode((photographs / row["source"]).read_bytes(), 3)
+            decoded = decode((photographs / row["source"]).read_bytes(), 3, Transform(size=16))
             assert np.array_equal(image, cut(decoded, Transform(size=16, method="adm")))
 
 

@@ -91,6 +91,9 @@ class InverseSpec(SamplerSpec):
     """What is done to samples afterwards; not given: nothing."""
     noise_temperature: Positive = 1.0
     """Standard deviation of the noise that the flow starts from."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """Precision of the flow's passes, backwards and along its score. bf16 is autocast, as in TARFlow's and iTARFlow's
+    releases; the walk down noise levels is in fp32 all the same, as in iTARFlow's, and so is the decoder."""
 
     def system_problems(self, system: System) -> Iterator[Problem]:
         if system.prior is None:

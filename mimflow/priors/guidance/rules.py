@@ -11,12 +11,9 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
-from mimflow.nn.affine import Affine, at_least_fp32
+from mimflow.nn.affine import Affine, ScaledAffine, at_least_fp32
 from mimflow.priors.base import NULL_CLASS
 from mimflow.priors.guidance.spec import AnyGuidance, GuidanceSpec, LinearGuidance
-
-LEAST_SCALE = 1e-3
-"""What the linear rule leaves of the conditional scale where it would take all of it."""
 
 
 class Guidance(ABC):
@@ -44,13 +41,17 @@ class Guidance(ABC):
             return 0.0
         return self.spec.weight * (step + 1) / steps if self.spec.anneal else self.spec.weight
 
-    def combine(self, conditional: Affine, null: Affine, step: int, steps: int) -> Affine:
+    def overshot(self) -> float | None:
+        """Of the scales guided so far, the share that the rule took below its floor; None of a rule that can't."""
+        return None
+
+    def combine(self, conditional: Affine, null: Affine, step: int, steps: int) -> Affine | ScaledAffine:
         """The guided map of one token, (B, channels), at `step` of a block's `steps`."""
         weight = self.weight(step, steps)
         return self.rule(conditional, null, weight) if weight else conditional
 
     @abstractmethod
-    def rule(self, conditional: Affine, null: Affine, weight: float) -> Affine:
+    def rule(self, conditional: Affine, null: Affine, weight: float) -> Affine | ScaledAffine:
         """The guided map, (B, channels), at a weight above 0."""
 
     def _within(self, place: int, places: int, skips_first: str, skips_last: str) -> bool:
@@ -68,8 +69,8 @@ class Guidance(ABC):
 class LinearRule(Guidance):
     """p_g = p_c + g (p_c − p_u) on shift and log-scale (TARFlow, section 2.5).
 
-    Linear in the logarithm of the scale, the guided scale stays positive; linear in the scale (iTARFlow) it is kept
-    so by a floor.
+    Linear in the logarithm of the scale, the guided scale stays positive; linear in the scale (iTARFlow) it may not:
+    how often it ends below the floor, or below 0 where there is none, is counted.
     """
 
     spec: LinearGuidance
@@ -77,21 +78,31 @@ class LinearRule(Guidance):
     def __init__(self, spec: LinearGuidance):
         super().__init__(spec)
         self.temperature = spec.temperature
+        self._below: Tensor | int = 0  # left on the device: to ask at each step would be to wait for it
+        self._guided = 0
 
     def null_labels(self, labels: Tensor) -> Tensor:
         return super().null_labels(labels) if self.spec.against == "class" else labels
 
-    def rule(self, conditional: Affine, null: Affine, weight: float) -> Affine:
+    def overshot(self) -> float | None:
+        return int(self._below) / self._guided if self._guided else None
+
+    def rule(self, conditional: Affine, null: Affine, weight: float) -> Affine | ScaledAffine:
         shift, log_scale = conditional
         if "shift" in self.spec.what:
             shift = shift + weight * (shift - null.shift)
+        if self.spec.on_scale:
+            return ScaledAffine(shift, self._scale(at_least_fp32(log_scale), at_least_fp32(null.log_scale), weight))
         if "log_scale" in self.spec.what:
-            if self.spec.space == "log_scale":
-                log_scale = log_scale + weight * (log_scale - null.log_scale)
-            else:  # s_c + g (s_c − s_u) = s_c (1 − g (s_u / s_c − 1))
-                ratio = 1 - weight * torch.expm1(at_least_fp32(null.log_scale) - at_least_fp32(log_scale))
-                log_scale = at_least_fp32(log_scale) + ratio.clamp_min(LEAST_SCALE).log()
+            log_scale = log_scale + weight * (log_scale - null.log_scale)
         return Affine(shift, log_scale)
+
+    def _scale(self, conditional: Tensor, null: Tensor, weight: float) -> Tensor:
+        """s_c + g (s_c − s_u) = s_c (1 − g (s_u / s_c − 1)) of two log-scales, not below the floor."""
+        kept = 1 - weight * torch.expm1(null - conditional)
+        self._below = self._below + (kept < (self.spec.floor or 0)).sum()
+        self._guided += kept.numel()
+        return conditional.exp() * (kept if self.spec.floor is None else kept.clamp_min(self.spec.floor))
 
 
 class GaussianProductRule(Guidance):

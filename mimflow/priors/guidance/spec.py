@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag
 
-from mimflow.spec.base import Count, NonNegative, Positive, Problem, Spec
+from mimflow.spec.base import Count, Fraction, NonNegative, Positive, Problem, Spec
 
 if TYPE_CHECKING:
     pass
@@ -71,12 +71,25 @@ class LinearGuidance(GuidanceSpec):
     what: list[Literal["shift", "log_scale"]] = Field(default=["shift", "log_scale"], min_length=1)
     """Which of shift and log-scale is guided; the other stays the conditional one."""
     space: Literal["log_scale", "scale"] = "log_scale"
-    """Whether the rule is on the logarithm of the scale (TARFlow) or on the scale itself (iTARFlow). The latter may
-    reach 0 and is kept from it: never below a thousandth of the conditional scale."""
+    """Whether the rule is on the logarithm of the scale (TARFlow) or on the scale itself (iTARFlow), which turns it
+    negative where the null branch's is more than (1 + g) / g times the conditional one."""
+    floor: Fraction | None = None
+    """The least share of the conditional scale that a rule on the scale leaves: 0.001 keeps it positive. Not given:
+    whatever comes out, negative or not, as in iTARFlow's release. How often it matters is recorded with the samples."""
     against: Literal["class", "attention_temperature"] = "class"
     """What the second branch is: the null class, or the same unconditional model with another attention temperature."""
     temperature: Positive = 1.0
     """What the attention logits of the second branch are divided by."""
+
+    @property
+    def on_scale(self) -> bool:
+        """Whether it guides the scale itself."""
+        return self.space == "scale" and "log_scale" in self.what
+
+    def problems(self) -> Iterator[Problem]:
+        yield from super().problems()
+        if self.floor is not None and not self.on_scale:
+            yield Problem(("floor",), "is of a rule on the scale, and this is none", "space: scale, or remove it")
 
 
 class GaussianProductGuidance(GuidanceSpec):

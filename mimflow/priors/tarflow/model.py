@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -34,18 +35,31 @@ class Tarflow(AutoregressivePrior):
         variance = torch.ones(latent.tokens, latent.channels) if spec.volume_preserving else None
         self.register_buffer("variance", variance)
 
-    def forward(
+    def by_block(
         self, latents: Tensor, labels: Tensor, tap: Tap | None = None, level: Tensor | None = None
-    ) -> FlowOutput:
-        """Latents (B, T, C), labels (B,) → z and summed log-determinant (TARFlow Eq. 4–6).
+    ) -> Iterator[FlowOutput]:
+        """As of every flow of blocks.
 
-        In training, volume-preserving mode takes the batch's second moments into its running variance.
+        In training, volume-preserving mode takes the batch's second moments into its running variance at the end.
         """
-        output = super().forward(latents, labels, tap, level)
-        if self.variance is not None and self.training:
+        output = None
+        for output in super().by_block(latents, labels, tap, level):
+            yield output
+        if self.variance is not None and self.training and output is not None:
             with torch.no_grad():
                 self.variance.lerp_(output.z.square().mean(0).to(self.variance.dtype), VARIANCE_RATE)
-        return output
+
+    def nll(self, output: FlowOutput) -> tuple[Tensor, dict[str, Tensor]]:
+        """As of every flow; the volume-preserving mode is trained as if its noise were standard normal, as released.
+
+        Its `nll` for the log is that of its density, whose noise has the variance.
+        """
+        loss, figures = super().nll(output)
+        if self.variance is not None:
+            variance = self.variance.float()
+            spread = (output.z.detach().float().square() / variance + variance.log()).mean()
+            figures |= {"nll": 0.5 * spread - figures["logdet"]}
+        return loss, figures
 
     def log_prob(self, latents: Tensor, labels: Tensor) -> Tensor:
         """(B,) log-density in nats; the volume-preserving mode's base is N(0, diag(variance))."""
