@@ -157,6 +157,26 @@ class MomentsSpec(ObjectiveSpec):
             )
 
 
+class LatentScaleSpec(ObjectiveSpec):
+    """Measure the scale of a tokenizer's latents: one pass over the training split, no gradient.
+
+    A phase and no stage of its own: what is measured is a tensor of the tokenizer like any other, which later phases,
+    other runs and outputs read from its weights, and nothing else has to know of it.
+    """
+
+    kind: Literal["latent_scale"] = "latent_scale"
+
+    needs = ("tokenizer",)
+    closed_form = True
+
+    def system_problems(self, system: System, image: ImageShape) -> Iterator[Problem]:
+        assert system.tokenizer is not None
+        if not system.tokenizer.measures_scale:
+            yield Problem(
+                ("kind",), "the tokenizer has no scale to measure", "tokenizer: {kind: kl_vae, scale: measured, …}"
+            )
+
+
 class CrossEntropySpec(ObjectiveSpec):
     """Classification of the images."""
 

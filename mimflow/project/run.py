@@ -9,6 +9,7 @@ from pydantic import Field
 
 from mimflow.compute.spec import Compute
 from mimflow.data.spec import DatasetSpec
+from mimflow.objectives.spec import LatentScaleSpec
 from mimflow.outputs.registry import OUTPUTS
 from mimflow.outputs.spec import OutputSpec
 from mimflow.project.ablation import DottedPath
@@ -67,6 +68,7 @@ class RunSpec(System):
             yield Problem(("deviations",), "from which run is not said", "twin_of: the run of the paper's scale")
         yield from self._phase_problems()
         yield from self._continuation_problems()
+        yield from self._scale_problems()
         yield from self._level_problems()
         for name, output in self.outputs.items():
             for problem in (*output.system_problems(self), *output.level_problems(self._trained_levels)):
@@ -132,6 +134,18 @@ class RunSpec(System):
                 continue
             for problem in phase.continuation_problems(self.phases[before], before):
                 yield problem.within("phases", name)
+
+    def _scale_problems(self) -> Iterator[Problem]:
+        if self.tokenizer is None or not self.tokenizer.measures_scale:
+            return
+        measures = any(isinstance(phase.objective, LatentScaleSpec) for phase in self.phases.values())
+        starts = [weights for phase in self.phases.values() for weights in phase.start or []]
+        if not measures and all(isinstance(weights, RunWeights) and weights.run is None for weights in starts):
+            yield Problem(
+                ("tokenizer", "scale"),
+                "no phase measures it, and no other run's weights are taken",
+                "phases: {scale: {objective: {kind: latent_scale}}}",
+            )
 
     def _trains_nothing(self, phase: Phase) -> bool:
         """Whether a phase names modules of the system that have no parameters alone, or no module."""

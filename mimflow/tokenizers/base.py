@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -101,6 +102,13 @@ class Tokenizer(nn.Module):
         """The weights of the decoder's last layer, for losses that compare gradients there.
 
         For tokenizers whose spec is `trainable` alone.
+        """
+        raise NotImplementedError
+
+    def fit_scale(self, batches: Iterable[Tensor]) -> float:
+        """Set the scale from the latents of images (B, C, H, W), which come in batches, and return it.
+
+        For tokenizers whose spec `measures_scale` alone. DataError if their latents do not vary.
         """
         raise NotImplementedError
 

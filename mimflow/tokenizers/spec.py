@@ -37,6 +37,11 @@ class TokenizerSpec(Spec):
         """Whether what training sees of an image is a random draw, where `encode` gives its mean."""
         return False
 
+    @property
+    def measures_scale(self) -> bool:
+        """Whether a phase of objective `latent_scale` sets the scale of its latents."""
+        return False
+
     def image_problems(self, image: ImageShape) -> Iterator[Problem]:
         """Why this tokenizer can't take such images; `latent_shape` is asked only when there is no reason."""
         return iter(())

@@ -33,6 +33,7 @@ from training_parts import (
 
 from mimflow.artifacts.manifest import Artifact
 from mimflow.data.prepared import Prepared
+from mimflow.errors import DataError
 from mimflow.objectives.base import SYSTEM, Batch, ClosedForm, Objective, checkpoint_name
 from mimflow.objectives.nll import bits_per_dimension, dequantise, drop_labels
 from mimflow.objectives.registry import OBJECTIVES
@@ -46,6 +47,7 @@ from mimflow.training.loop import Splits, Trainer
 from mimflow.training.spec import Phase
 
 CPU = torch.device("cpu")
+MEASURED = KL_VAE | {"tokenizer": KL_VAE["tokenizer"] | {"scale": "measured"}}  # type: ignore[operator]
 UNIFORM = {"kind": "nll", "noise": {"kind": "uniform"}}
 
 
@@ -63,6 +65,7 @@ EXAMPLES = {
     "nll": Example(NLL, TARFLOW | CONVNET, ("prior.",)),
     "velocity": Example(VELOCITY, SIT | CONVNET, ("prior.",)),
     "moments": Example({"kind": "moments"}, GAUSSIAN | CONVNET, ("prior.",)),
+    "latent_scale": Example({"kind": "latent_scale"}, MEASURED | CONVNET, ("tokenizer.scale",)),
     "cross_entropy": Example({"kind": "cross_entropy"}, TARFLOW | CONVNET, ("classifier.",)),
     "joint": Example(JOINT, MASKED_AE | CONVNET, ("tokenizer.", "prior.", "objective.")),
     "joint on a frozen encoder": Example(
@@ -85,7 +88,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
 def build(objective: dict[str, Any], modules: SystemModules) -> Objective:
     spec = (
         Phase.model_validate(phase(objective=objective)).objective
-        if objective["kind"] != "moments"
+        if not OBJECTIVES.spec(objective["kind"]).closed_form
         else (Phase.model_validate({"objective": objective}).objective)
     )
     return OBJECTIVES.build(spec, modules, SHAPES)
@@ -387,6 +390,43 @@ def test_labels_are_smoothed_in_training_only() -> None:
     plain.eval()
     smooth.eval()
     assert torch.equal(plain("system", batch, {})[0], smooth("system", batch, {})[0])
+
+
+@pytest.mark.parametrize("sampled", [True, False])
+def test_the_scale_is_one_over_the_spread_of_what_training_sees(data: Artifact, sampled: bool) -> None:
+    train = Prepared.open(data).split("train")
+    variance = {"kind": "learnable", "sample_posterior": sampled}
+    modules = perturbed_modules(MEASURED | {"tokenizer": MEASURED["tokenizer"] | {"variance": variance}})
+    objective = build({"kind": "latent_scale"}, modules)
+    assert isinstance(objective, ClosedForm)
+    images = next(iter(InOrder(train, 40, CPU))).images
+    with torch.no_grad():
+        posterior = modules.tokenizer.posterior(images)
+        draws = posterior.mean + sampled * torch.exp(0.5 * posterior.log_variance) * torch.randn(
+            500, *posterior.mean.shape
+        )
+        before = modules.tokenizer.decode(posterior.mean)
+    objective.fit(InOrder(train, 7, CPU))
+    scale = modules.tokenizer.scale.item()
+    assert scale == pytest.approx(1 / draws.std().item(), rel=0.01 if sampled else 1e-3)
+    torch.testing.assert_close(modules.tokenizer.encode(images), scale * posterior.mean)
+    with torch.no_grad():
+        torch.testing.assert_close(modules.tokenizer.decode(scale * posterior.mean), before)
+        loss, figures = objective("system", batch_of(images), {})
+    assert loss.item() == pytest.approx(1 + figures["latent_mean"].item() ** 2, rel=0.1)
+    assert figures["scale"].item() == pytest.approx(scale)
+
+
+def test_latents_that_do_not_vary_have_no_scale(data: Artifact) -> None:
+    modules = SystemModules(System.model_validate(MEASURED), SHAPES)
+    for parameter in modules.parameters():
+        parameter.data.zero_()
+    modules.tokenizer.quant_conv.bias.data[2:] = -30.0
+    modules.tokenizer.spec = modules.tokenizer.spec.model_copy(
+        update={"variance": modules.tokenizer.spec.variance.model_copy(update={"sample_posterior": False})}
+    )
+    with pytest.raises(DataError, match="the latents of all images are 0: they have no spread to be scaled by"):
+        build({"kind": "latent_scale"}, modules).fit(InOrder(Prepared.open(data).split("train"), 7, CPU))
 
 
 def test_moments_fit_the_training_latents_whatever_the_batches(data: Artifact) -> None:

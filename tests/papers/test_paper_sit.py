@@ -63,12 +63,20 @@ def drawn(plan: Plan, run: str) -> np.ndarray:
 
 @pytest.mark.parametrize("run", ["small-sit-xl-2", "small-sit-xl-1-d32-frozen"])
 def test_a_frozen_tokenizer_stays_as_it_is(plan: Plan, run: str) -> None:
+    measured = "scale" in plan.workspace.runs[run].spec.phases
+    scales = trained(plan, f"{run}.scale.s0", steps=0) if measured else None
     artifact = trained(plan, f"{run}.main.s0")
     assert artifact.manifest.facts["final"].keys() >= {"velocity"}
     weights = load_file(artifact.file("weights.safetensors"))
     vae = load_file(plan.workspace.root / f"weights/vae-{run.removeprefix('small-')}.safetensors")
     assert all(torch.equal(weights[f"tokenizer.{name}"], tensor) for name, tensor in vae.items())
     assert weights["prior.proj_out.bias"].any()
+    assert measured == ("tokenizer.scale" in weights)
+    if scales is not None:
+        # What the prior reads has a standard deviation of 1.
+        figures = scales.manifest.facts["final"]
+        assert weights["tokenizer.scale"].item() == pytest.approx(figures["scale"])
+        assert figures["loss"] - figures["latent_mean"] ** 2 == pytest.approx(1, rel=0.1)
     assert drawn(plan, run).shape == (3, 32, 32, 3)
 
 

@@ -125,6 +125,47 @@ def test_a_classifier_deeper_than_the_image(project: Path) -> None:
     ]
 
 
+KL_VAE_RUN = """\
+dataset: digits
+tokenizer:
+  kind: kl_vae
+  channels: 4
+  width: 4
+  groups: 2
+  multipliers: [1, 2]
+  variance: {kind: learnable}
+  scale: measured
+phases:
+  main:
+    objective: {kind: autoencoder}
+    steps: 3
+    batch_size: 8
+    optimizer: {kind: adamw, lr: 1e-3}
+"""
+
+
+def test_a_scale_is_measured_by_a_phase_or_by_another_run(project: Path) -> None:
+    write(project, "mini/vae", KL_VAE_RUN)
+    assert problems(project) == [
+        "specs/mini/vae.yaml:9:10: tokenizer.scale: no phase measures it, and no other run's weights are taken "
+        "(phases: {scale: {objective: {kind: latent_scale}}})"
+    ]
+    measuring = KL_VAE_RUN + "  scale: {objective: {kind: latent_scale}}\n"
+    write(project, "mini/vae", measuring)
+    assert problems(project) == []
+    write(project, "mini/vae", measuring.replace("scale: measured", "scale: 0.5"))
+    assert problems(project) == [
+        "specs/mini/vae.yaml:16:29: phases.scale.objective.kind: the tokenizer has no scale to measure "
+        "(tokenizer: {kind: kl_vae, scale: measured, …})"
+    ]
+    write(project, "mini/vae", measuring.replace("scale: measured", "scale: mesured"))
+    assert problems(project) == [
+        "specs/mini/vae.yaml:9:10: tokenizer.scale: got 'mesured', wanted one of measured (did you mean 'measured'?)"
+    ]
+    write(project, "mini/vae", measuring.replace("scale: measured", "scale: -1"))
+    assert problems(project) == ["specs/mini/vae.yaml:9:10: tokenizer.scale: got -1, which should be greater than 0"]
+
+
 def test_a_batch_as_large_as_the_training_split_is_fine(project: Path) -> None:
     write(project, "mini/tarflow", changed(("batch_size: 8", "batch_size: 1500")))
     assert problems(project) == []

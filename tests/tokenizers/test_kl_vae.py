@@ -196,6 +196,16 @@ def test_the_scale_is_taken_back() -> None:
     torch.testing.assert_close(scaled.decode(scaled.encode(images(2))), plain.decode(plain.encode(images(2))))
 
 
+def test_a_measured_scale_is_one_until_it_is_measured_and_then_a_part_of_the_weights() -> None:
+    plain, measured = built(scale=1.0).eval(), built(scale="measured").eval()
+    torch.testing.assert_close(measured.encode(images(2)), plain.encode(images(2)))
+    scale = measured.fit_scale([images(2), images(3)])
+    assert measured.state_dict().keys() - plain.state_dict().keys() == {"scale"}
+    other = built(scale="measured").eval()
+    other.load_state_dict(measured.state_dict())
+    torch.testing.assert_close(other.encode(images(2)), scale * plain.encode(images(2)))
+
+
 def test_latents_keep_float32_under_autocast() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         assert built().encode(images(1)).dtype == torch.float32
@@ -262,3 +272,13 @@ def test_building_reads_no_file() -> None:
     with pytest.raises(ArtifactError, match=r"nowhere/vae.ckpt: missing: put the KL-VAE's weights .* there"):
         vae.load_given_weights()
     built().load_given_weights()
+
+
+def test_given_weights_leave_a_scale_to_be_measured(tmp_path: Path) -> None:
+    source = built(scale=1.0)
+    save_file(source.state_dict(), tmp_path / "vae.safetensors")
+    torch.manual_seed(7)
+    other = KlVae(changed(scale="measured", weights=weights_of(tmp_path / "vae.safetensors")), IMAGE)
+    other.load_given_weights()
+    assert other.scale == 1
+    torch.testing.assert_close(other.encode(images(1)), source.encode(images(1)))

@@ -17,6 +17,7 @@ from mimflow.progress import Progress
 from mimflow.project.run import RunSpec
 from mimflow.spec.base import all_problems
 from mimflow.stages import train
+from mimflow.training.spec import Phase
 
 STEPS = 3
 FIXED: dict[str, Any] = KL_VAE | {"tokenizer": KL_VAE["tokenizer"] | {"variance": {"kind": "fixed"}}}  # type: ignore[operator]
@@ -203,6 +204,11 @@ def test_problems_have_their_place(
     first: dict[str, Any], second: dict[str, Any], wanted: list[tuple[Any, ...]]
 ) -> None:
     assert sorted(problems(first, second)) == sorted(wanted)
+
+
+def test_closed_forms_continue_nothing() -> None:
+    (problem,) = Phase.model_validate({"objective": {"kind": "moments"}, "continue": True}).problems()
+    assert (problem.path, problem.message) == (("continue",), "objective 'moments' is solved in closed form")
 
 
 def test_the_field_is_named_as_it_is_written() -> None:

@@ -89,8 +89,8 @@ class TableSpec(ProductSpec):
             Annotated[str, Tag(WORD), Field(json_schema_extra=_WORDS)] | Annotated[OutputColumns, Tag(MAPPING)], FORM
         ]
     ] = Field(min_length=1)
-    """Each a fact (`parameters` of the whole system, `prior_parameters`, which is what papers count, `epochs`,
-    `seeds`), a metric of an output (`guided.fid`), or several of them (`{output: guided, metrics: [fid, is]}`)."""
+    """Each a fact (`parameters` of the whole system, `prior_parameters`, which papers count, `epochs`, `seeds`), a
+    metric of an output (`guided.fid`), or several of them (`{output: guided, metrics: [fid, is]}`)."""
     seeds: list[int] | None = None
     """Instead of each run's own seeds."""
     template: str | None = None

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+import torch
 from torch import Tensor, nn
 
+from mimflow.errors import DataError
 from mimflow.nn.affine import at_least_fp32
 from mimflow.nn.draws import Draws
 from mimflow.spec.shapes import ImageShape
@@ -20,9 +24,15 @@ LOG_VARIANCES = (-30.0, 20.0)
 class KlVae(Tokenizer):
     """A grid of latents in raster order. They are in at least float32, also under autocast: noise is added to them."""
 
+    scale: Tensor | float
+
     def __init__(self, spec: KlVaeSpec, image: ImageShape):
         super().__init__()
         self.spec = spec
+        if isinstance(spec.scale, float):
+            self.scale = spec.scale
+        else:
+            self.register_buffer("scale", torch.ones(()))
         side = image.size // spec.reduction
         self.grid = (side, side)
         self.encoder = Encoder(spec, image.channels)
@@ -43,7 +53,7 @@ class KlVae(Tokenizer):
 
     def encode(self, images: Tensor) -> Tensor:
         """Images (B, C, H, W) in [−1, 1] → the posterior's mean (B, tokens, channels), scaled."""
-        return self.posterior(images).mean * self.spec.scale
+        return self.posterior(images).mean * self.scale
 
     def encode_for_training(self, images: Tensor, masked: bool, draws: Draws | None = None) -> Encoded:
         """A draw from the posterior (B, tokens, channels), scaled; its mean where the spec does not sample."""
@@ -55,12 +65,36 @@ class KlVae(Tokenizer):
         """A draw from the posterior, scaled, and the posterior before the scale."""
         posterior = self.posterior(images)
         latents = posterior.sample(draws) if self.spec.samples else posterior.mean
-        return Encoded(latents * self.spec.scale, None), posterior
+        return Encoded(latents * self.scale, None), posterior
 
     def decode(self, latents: Tensor) -> Tensor:
         """Scaled latents (B, tokens, channels) → images (B, C, H, W), not clamped."""
-        grid = (latents / self.spec.scale).transpose(1, 2).unflatten(2, self.grid)
+        grid = (latents / self.scale).transpose(1, 2).unflatten(2, self.grid)
         return self.decoder(self.post_quant_conv(grid))
+
+    @torch.no_grad()
+    def fit_scale(self, batches: Iterable[Tensor]) -> float:
+        """One over the standard deviation of what training sees, over all images, tokens and channels together.
+
+        Of draws from a posterior it is that of the mixture of all posteriors: nothing is drawn.
+        """
+        assert isinstance(self.scale, Tensor), "refused by LatentScaleSpec.system_problems"
+        count, total, squares = 0, 0.0, 0.0
+        for images in batches:
+            posterior = self.posterior(images)
+            mean = posterior.mean.double()
+            count, total, squares = (
+                count + mean.numel(),
+                total + mean.sum().item(),
+                squares + mean.square().sum().item(),
+            )
+            if posterior.log_variance is not None and self.spec.samples:
+                squares += posterior.log_variance.double().exp().sum().item()
+        variance = squares / count - (total / count) ** 2
+        if not variance > 0:
+            raise DataError(f"the latents of all images are {total / count:.4g}: they have no spread to be scaled by")
+        self.scale.fill_(variance**-0.5)
+        return self.scale.item()
 
     def decoder_modules(self) -> list[str]:
         return ["post_quant_conv", "decoder"]

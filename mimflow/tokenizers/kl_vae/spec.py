@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 
 from mimflow.spec.base import Count, Positive, Problem, Spec
+from mimflow.spec.forms import WORD
 from mimflow.spec.shapes import ImageShape, LatentShape
 from mimflow.spec.weights import FileWeights
 from mimflow.tokenizers.spec import TokenizerSpec
+
+NUMBER = "as a number"
+"""What stands for a number in Pydantic's locations."""
+
+
+def _scale_form(value: Any) -> str:
+    return WORD if isinstance(value, str) else NUMBER
 
 
 class LearnableVariance(Spec):
@@ -61,10 +69,13 @@ class KlVaeSpec(TokenizerSpec):
     latent_norm: Literal["none", "layer"] = "none"
     """How latents are normalised. `layer`: each token's mean to mean 0 and variance 1 over its channels, before any
     noise, with no parameters. SimFlow does not say whether its norm has any."""
-    scale: Positive = 1.0
+    scale: Annotated[
+        Annotated[Literal["measured"], Tag(WORD)] | Annotated[Positive, Tag(NUMBER)], Discriminator(_scale_form)
+    ] = 1.0
     """Factor that latents are multiplied by on their way out, and divided by on their way back: one over the standard
-    deviation of a trained tokenizer's (MAR 0.2325, Stable Diffusion 0.18215). Leave it at 1 while the tokenizer is
-    trained."""
+    deviation of a trained tokenizer's. A number is a source's (MAR 0.2325, Stable Diffusion 0.18215). `measured`: 1
+    until a phase of objective `latent_scale` sets it, which then is a part of the weights, so that runs that start from
+    them have it too. While the tokenizer is trained it is best left at 1."""
     weights: FileWeights | None = None
     """Weights to start from, in LDM's naming; from scratch if not given."""
 
@@ -91,6 +102,10 @@ class KlVaeSpec(TokenizerSpec):
     @property
     def samples(self) -> bool:
         return isinstance(self.variance, LearnableVariance) and self.variance.sample_posterior
+
+    @property
+    def measures_scale(self) -> bool:
+        return self.scale == "measured"
 
     @property
     def outputs(self) -> int:
