@@ -33,7 +33,7 @@ class TransformerOptions:
     norm: Literal["layer", "rms"] = "layer"
     """Normalisation before attention and MLP."""
     gated: bool = False
-    """Whether attention has an output gate (Qiu et al., arXiv 2505.06708)."""
+    """Whether attention has an output gate (Qiu et al., 2025, arXiv 2505.06708)."""
     modulated: bool = False
     """Whether a condition modulates the norms and gates both branches (adaLN-Zero)."""
     causal: bool = True
@@ -51,7 +51,8 @@ class SelfAttention(nn.Module):
     """Multi-head self-attention.
 
     The 3d outputs of `qkv` are all queries, then all keys, then all values. If gated, what the heads attended to is
-    multiplied by sigmoid(W h) before the output projection.
+    multiplied by sigmoid(W h) before the output projection, element by element and with the same input h: the place and
+    the form that Qiu et al. find the best, W being width × width without a bias.
     """
 
     def __init__(self, options: TransformerOptions):
@@ -62,7 +63,7 @@ class SelfAttention(nn.Module):
         self.head_width = options.head_width
         self.qkv = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)
-        self.gate = nn.Linear(width, width) if options.gated else None
+        self.gate = nn.Linear(width, width, bias=False) if options.gated else None
 
     def _split(self, h: Tensor) -> Tensor:
         """(…, width) → (…, 3, heads, head_width)."""

@@ -38,7 +38,10 @@ def changes(paper: RunSpec, twin: RunSpec) -> list[Change]:
 
 
 def deviation_lines(workspace: Workspace, run: RunSpec) -> tuple[str, ...]:
-    """What a twin's deviations are and why, a line each, and how many fields differ besides; none of other runs."""
+    """What a twin's deviations are and why, a line each, and how many fields differ besides; none of other runs.
+
+    An output that the twin does without, and gives no reason for, is no such field.
+    """
     if run.twin_of is None:
         return ()
     of: dict[str, list[str]] = {field: [] for field in run.deviations}
@@ -47,7 +50,7 @@ def deviation_lines(workspace: Workspace, run: RunSpec) -> tuple[str, ...]:
         covering = [field for field in of if _within(change.field, field) or _within(field, change.field)]
         if covering:
             of[max(covering, key=len)].append(str(change))
-        else:
+        elif not _output_left_out(change):
             others += 1
     lines = [f"{', '.join(of[field]) or field}: {reason}" for field, reason in run.deviations.items()]
     if others:
@@ -69,6 +72,12 @@ def deviation_problems(paper: RunSpec, twin: RunSpec) -> Iterator[Problem]:
             )
         elif not any(_changes(old, new)):
             yield Problem(("deviations", field), f"does not differ from '{twin.twin_of}'", "remove it")
+
+
+def _output_left_out(change: Change) -> bool:
+    """Whether a whole output is the paper's alone."""
+    first, *rest = change.field.split(".")
+    return first == "outputs" and len(rest) == 1 and change.twin is _ABSENT
 
 
 def _recipe(run: RunSpec) -> dict[str, Any]:

@@ -187,8 +187,17 @@ def test_steps_equal_the_parallel_pass_with_everything_on(temperature: float) ->
 
 def test_a_shut_gate_leaves_the_output_bias() -> None:
     attention = SelfAttention(TransformerOptions(width=8, head_width=4, expansion=2, gated=True))
-    torch.nn.init.constant_(attention.gate.bias, -1e4)
-    torch.testing.assert_close(attention(torch.randn(2, 3, 8)), attention.out.bias.expand(2, 3, 8))
+    torch.nn.init.constant_(attention.gate.weight, -1e4)
+    torch.testing.assert_close(attention(1 + torch.rand(2, 3, 8)), attention.out.bias.expand(2, 3, 8))
+
+
+def test_a_gate_stands_between_the_heads_and_their_projection() -> None:
+    """One head over one token attends to its value alone: out(W_v h ⊙ sigmoid(W_g h))."""
+    attention = SelfAttention(TransformerOptions(width=8, head_width=8, expansion=2, gated=True)).double()
+    h = torch.randn(3, 1, 8).double()
+    value = h @ attention.qkv.weight[16:].T + attention.qkv.bias[16:]
+    gated = value / (1 + torch.exp(-h @ attention.gate.weight.T))
+    torch.testing.assert_close(attention(h), gated @ attention.out.weight.T + attention.out.bias)
 
 
 def test_modulation_starts_at_zero_and_scales_about_one() -> None:

@@ -78,6 +78,11 @@ PARAMETERS = {
     "itarflow-imagenet128": 1202.5,
     "itarflow-imagenet256": 2220.7,
     "mimflow-l": 611.0,
+    "mimflow-l-dinov2": 611.0,
+    "mimflow-l-gated": 646.6,
+    "mimflow-l-probe": 611.0,
+    "mimflow-l-masks-per-sample": 611.0,
+    "mimflow-l-clean-alignment": 611.0,
     "mimflow-b": 263.1,
     "mimflow-s": 67.8,
     "kl-vae-f16-d16": 66.46,
@@ -152,6 +157,13 @@ def test_simflows_losses_are_repa_es_family(plan: Plan, name: str) -> None:
         assert [(term.kind, term.weight) for term in objective.perceptual] == [("lpips", 1.0)]
         assert (discriminator.weight, discriminator.start, discriminator.initialisation) == (0.1, 0.0, "normal")
         assert not discriminator.adaptive and not discriminator.lecam
+
+
+def test_mimflow_l_with_gates_has_a_matrix_more_in_each_layer_of_the_flow(plan: Plan) -> None:
+    run = plan.workspace.runs["mimflow-l-gated"].spec
+    with torch.device("meta"):
+        modules = SystemModules(run.system, Shapes.of(plan.workspace.datasets[run.dataset].spec))
+    assert parameter_count(modules.prior) == 439_094_272 + 34 * 1024**2  # 474.7 million
 
 
 def test_mimflow_l_has_the_papers_parts(plan: Plan) -> None:

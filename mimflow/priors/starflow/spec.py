@@ -63,8 +63,9 @@ class StarflowSpec(PriorSpec):
     """Which blocks see the token of `conditioning: prefix`: the deep one only (STARFlow, its `cond_top_only`), or all,
     each with a table of its own."""
     gated_attention: bool = False
-    """Whether a sigmoid gate of width × width is on each attention's result (arXiv 2505.06708): a candidate for
-    MIMFlow's unpublished block. It takes MIMFlow-L from 439.1 M to 474.8 M of the 482 M that are claimed."""
+    """Whether what attention found is multiplied by sigmoid(W h) before its output projection, W being width × width
+    (Qiu et al., 2025, arXiv 2505.06708): a candidate for MIMFlow's unpublished block. It takes MIMFlow-L from 439.1 M
+    to 474.7 M of the 482 M that are claimed."""
 
     @property
     def takes_classes(self) -> bool:
