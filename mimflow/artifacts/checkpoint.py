@@ -54,7 +54,9 @@ class TrainFacts:
     snapshots: dict[str, dict[str, float | None]] = field(default_factory=dict)
     """Figures on the validation split, by snapshot."""
     health: dict[str, Any] = field(default_factory=dict)
-    """Of the latent space, where the objective shapes it."""
+    """Of the latent space and of what is decoded from it, where the objective shapes them."""
+    warnings: list[str] = field(default_factory=list)
+    """What of these figures people should know, a line each."""
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ class Autoencoder(Reconstructing):
         return loss, figures
 
     def health(self, batches: Iterable[Batch]) -> dict[str, Any]:
-        """The spread of whole images' latents over the split, with the weights of the last step."""
+        """The spread of whole images' latents over the split and what is decoded of them, with the last weights."""
         with evaluating(self.tokenizer), torch.no_grad():
             spread = Spread.of(self.tokenizer.encode(batch.images) for batch in batches)
-        return spread_facts(spread, self.noise_std)
+        return spread_facts(spread, self.noise_std) | super().health(batches)

@@ -96,6 +96,13 @@ class Objective(nn.Module):
         """Told once, before `players` is asked: how many steps the phase has."""
         self.total = total
 
+    def prepare(self, batches: Iterable[Batch]) -> None:
+        """Told before the first step of a phase, not when one goes on: what it has to know of the training split.
+
+        `batches` are those of the split, unchanged and in order; an objective that needs none of them takes none. What
+        it learns belongs in its state.
+        """
+
     def begin_step(self, step: int, logged: bool) -> None:
         """Told before each step: its number, counted from 0, and whether a row of the log ends with it.
 
@@ -106,7 +113,7 @@ class Objective(nn.Module):
     def health(self, batches: Iterable[Batch]) -> dict[str, Any]:
         """Figures for the manifest that tell a sound system from a broken one, as plain data, at the end of a phase.
 
-        `batches` are those of the val split, unchanged and in order.
+        `batches` are those of the val split, unchanged and in order, and can be gone through more than once.
         """
         return {}
 

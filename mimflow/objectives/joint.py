@@ -18,7 +18,7 @@ from mimflow.objectives.reconstructing import Reconstructing
 from mimflow.objectives.spec import JointSpec
 from mimflow.objectives.terms.alignment import Aligner
 from mimflow.objectives.terms.auxiliary import AuxiliaryDecoder
-from mimflow.objectives.terms.names import with_figure_names
+from mimflow.objectives.terms.names import constant_of, with_figure_names
 from mimflow.objectives.terms.spec import Alignment, AlignPrior
 from mimflow.priors.base import PriorLoss
 from mimflow.system.modules import SystemModules
@@ -42,7 +42,9 @@ class Joint(Reconstructing):
         latent, grid = tokenizer.latent_shape(shapes.image), tokenizer.patch_grid(shapes.image)
         self.noise_std = noise_std(spec.noise)
         self.aligners = ModulesOf(
-            Aligner(term, prior.width_of(term.where) if isinstance(term.where, AlignPrior) else latent.channels)
+            Aligner(term, prior.width_of(term.where), prior.hidden_tokens(latent))
+            if isinstance(term.where, AlignPrior)
+            else Aligner(term, latent.channels, latent.tokens)
             for term in spec.alignment
         )
         self.auxiliary: ModulesOf[AuxiliaryDecoder] = ModulesOf()
@@ -67,6 +69,14 @@ class Joint(Reconstructing):
         if self.spec.encoder == "frozen" and "tokenizer" in trains:
             self.freeze_encoder()
 
+    def prepare(self, batches: Iterable[Batch]) -> None:
+        """Learn the means of features that terms centre; features that are not stored are computed once for it."""
+        centred = [term for term in (*self.aligners, *self.auxiliary) if term.spec.centred]
+        if centred:
+            means = self.targets.means([term.spec.network for term in centred], batches)
+            for term in centred:
+                term.centre_on(means[term.spec.network.name])
+
     def own_loss(self, batch: Batch, carry: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted sum of all terms but the discriminator's."""
         spec = self.spec
@@ -84,10 +94,12 @@ class Joint(Reconstructing):
             loss = loss - spec.entropy_weight * figures["entropy"]
         for name, aligner in with_figure_names("alignment", self.aligners):
             tokens = _aligned_tokens(aligner.spec, latents, noisy, hidden)
-            figures[name] = aligner(tokens, self.targets.of_batch(aligner.spec.network, batch))
+            distance = aligner(tokens, self.targets.of_batch(aligner.spec.network, batch))
+            figures |= {name: distance.own, constant_of(name): distance.constant}
             loss = loss + aligner.spec.weight * figures[name]
         for name, decoder in with_figure_names("auxiliary", self.auxiliary):
-            figures[name] = decoder(noisy, self.targets.of_batch(decoder.spec.network, batch), mask)
+            distance = decoder(noisy, self.targets.of_batch(decoder.spec.network, batch), mask)
+            figures |= {name: distance.own, constant_of(name): distance.constant}
             loss = loss + decoder.spec.weight * figures[name]
         if self.training and self.logged:
             figures |= spread_figures(latents, self.noise_std)
@@ -95,10 +107,10 @@ class Joint(Reconstructing):
         return loss, figures
 
     def health(self, batches: Iterable[Batch]) -> dict[str, Any]:
-        """The spread of whole images' latents over the split, with the weights of the last step."""
+        """The spread of whole images' latents over the split and what is decoded of them, with the last weights."""
         with evaluating(self.tokenizer), torch.no_grad():
             spread = Spread.of(self.tokenizer.encode(batch.images) for batch in batches)
-        return spread_facts(spread, self.noise_std)
+        return spread_facts(spread, self.noise_std) | super().health(batches)
 
     def _prior_loss(self, noisy: Tensor, labels: Tensor) -> PriorLoss:
         if self.training and self.spec.label_drop:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from torch import Tensor, nn
 
 from mimflow.objectives.base import Batch, Objective, Player, checkpoint_name
+from mimflow.objectives.health import decoding_facts
 from mimflow.objectives.spec import ReconstructingSpec
 from mimflow.objectives.targets import Targets
 from mimflow.objectives.terms.adversarial import Discriminator
@@ -80,6 +82,10 @@ class Reconstructing(Objective):
             assert self.discriminator is not None
             return self.discriminator.loss(batch.images, carry["reconstructions"])
         return self.own_loss(batch, carry)
+
+    def health(self, batches: Iterable[Batch]) -> dict[str, Any]:
+        """What the decoder makes of whole images' latents over the split, with the weights of the last step."""
+        return decoding_facts(self.tokenizer, batches)
 
     def own_loss(self, batch: Batch, carry: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
         """What the first player minimises, and the figures to log."""

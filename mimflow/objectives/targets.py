@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 
@@ -31,6 +33,19 @@ class Targets:
         if spec.name not in batch.features:
             batch.features[spec.name] = self.of_images(spec, batch.images)
         return batch.features[spec.name]
+
+    @torch.no_grad()
+    def means(self, specs: Iterable[NetworkSpec], batches: Iterable[Batch]) -> dict[str, Tensor]:
+        """The mean (side², channels) over the images of these batches, by the network's name."""
+        networks = {spec.name: spec for spec in specs}
+        sums: dict[str, Tensor] = {}
+        count = 0
+        for batch in batches:
+            for name, spec in networks.items():
+                features = self.of_batch(spec, batch).double().sum(0)
+                sums[name] = sums[name] + features if name in sums else features
+            count += len(batch.labels)
+        return {name: total / count for name, total in sums.items()}
 
     def of_images(self, spec: NetworkSpec, images: Tensor) -> Tensor:
         """(B, side², channels) of any images, differentiable."""

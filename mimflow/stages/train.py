@@ -15,6 +15,7 @@ from mimflow.artifacts.manifest import Artifact
 from mimflow.compute.devices import memory_errors, peak_memory_mb, resolve
 from mimflow.data.prepared import Prepared, Split
 from mimflow.objectives.base import ClosedForm, Objective
+from mimflow.objectives.health import health_warnings
 from mimflow.objectives.registry import OBJECTIVES
 from mimflow.progress import Progress
 from mimflow.seeds import derive
@@ -110,6 +111,9 @@ def _train(
     val = trainer.run()
     with memory_errors(out_of_memory(task.phase_name, phase)):
         health = objective.health(trainer.val)
+    warnings = health_warnings(health, val)
+    for line in warnings:
+        progress.say(f"warning: {line}")
     write_log(work / "out", trainer.log.rows)
     if trainer.ema is not None:
         save_state(trainer.averaged_state(), work / "out" / AVERAGED)
@@ -130,6 +134,7 @@ def _train(
         val=val,
         snapshots=trainer.snapshot_figures,
         health=health,
+        warnings=warnings,
         seconds=round(trainer.seconds, 2),
         images_per_second=round(trainer.total * phase.batch_size / trainer.seconds, 1),
         peak_memory_mb=round(peak_memory_mb(device), 1),

@@ -98,6 +98,13 @@ class Tokenizer(nn.Module):
         """Names, below the tokenizer, of the sub-modules that `decode` uses and `encode` does not."""
         return []
 
+    def decoder_transformer(self) -> str | None:
+        """Name, below the tokenizer, of the transformer that `decode` runs once; None where it has none.
+
+        Its output is one tensor (B, …). What reaches the images past it is a bypass, which training may come to prefer.
+        """
+        return None
+
     def last_layer(self) -> Tensor:
         """The weights of the decoder's last layer, for losses that compare gradients there.
 

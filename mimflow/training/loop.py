@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -156,12 +157,20 @@ class Trainer:
             self._resume()
             self._saved = time.monotonic()
             self._began = self._saved - self.seconds
+            if self.step == 0:
+                self.objective.prepare(self._split_in_order())
             self.progress.start(self.total, self.step)
             self._snapshots()
             while self.step < self.total:
                 self._stop_if_asked()
                 self._advance()
             return self._validate()
+
+    def _split_in_order(self) -> Iterator[Batch]:
+        """The training split as it is; may raise Interrupted before each batch."""
+        for batch in InOrder(self.train.split, self.train.part_size, self.device):
+            self._stop_if_asked()
+            yield batch
 
     # -- a step ----------------------------------------------------------------------------------------------------
 

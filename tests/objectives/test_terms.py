@@ -59,13 +59,13 @@ def test_pixel_distances_in_both_ranges() -> None:
 # -- alignment -------------------------------------------------------------------------------------------------------
 
 
-def aligner(mode: str, projection: torch.Tensor, bias: torch.Tensor | None = None) -> Aligner:
+def aligner(mode: str, projection: torch.Tensor, tokens: int = 16, **changes: object) -> Aligner:
     """An aligner whose projector is the linear map given."""
-    module = Aligner(Alignment.model_validate({"network": NETWORK, "mode": mode}), projection.shape[1])
-    module.projector = nn.Linear(*reversed(projection.shape))
+    spec = Alignment.model_validate({"network": NETWORK, "mode": mode} | changes)
+    module = Aligner(spec, projection.shape[1], tokens)
+    module.projector = nn.Linear(*reversed(projection.shape), bias=False)
     with torch.no_grad():
         module.projector.weight.copy_(projection)
-        module.projector.bias.copy_(torch.zeros(len(projection)) if bias is None else bias)
     return module
 
 
@@ -73,10 +73,10 @@ def test_alignment_is_minus_the_cosine() -> None:
     torch.manual_seed(0)
     tokens = torch.randn(3, 16, 24)
     align = aligner("repeat", torch.eye(24))
-    assert align(tokens, 7 * tokens).item() == pytest.approx(-1.0, abs=1e-6)
-    assert align(tokens, -0.1 * tokens).item() == pytest.approx(1.0, abs=1e-6)
+    assert align(tokens, 7 * tokens).own.item() == pytest.approx(-1.0, abs=1e-6)
+    assert align(tokens, -0.1 * tokens).own.item() == pytest.approx(1.0, abs=1e-6)
     orthogonal = torch.cat([torch.randn(3, 16, 12), torch.zeros(3, 16, 12)], 2)
-    assert align(orthogonal, orthogonal.roll(12, 2)).item() == pytest.approx(0.0, abs=1e-6)
+    assert align(orthogonal, orthogonal.roll(12, 2)).own.item() == pytest.approx(0.0, abs=1e-6)
 
 
 def test_each_repeated_token_stands_for_places_in_a_row() -> None:
@@ -86,9 +86,8 @@ def test_each_repeated_token_stands_for_places_in_a_row() -> None:
     assert repeated.flatten().tolist() == [i // 2 for i in range(16)]  # token i: places 2i and 2i + 1
     torch.manual_seed(0)
     tokens = torch.randn(2, 8, 24)
-    assert aligner("repeat", torch.eye(24))(tokens, tokens.repeat_interleave(2, 1)).item() == pytest.approx(
-        -1, abs=1e-6
-    )
+    found = aligner("repeat", torch.eye(24), tokens=8)(tokens, tokens.repeat_interleave(2, 1)).own
+    assert found.item() == pytest.approx(-1, abs=1e-6)
 
 
 def test_the_longer_sequence_is_average_pooled() -> None:
@@ -108,10 +107,10 @@ def test_repeating_needs_a_whole_number_of_places() -> None:
 
 
 def test_the_projector_has_silu_between_its_linear_maps() -> None:
-    layers = [type(layer).__name__ for layer in Aligner(Alignment(network=NETWORK), 6).projector]
+    layers = [type(layer).__name__ for layer in Aligner(Alignment(network=NETWORK), 6, 16).projector]
     assert layers == ["Linear", "SiLU", "Linear", "SiLU", "Linear"]
     # 6 → 1024 → 1024 → 24
-    assert parameters(Aligner(Alignment(network=NETWORK), 6)) == 7 * 1024 + 1025 * 1024 + 1025 * 24
+    assert parameters(Aligner(Alignment(network=NETWORK), 6, 16)) == 7 * 1024 + 1025 * 1024 + 1025 * 24
 
 
 # -- auxiliary decoders ----------------------------------------------------------------------------------------------
@@ -128,13 +127,13 @@ def test_only_masked_patches_count() -> None:
     features = torch.randn(2, 16, 24)
     mask = torch.zeros(2, 16, dtype=torch.bool)
     mask[0, 3] = mask[1, 7] = mask[1, 8] = True
-    loss = decoder(latents, features, mask)
+    loss = decoder(latents, features, mask).own
     cosines = nn.functional.cosine_similarity(decoder.predict(latents), features, dim=-1)
     assert loss.item() == pytest.approx(-cosines[mask].mean().item(), abs=1e-6)
     changed = torch.where(mask[..., None], features, torch.randn(2, 16, 24))
-    assert decoder(latents, changed, mask).equal(loss)
+    assert decoder(latents, changed, mask).own.equal(loss)
     everywhere = auxiliary(mask_only=False)
-    assert everywhere(latents, features, mask).item() == pytest.approx(-cosines.mean().item(), abs=1e-6)
+    assert everywhere(latents, features, mask).own.item() == pytest.approx(-cosines.mean().item(), abs=1e-6)
     with pytest.raises(ValueError, match="nothing was masked"):
         decoder(latents, features, None)
 

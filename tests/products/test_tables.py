@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -107,6 +108,18 @@ def test_null_has_a_reason(project: Path) -> None:
     assert cells(text, r"Gaussian & 100 % \_simple\_ #1")[4] == "—¹"
     assert "\n¹ No value: the samples were drawn without a class.\n" in text
     assert cells(text, "TARFlow")[5] == "10.6 ± 0.6 (n=2/3)²"
+
+
+def test_what_a_training_warned_of_stands_under_the_table(project: Path) -> None:
+    assert "Warnings" not in render(project)
+    job = plan_of(project).job("tarflow.main.s1")
+    warned = replace(FACTS[job.name], warnings=["30% of *what* is decoded"])
+    put(project, job, warned)
+    assert (
+        "## Warnings of the trainings\n\n- **TARFlow**\n  - tarflow.main.s1: 30% of \\*what\\* is decoded\n"
+    ) in render(project)
+    tex = (project / "results/t.tex").read_text(encoding="utf-8")
+    assert r"\textit{Warnings of the trainings of TARFlow}: tarflow.main.s1: 30\% of {*}what{*} is decoded.\par" in tex
 
 
 def test_missing_result_is_named(project: Path) -> None:

@@ -109,14 +109,13 @@ TOKENIZER_EXAMPLES: dict[str, list[TokenizerSpec]] = {
     "pixel": [PixelTokenizerSpec(patch_size=3), PixelTokenizerSpec(patch_size=1)],
     "masked_ae": [
         MASKED_AE,
-        MASKED_AE.model_copy(update={"mask": NoMask(), "latent_norm": "layer", "linear_shortcut": True}),
+        MASKED_AE.model_copy(update={"mask": NoMask(), "latent_norm": "layer"}),
         MASKED_AE.model_copy(
             update={
                 "mask": UniformMask(low=0.2, high=0.8, per="sample", style="drop"),
                 "encoder": EncoderSpec(width=16, layers=1, heads=2, layer_scale=1e-5, drop_path=0.1),
                 "decoder": DecoderSpec(width=8, layers=2, heads=1, absolute_positions=True),
                 "latent_norm": "batch",
-                "linear_shortcut": True,
             }
         ),
         MASKED_AE.model_copy(

@@ -77,10 +77,10 @@ JOINT = {
     "label_drop": 0.1,
     "perceptual": [{"kind": "features", "network": NETWORK}],
     "alignment": [
-        {"network": NETWORK, "projector": [8, 8]},
+        {"network": NETWORK, "centred": True, "projector": [8, 8]},
         {"network": NETWORK, "mode": "average", "projector": [8], "where": {"kind": "prior", "block": 1, "layer": 0}},
     ],
-    "auxiliary": [{"network": NETWORK, "width": 8, "layers": 1, "heads": 2}],
+    "auxiliary": [{"network": NETWORK, "centred": True, "width": 8, "layers": 1, "heads": 2}],
 }
 JOINT_FROZEN = {
     "kind": "joint",

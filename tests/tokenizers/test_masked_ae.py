@@ -123,11 +123,10 @@ STYLES = [
 ] + [UniformMask(low=0.2, high=0.8, style="drop", per="sample")]
 
 
-@pytest.mark.parametrize("linear_shortcut", [False, True])
 @pytest.mark.parametrize("latent_norm", ["none", "layer"])
 @pytest.mark.parametrize("mask", STYLES, ids=lambda mask: f"{mask.style}-{mask.low}")
-def test_hidden_patches_do_not_influence_the_latents(mask: MaskSpec, latent_norm: str, linear_shortcut: bool) -> None:
-    tokenizer = built(mask=mask, latent_norm=latent_norm, linear_shortcut=linear_shortcut)
+def test_hidden_patches_do_not_influence_the_latents(mask: MaskSpec, latent_norm: str) -> None:
+    tokenizer = built(mask=mask, latent_norm=latent_norm)
     pixels = images(3).requires_grad_()
     latents, hidden = tokenizer.encode_for_training(pixels, masked=True)
     assert hidden is not None
@@ -147,20 +146,9 @@ def test_dropping_is_leaving_out_whatever_the_others_of_the_batch_keep() -> None
         torch.testing.assert_close(together[index : index + 1], alone)
 
 
-def test_the_linear_shortcut_gives_masked_and_whole_images_one_scale() -> None:
-    tokenizer = built(mask=UniformMask(low=0.2, high=0.8, per="sample"), linear_shortcut=True)
-    torch.nn.init.zeros_(tokenizer.encoder.projection.weight)
-    torch.nn.init.ones_(tokenizer.encoder.shortcut.weight)
-    pixels = torch.full((4, IMAGE.channels, IMAGE.size, IMAGE.size), 0.5)
-    latents, mask = tokenizer.encode_for_training(pixels, masked=True)
-    assert len(set(mask.sum(1).tolist())) > 1
-    torch.testing.assert_close(latents, torch.full_like(latents, 0.5 * IMAGE.dimensions))
-    torch.testing.assert_close(tokenizer.encode(pixels), latents)
-
-
 def test_all_patches_hidden_leave_the_same_latents_for_every_image() -> None:
     for style in ("replace", "drop"):
-        tokenizer = built(mask=UniformMask(low=1.0, high=1.0, style=style), linear_shortcut=True)
+        tokenizer = built(mask=UniformMask(low=1.0, high=1.0, style=style))
         latents = tokenizer.encode_for_training(images(2), masked=True).latents
         torch.testing.assert_close(latents[0], latents[1])
 
@@ -239,7 +227,7 @@ def test_patches_move_the_latents_by_where_they_are() -> None:
 
 @pytest.mark.slow
 def test_a_few_steps_learn_to_reconstruct_under_noise() -> None:
-    tokenizer = built(latent_norm="batch", linear_shortcut=True).train()
+    tokenizer = built(latent_norm="batch").train()
     target = (torch.rand(16, IMAGE.channels, 1, 1) * 2 - 1).expand(-1, -1, IMAGE.size, IMAGE.size)
     optimiser = torch.optim.Adam(tokenizer.parameters(), 3e-3)
     losses = []

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mimflow.objectives.terms.spec import Alignment
+from mimflow.objectives.terms.supervision import Distance, Supervision
 
 
 def match_lengths(tokens: Tensor, places: Tensor, mode: str) -> tuple[Tensor, Tensor]:
@@ -37,15 +38,16 @@ class Projector(nn.Sequential):
         super().__init__(*layers[1:])
 
 
-class Aligner(nn.Module):
+class Aligner(Supervision):
     """Projects tokens and compares them with a network's features."""
 
-    def __init__(self, spec: Alignment, width: int):
-        super().__init__()
+    def __init__(self, spec: Alignment, width: int, tokens: int):
+        super().__init__(spec, tokens if spec.mode == "repeat" else min(tokens, spec.network.side**2))
         self.spec = spec
         self.projector = Projector([width, *spec.projector, spec.network.channels])
 
-    def forward(self, tokens: Tensor, features: Tensor) -> Tensor:
-        """Tokens (B, T, width) and features (B, side², channels) → mean of −cos, in [−1, 1]."""
-        projected, wanted = match_lengths(self.projector(tokens).float(), features.float(), self.spec.mode)
-        return -F.cosine_similarity(projected, wanted, dim=-1).mean()
+    def forward(self, tokens: Tensor, features: Tensor) -> Distance:
+        """Tokens (B, T, width) and features (B, side², channels) → mean of −cos over places."""
+        projected, wanted = match_lengths(self.projector(tokens).float(), self.targets(features), self.spec.mode)
+        own = -F.cosine_similarity(projected, wanted, dim=-1).mean()
+        return Distance(own, self.of_constant(wanted).mean())

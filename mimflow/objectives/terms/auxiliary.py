@@ -11,6 +11,7 @@ from mimflow.nn.attention import fused_is_faster, product_dtype
 from mimflow.nn.modules import ModulesOf
 from mimflow.nn.vit import THETA, init_linear, learned
 from mimflow.objectives.terms.spec import Auxiliary
+from mimflow.objectives.terms.supervision import Distance, Supervision
 from mimflow.spec.shapes import LatentShape
 
 
@@ -42,11 +43,11 @@ def _modulated(h: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     return torch.cat([normal[:, :tokens] * scale + shift, normal[:, tokens:]], dim=1)
 
 
-class AuxiliaryDecoder(nn.Module):
+class AuxiliaryDecoder(Supervision):
     """Latents → features at each patch of the image, from copies of a mask token with rotary positions."""
 
     def __init__(self, spec: Auxiliary, latent: LatentShape, grid: int):
-        super().__init__()
+        super().__init__(spec, grid**2)
         self.spec = spec
         self.grid = grid
         self.embed = nn.Linear(latent.channels, spec.width)
@@ -69,14 +70,16 @@ class AuxiliaryDecoder(nn.Module):
             h = layer(h, latents, rotation)
         return self.head(self.norm(h[:, latents.shape[1] :]))
 
-    def forward(self, latents: Tensor, features: Tensor, mask: Tensor | None) -> Tensor:
-        """Noisy latents, a network's features (B, side², F) and the mask (B, grid²) → mean of −cos over what counts."""
-        distance = -F.cosine_similarity(self.predict(latents).float(), to_grid(features, self.grid).float(), dim=-1)
+    def forward(self, latents: Tensor, features: Tensor, mask: Tensor | None) -> Distance:
+        """Noisy latents, a network's features (B, side², F), the mask (B, grid²) → mean of −cos over what counts."""
+        wanted = to_grid(self.targets(features), self.grid)
+        own = -F.cosine_similarity(self.predict(latents).float(), wanted, dim=-1)
+        constant = self.of_constant(wanted)
         if not self.spec.mask_only:
-            return distance.mean()
+            return Distance(own.mean(), constant.mean())
         if mask is None:
             raise ValueError("only masked patches count, and nothing was masked")
-        return masked_mean(distance, mask)
+        return Distance(masked_mean(own, mask), masked_mean(constant, mask))
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:

@@ -84,6 +84,10 @@ class Alignment(Spec):
 
     network: Annotated[NetworkSpec, NETWORKS]
     """The frozen network whose features tokens are aligned with."""
+    centred: bool = False
+    """Whether the mean of the network's features over the training split, of each channel at each place, is taken off
+    them. Features of images of one kind differ little from it, and then a constant is most of what there is to gain;
+    none of the papers does it. The split's images are seen once before the first step, not augmented."""
     weight: NonNegative = 0.1
     """Weight of the alignment in the loss. REPA's own is 0.5; MIMFlow's release leaves it at MAETok's 0.1."""
     mode: Literal["repeat", "average"] = "repeat"
@@ -114,6 +118,10 @@ class Auxiliary(Spec):
 
     network: Annotated[NetworkSpec, NETWORKS]
     """The frozen network whose features are predicted."""
+    centred: bool = False
+    """Whether the mean of the network's features over the training split, of each channel at each place, is taken off
+    them. Features of images of one kind differ little from it, and then a constant is most of what there is to gain;
+    none of the papers does it. The split's images are seen once before the first step, not augmented."""
     weight: NonNegative = 1.0
     """Weight of the decoder's distance in the loss."""
     width: Count = 192

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,6 +42,7 @@ def collect(table: TableProduct) -> Table:
         footnotes=tuple(notes.texts),
         published=tuple(published_block(table.plan.workspace, rows, groups) for rows in table.spec.published),
         protocol=protocol_lines(table, found),
+        warnings=tuple((table.row_name(row), lines) for row in table.rows if (lines := tuple(_warnings(row, root)))),
         deviations=tuple(
             (table.row_name(row), lines)
             for row in table.rows
@@ -49,6 +50,15 @@ def collect(table: TableProduct) -> Table:
         ),
         notes=tuple(table.spec.notes),
     )
+
+
+def _warnings(row: PlannedRow, root: Path) -> Iterator[str]:
+    """What is not sound in the trainings that lead to a row's weights, as far as they are in the store."""
+    for jobs in row.trained.values():
+        for job in jobs:
+            artifact = job.result(root) if isinstance(job.task, TrainTask) else None
+            if artifact is not None:
+                yield from (f"{job.name}: {line}" for line in read_facts(artifact, TrainFacts).warnings)
 
 
 class Footnotes:

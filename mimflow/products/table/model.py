@@ -101,6 +101,8 @@ class Table:
     published: tuple[Block, ...]
     protocol: tuple[tuple[str, str], ...]
     """How measured rows were measured: term and text."""
+    warnings: tuple[tuple[str, tuple[str, ...]], ...]
+    """What trainings found unsound of themselves, by row."""
     deviations: tuple[tuple[str, tuple[str, ...]], ...]
     """Where twins depart from their papers, by row."""
     notes: tuple[str, ...]

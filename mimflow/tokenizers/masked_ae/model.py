@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mimflow.nn.affine import at_least_fp32
 from mimflow.nn.draws import Draws
-from mimflow.nn.patchify import patchify, unpatchify
+from mimflow.nn.patchify import unpatchify
 from mimflow.nn.vit import Vit, init_linear, learned
 from mimflow.spec.shapes import ImageShape
 from mimflow.tokenizers.base import Encoded, Tokenizer
@@ -41,7 +41,6 @@ class Encoder(nn.Module):
         super().__init__()
         width = spec.encoder.width
         side = spec.patch_grid(image)
-        self.patch_size = spec.patch_size
         self.patch_embed = PatchEmbed(image.size, spec.patch_size, image.channels, width)
         self.cls_token = learned(1, 1, width)
         self.pos_embed = learned(1, 1 + side * side, width)
@@ -51,9 +50,6 @@ class Encoder(nn.Module):
         self.latent_positions = learned(1, spec.latents, width)
         self.vit = _vit(spec.encoder, spec.latents, side, spec.rotary)
         self.projection = nn.Linear(width, spec.channels)
-        self.shortcut = (
-            nn.Linear(image.dimensions, spec.latents * spec.channels, bias=False) if spec.linear_shortcut else None
-        )
         self.projection.apply(partial(init_linear, width=width))
 
     def tokens(self, images: Tensor, mask: Tensor | None) -> Tensor:
@@ -76,20 +72,7 @@ class Encoder(nn.Module):
 
     def forward(self, images: Tensor, mask: Tensor | None) -> Tensor:
         """Images (B, C, H, W) and a mask (B, patches) → latents (B, latents, channels), before any norm."""
-        latents = self.projection(self.tokens(images, mask))
-        if self.shortcut is not None:
-            pixels = patchify(images, self.patch_size)
-            if mask is not None:
-                pixels = _without(pixels, mask.to(pixels.device))
-            latents = latents + self.shortcut(pixels.flatten(1)).view_as(latents)
-        return latents
-
-
-def _without(patches: Tensor, mask: Tensor) -> Tensor:
-    """Patches (B, N, F) with zeros for hidden ones, the others scaled as dropout does: a linear map of them is on
-    average that of the whole image, so that latents of masked and of whole images have one scale."""
-    shares = (~mask).sum(1).clamp(min=1) / mask.shape[1]
-    return patches.masked_fill(mask[..., None], 0.0) / shares[:, None, None]
+        return self.projection(self.tokens(images, mask))
 
 
 class Decoder(nn.Module):
@@ -108,9 +91,6 @@ class Decoder(nn.Module):
         self.pos_embed = learned(1, side * side, width) if spec.decoder.absolute_positions else None
         self.vit = _vit(spec.decoder, spec.latents, side, spec.rotary)
         self.to_pixels = nn.Linear(width, image.channels * spec.patch_size**2)
-        self.shortcut = (
-            nn.Linear(spec.latents * spec.channels, image.dimensions, bias=False) if spec.linear_shortcut else None
-        )
         for linear in (self.embed, self.to_pixels):
             linear.apply(partial(init_linear, width=width))
 
@@ -122,10 +102,7 @@ class Decoder(nn.Module):
         if self.pos_embed is not None:
             patches = patches + self.pos_embed
         h = self.vit(torch.cat([self.cls_token.expand(batch, -1, -1), known, patches], 1))
-        pixels = self.to_pixels(h[:, 1 + count :])
-        if self.shortcut is not None:
-            pixels = pixels + self.shortcut(latents.flatten(1)).view_as(pixels)
-        return unpatchify(pixels, self.patch_size, self.grid)
+        return unpatchify(self.to_pixels(h[:, 1 + count :]), self.patch_size, self.grid)
 
 
 class BatchNormOfLatents(nn.BatchNorm1d):
@@ -194,6 +171,9 @@ class MaskedAutoencoder(Tokenizer):
 
     def decoder_modules(self) -> list[str]:
         return ["decoder"]
+
+    def decoder_transformer(self) -> str | None:
+        return "decoder.vit"
 
     def last_layer(self) -> Tensor:
         """The linear map to pixels."""

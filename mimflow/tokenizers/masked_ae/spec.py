@@ -135,10 +135,6 @@ class MaskedAeSpec(TokenizerSpec):
     latent_norm: Literal["none", "layer", "batch"] = "none"
     """How latents are normalised. `layer`: each token to mean 0 and variance 1. `batch`: each dimension of each token
     over the batch, running statistics in evaluation. None of them has learned parameters. The release names no norm."""
-    linear_shortcut: bool = False
-    """Whether linear maps from the visible pixels to the latents, and from the latents to the pixels, are added to what
-    encoder and decoder give. Not the paper's: they keep a small twin from collapsing to the mean image. They grow with
-    pixels × latents."""
 
     representations = ("before_projection", "latents")
 
