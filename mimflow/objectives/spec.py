@@ -268,8 +268,8 @@ class JointSpec(ReconstructingSpec):
     def carried(self) -> dict[str, Any]:
         return super().carried | {
             "encoder": self.encoder,
-            "alignment": [(term.network, term.projector, term.where) for term in self.alignment],
-            "auxiliary": [(term.network, term.width, term.layers, term.heads) for term in self.auxiliary],
+            "alignment": [(term.network, term.centred, term.projector, term.where) for term in self.alignment],
+            "auxiliary": [(term.network, term.centred, term.width, term.layers, term.heads) for term in self.auxiliary],
         }
 
     @property
