@@ -55,6 +55,7 @@ class TrainTask(Task):
     """
 
     stage = "train"
+    version = 2
     shapes: Shapes
     system: System
     phase: Phase
@@ -68,6 +69,7 @@ class InferTask(Task):
     """What an output draws from a trained system. Inputs: `weights`, and `data` where the output reads it."""
 
     stage = "infer"
+    version = 2
     shapes: Shapes
     system: System
     output: Annotated[OutputSpec, OUTPUTS]

@@ -10,6 +10,11 @@ WEIGHTS = "weights.safetensors"
 AVERAGED = "ema.safetensors"
 """Averages of trained tensors over the steps, the rest as it is; only of a phase that has an `ema`."""
 
+MOMENTS = "optimiser.safetensors"
+"""The optimisers' moments after the last step, as `player.parameter.slot`: with weights and averages all that a phase
+which continues this one goes on from. Written by every phase of gradient steps, twice the trained tensors: whether a
+later one continues it is no part of its key, and runs that do and runs that do not share its job."""
+
 
 def weights_file(averaged: bool) -> str:
     """The name of the weights that a spec's `ema` asks for."""
@@ -39,6 +44,10 @@ class TrainFacts:
     seconds: float
     peak_memory_mb: float
     device: str
+    skipped: int = 0
+    """Turns of players that were not finite and changed nothing, where the phase skips them."""
+    prior_parameters: int | None = None
+    """Of the system's prior alone, which is what papers count; None where it has none."""
     lr: float | None = None
     """Of the last step; None in closed form, as are images per second."""
     images_per_second: float | None = None

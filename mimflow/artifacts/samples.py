@@ -31,11 +31,13 @@ class SamplesFacts:
     """Of the attempt that ended."""
     images_per_second: float | None = None
     """None where earlier attempts had made them all."""
+    redrawn: int = 0
+    """Samples that were not finite and were drawn anew."""
     guidance: str | None = None
     """In words, for what is drawn from a prior."""
     overshot_scales: float | None = None
-    """Share of the guided scales of the attempt that ended which linear guidance took below their floor, or below 0
-    where they have none; None where it can't."""
+    """Share of the guided scales that linear guidance took below their floor, or below 0 where they have none; None
+    where it guides no scales themselves."""
 
 
 def write_samples(path: Path, pieces: Iterable[np.ndarray], labels: np.ndarray, image: tuple[int, ...]) -> None:

@@ -26,6 +26,11 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
 
 
+def full_precision(device: torch.device) -> torch.autocast:
+    """The context for what is computed in the weights' own precision wherever it stands: no autocast inside it."""
+    return torch.autocast(device.type, enabled=False)
+
+
 def peak_memory_mb(device: torch.device) -> float:
     """The most memory in use so far, in MB: of the device's tensors on a GPU, of the process on a CPU."""
     if device.type == "cuda":

@@ -33,7 +33,10 @@ class Samples(Content):
 
         Rows that are guided differently leave the settings to the lines under the table.
         """
-        found = [guidance(output) for output in outputs]
+        specs = list(outputs)
+        if len(titles := {spec.title for spec in specs}) == 1 and (title := titles.pop()):
+            return title
+        found = [guidance(spec) for spec in specs]
         if all(spec is None for spec in found):
             return WITHOUT_GUIDANCE
         texts = {settings(spec) for spec in found if spec is not None}

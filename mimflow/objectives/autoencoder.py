@@ -32,9 +32,10 @@ class Autoencoder(Reconstructing):
 
     def own_loss(self, batch: Batch, carry: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted sum of all terms."""
-        (latents, _), divergence = self.tokenizer.encode_with_divergence(batch.images, self.spec.masked)
+        (latents, _), posterior = self.tokenizer.encode_with_posterior(batch.images, self.spec.masked)
         noisy = add_noise(latents, self.spec.noise)
         loss, figures = self.reconstruction_term(self.tokenizer.decode(noisy), batch, carry)
+        divergence = posterior.divergence() if posterior is not None else None
         if divergence is not None:
             figures["kl"] = divergence.mean()
             loss = loss + self.spec.kl_weight * figures["kl"]

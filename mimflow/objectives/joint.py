@@ -71,13 +71,17 @@ class Joint(Reconstructing):
         """The weighted sum of all terms but the discriminator's."""
         spec = self.spec
         with torch.set_grad_enabled(spec.encoder == "trained" and torch.is_grad_enabled()):
-            latents, mask = self.tokenizer.encode_for_training(batch.images, spec.masked)
+            (latents, mask), posterior = self.tokenizer.encode_with_posterior(batch.images, spec.masked)
         noisy = add_noise(latents, spec.noise)
         prior_loss, figures, hidden = self._prior_loss(noisy, batch.labels)
         prior_term = spec.prior_weight * prior_loss
         decoder_term, of_decoder = self.reconstruction_term(self.tokenizer.decode(noisy), batch, carry)
         figures |= of_decoder
         loss = prior_term + decoder_term
+        entropy = posterior.entropy() if posterior is not None and spec.entropy_weight else None
+        if entropy is not None:
+            figures["entropy"] = entropy.mean() / latents[0].numel()
+            loss = loss - spec.entropy_weight * figures["entropy"]
         for name, aligner in with_figure_names("alignment", self.aligners):
             tokens = _aligned_tokens(aligner.spec, latents, noisy, hidden)
             figures[name] = aligner(tokens, self.targets.of_batch(aligner.spec.network, batch))

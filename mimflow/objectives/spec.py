@@ -47,6 +47,12 @@ class ObjectiveSpec(Spec):
         """The noise levels that it trains a prior at; None where it names none to the prior."""
         return None
 
+    @property
+    def carried(self) -> dict[str, Any]:
+        """What its own networks are built of and what decides over what is trained, by field: a phase that continues
+        another of this kind takes over tensors of these shapes."""
+        return {}
+
     def system_problems(self, system: System, image: ImageShape) -> Iterator[Problem]:
         """Why it can't train such a system, which has all modules that it needs, on such images."""
         return iter(())
@@ -186,6 +192,11 @@ class ReconstructingSpec(StoredFeatures):
     def networks(self) -> list[NetworkSpec]:
         return _distinct(self, self.perceptual)
 
+    @property
+    def carried(self) -> dict[str, Any]:
+        found = self.adversarial
+        return {"adversarial": found and (found.width, found.layers, found.kernel, found.lecam > 0)}
+
     def system_problems(self, system: System, image: ImageShape) -> Iterator[Problem]:
         assert system.tokenizer is not None
         if not system.tokenizer.trainable:
@@ -212,6 +223,10 @@ class JointSpec(ReconstructingSpec):
     """Probability that a label is replaced by the null class."""
     prior_weight: NonNegative = 1.0
     """Weight of the prior's training loss, which for a flow is the negative log-likelihood in nats per dimension."""
+    entropy_weight: NonNegative = 0.0
+    """Weight of the learned posterior's entropy in nats per dimension, which is taken off the loss: with 1 its sum with
+    the prior's is the divergence of the posterior from the prior, as in SimFlow's Eq. 5. The entropy of a fixed
+    variance is constant, and left out there."""
     encoder: Literal["trained", "frozen"] = "trained"
     """Whether the encoder is trained. `frozen`: it stays as it is, in evaluation mode; decoder and prior are trained on
     its noisy latents (SimFlow, Table 10)."""
@@ -230,6 +245,14 @@ class JointSpec(ReconstructingSpec):
         return _distinct(self, [*self.perceptual, *self.alignment, *self.auxiliary])
 
     @property
+    def carried(self) -> dict[str, Any]:
+        return super().carried | {
+            "encoder": self.encoder,
+            "alignment": [(term.network, term.projector, term.where) for term in self.alignment],
+            "auxiliary": [(term.network, term.width, term.layers, term.heads) for term in self.auxiliary],
+        }
+
+    @property
     def tap(self) -> AlignPrior | None:
         """The hidden states of the prior that are aligned."""
         return next((term.where for term in self.alignment if isinstance(term.where, AlignPrior)), None)
@@ -243,6 +266,18 @@ class JointSpec(ReconstructingSpec):
         for index, term in enumerate(self.alignment):
             if isinstance(term.where, AlignPrior) and term.where != self.tap:
                 yield Problem(("alignment", index, "where"), "another layer of the prior than that above", "one layer")
+        if self.entropy_weight and not isinstance(self.noise, NoNoise):
+            yield Problem(
+                ("entropy_weight",),
+                "the entropy is the posterior's, and noise is added to its draws",
+                "noise: {kind: none}",
+            )
+        if self.entropy_weight and self.prior_gradient_from:
+            yield Problem(
+                ("prior_gradient_from",),
+                "the entropy alone, without the prior's gradient, has no bound",
+                "leave it out",
+            )
         if self.encoder == "frozen":
             yield from self._frozen_problems()
 
@@ -250,6 +285,8 @@ class JointSpec(ReconstructingSpec):
         """What would train a frozen encoder, or nothing."""
         if self.prior_gradient_from:
             yield Problem(("prior_gradient_from",), "no gradient reaches a frozen encoder", "leave it out")
+        if self.entropy_weight:
+            yield Problem(("entropy_weight",), "the entropy of a frozen encoder's posterior is constant", "0")
         for index, term in enumerate(self.alignment):
             if not isinstance(term.where, AlignPrior):
                 yield Problem(
@@ -264,6 +301,10 @@ class JointSpec(ReconstructingSpec):
         yield from super().system_problems(system, image)
         assert system.tokenizer is not None and system.prior is not None
         yield from _closed_form_problems(system.prior)
+        if self.entropy_weight and not (system.tokenizer.learns_variance and system.tokenizer.samples):
+            yield Problem(
+                ("entropy_weight",), "the tokenizer draws from no posterior of its own, so there is no entropy", "0"
+            )
         latent = system.tokenizer.latent_shape(image)
         for index, term in enumerate(self.alignment):
             inside = isinstance(term.where, AlignPrior)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,6 +20,7 @@ from mimflow.artifacts.samples import SAMPLES, SamplesFacts, write_samples
 from mimflow.data.pixels import to_uint8
 from mimflow.data.prepared import Prepared, Split
 from mimflow.errors import OutOfMemoryError
+from mimflow.nn.draws import Draws
 from mimflow.outputs.drawing import Drawing
 from mimflow.progress import Progress
 from mimflow.seeds import derive
@@ -46,6 +49,14 @@ class Setting:
     progress: Progress
     _splits: dict[str, Split] = field(default_factory=dict, init=False)
 
+    def draws(self, numbers: Iterable[int], attempt: int = 0) -> Draws:
+        """What is random about the images of these numbers: it follows from the seeds and the number alone.
+
+        So batches of any size, in any number of jobs, draw the same. `attempt` is above 0 for images drawn again.
+        """
+        again = (attempt,) if attempt else ()
+        return Draws(derive(self.seed, self.drawing.seed, "sample", number, *again) for number in numbers)
+
     def split(self, name: str) -> Split:
         """A split of the data set, its files verified once."""
         assert self.data is not None
@@ -62,6 +73,15 @@ class Output(ABC):
         """Write the results below `setting.work / "out"`; returns the facts of the artifact that they are."""
 
 
+class Drawn(NamedTuple):
+    """A batch of images, and what was counted while they were drawn."""
+
+    images: Tensor
+    """(B, C, H, W) in [−1, 1]."""
+    counts: dict[str, int] = {}
+    """By the names of the facts that they add up to."""
+
+
 class ImageOutput(Output):
     """Draws images: the results are `samples.npz`, as guided-diffusion reads it, and a picture of some."""
 
@@ -70,8 +90,8 @@ class ImageOutput(Output):
         """The classes (N,) int64 of the images, −1 for none."""
 
     @abstractmethod
-    def batch(self, setting: Setting, rows: range, labels: Tensor, seed: int) -> Tensor:
-        """The images (B, C, H, W) at `rows`, of classes (B,) on the device; what is random follows from `seed`."""
+    def batch(self, setting: Setting, rows: range, labels: Tensor) -> Drawn:
+        """The images at `rows`, of classes (B,) on the device; what is random comes from `setting.draws`."""
 
     @abstractmethod
     def pictures(self, setting: Setting, images: Rows, labels: np.ndarray) -> None:
@@ -80,17 +100,17 @@ class ImageOutput(Output):
     def write(self, setting: Setting) -> SamplesFacts:
         """Batches are kept as they are drawn: a later attempt goes on where this one stopped, to the same bytes.
 
-        Raises NotFiniteError rather than draw a broken image again, and OutOfMemoryError.
+        Raises NotFiniteError and OutOfMemoryError.
         """
         drawing, shapes = setting.drawing, setting.shapes
         labels = self.labels(setting)
         shape = (len(labels), shapes.size, shapes.size, shapes.channels)
         images = Rows(setting.work / "images.npy", shape, np.dtype(np.uint8), drawing.batch_size)
 
-        def draw(index: int, rows: range) -> np.ndarray:
+        def draw(rows: range) -> tuple[np.ndarray, dict[str, int]]:
             classes = torch.from_numpy(labels[rows.start : rows.stop]).to(setting.device)
-            seed = derive(setting.seed, drawing.seed, "sample", index)
-            return to_uint8(self.batch(setting, rows, classes, seed), drawing.quantisation)
+            drawn = self.batch(setting, rows, classes)
+            return to_uint8(drawn.images, drawing.quantisation), drawn.counts
 
         took = fill(setting, images, draw)
         write_samples(setting.work / "out" / SAMPLES, images, labels, shape[1:])
@@ -101,6 +121,8 @@ class ImageOutput(Output):
             device=setting.device.type,
             seconds=round(took.seconds, 3),
             images_per_second=round(took.images / took.seconds, 2) if took.images else None,
+            redrawn=took.counts.get("redrawn", 0),
+            overshot_scales=took.counts["overshot"] / took.counts["guided"] if took.counts.get("guided") else None,
         )
 
 
@@ -110,10 +132,12 @@ class Took:
 
     images: int
     seconds: float
+    counts: dict[str, int]
+    """What was counted, added up over the batches of all attempts."""
 
 
-def fill(setting: Setting, array: Rows, draw: Callable[[int, range], np.ndarray]) -> Took:
-    """Draw every batch, a piece of the array, that no earlier attempt did."""
+def fill(setting: Setting, array: Rows, draw: Callable[[range], tuple[np.ndarray, dict[str, int]]]) -> Took:
+    """Draw every batch, a piece of the array, that no earlier attempt did; `draw` also counts."""
     claim(array)
     missing = array.missing()
     done = array.count - len(missing)
@@ -122,14 +146,19 @@ def fill(setting: Setting, array: Rows, draw: Callable[[int, range], np.ndarray]
     for index in missing:
         rows = array.piece(index)
         try:
-            result = draw(index, rows)
+            result, counted = draw(rows)
         except torch.OutOfMemoryError as error:
             raise OutOfMemoryError(
                 f"no memory left on {setting.device} for {len(rows)} images at once "
                 f"(samples.batch_size: {max(1, setting.drawing.batch_size // 2)})"
             ) from error
-        array.write(index, result)
+        array.write(index, result, notes=counted)
         drawn += len(rows)
         done += 1
         setting.progress.advance(done, images=len(rows))
-    return Took(drawn, time.monotonic() - began)
+    seconds = time.monotonic() - began
+    counts: Counter[str] = Counter()
+    for index in range(array.count):
+        record = array.record(index)
+        counts.update(record.notes if record is not None else {})
+    return Took(drawn, seconds, dict(counts))

@@ -1,6 +1,7 @@
 """The outputs there are: one line each."""
 
 from mimflow.outputs.inverse.spec import InverseSpec
+from mimflow.outputs.oracle.spec import OracleSpec
 from mimflow.outputs.reconstruction.spec import ReconstructionSpec
 from mimflow.outputs.representation.spec import RepresentationSpec
 from mimflow.outputs.velocity.spec import OdeSpec, SdeSpec
@@ -11,6 +12,7 @@ OUTPUTS = Registry(
     (InverseSpec, "mimflow.outputs.inverse.output:InverseSampler"),
     (OdeSpec, "mimflow.outputs.velocity.output:OdeSampler"),
     (SdeSpec, "mimflow.outputs.velocity.output:SdeSampler"),
+    (OracleSpec, "mimflow.outputs.oracle.output:Oracle"),
     (ReconstructionSpec, "mimflow.outputs.reconstruction.output:Reconstructions"),
     (RepresentationSpec, "mimflow.outputs.representation.output:Representations"),
 )

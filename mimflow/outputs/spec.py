@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from mimflow.spec.base import Problem, Spec
 
@@ -19,6 +19,8 @@ class OutputSpec(Spec):
     """What it holds, by its name in `CONTENTS`: metrics say what they measure, and each output gets those that fit."""
     reads_data: ClassVar[bool] = False
     """Whether it starts from the images of the run's data set instead of from noise."""
+    title: ClassVar[str] = ""
+    """What stands above its columns in tables, where that does not follow from what it holds."""
 
     kind: str
     ema: bool = True
@@ -31,3 +33,12 @@ class OutputSpec(Spec):
     def level_problems(self, levels: NoiseLevels | None) -> Iterator[Problem]:
         """Why it can't draw from a prior that was trained at these noise levels; paths as above."""
         return iter(())
+
+
+class SamplerSpec(OutputSpec):
+    """What every output that draws from a prior can say."""
+
+    on_nonfinite: Literal["stop", "redraw"] = "stop"
+    """What becomes of samples that are NaN or infinite. `stop`: the job ends and says so. `redraw`: each is drawn anew,
+    ten times at most, and their number stands in the manifest and under tables. TARFlow's and iTARFlow's releases draw
+    the whole batch anew."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from mimflow.nn.draws import Draws
 from mimflow.nn.modules import ModulesOf
 from mimflow.nn.transformer import TransformerLayer
 from mimflow.priors.base import FlowOutput, GuidablePrior
@@ -73,9 +74,9 @@ class AutoregressivePrior(GuidablePrior):
         return z.clone()  # outside inference mode, so that a denoiser may differentiate at it
 
     @torch.no_grad()
-    def noise(self, count: int, generator: torch.Generator) -> Tensor:
-        """(count, T, C) standard normal, on the CPU."""
-        return torch.randn(count, self.latent.tokens, self.latent.channels, generator=generator)
+    def noise(self, draws: Draws) -> Tensor:
+        """(B, T, C) standard normal, on the CPU."""
+        return draws.normal(self.latent.tokens, self.latent.channels)
 
 
 def alternating(

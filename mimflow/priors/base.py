@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from mimflow.nn.draws import Draws
 from mimflow.priors.spec import Tap
 
 if TYPE_CHECKING:
@@ -54,8 +55,8 @@ class Prior(nn.Module):
         raise NotImplementedError
 
     @torch.no_grad()
-    def noise(self, count: int, generator: torch.Generator) -> Tensor:
-        """(count, tokens, channels) of what sampling starts from, drawn on the CPU so that devices agree."""
+    def noise(self, draws: Draws) -> Tensor:
+        """(B, tokens, channels) of what the sampling of B images starts from, on the CPU."""
         raise NotImplementedError
 
 

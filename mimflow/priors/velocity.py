@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mimflow.nn.affine import at_least_fp32
+from mimflow.nn.draws import Draws
 from mimflow.nn.noise import draw_time
 from mimflow.nn.path import PathCoefficients, path_coefficients
 from mimflow.priors.base import Prior, PriorLoss
@@ -57,6 +58,6 @@ class VelocityPrior(Prior):
         return PriorLoss(loss, {"velocity": loss}, output.hidden)
 
     @torch.no_grad()
-    def noise(self, count: int, generator: torch.Generator) -> Tensor:
-        """(count, tokens, channels) standard normal, on the CPU."""
-        return torch.randn(count, self.latent.tokens, self.latent.channels, generator=generator)
+    def noise(self, draws: Draws) -> Tensor:
+        """(B, tokens, channels) standard normal, on the CPU."""
+        return draws.normal(self.latent.tokens, self.latent.channels)

@@ -16,6 +16,9 @@ class PublishedEntry(Spec):
     source: str
     """Where the numbers stand: the paper and the table."""
     parameters: str | None = None
+    """As printed, where the source counts the whole system."""
+    prior_parameters: str | None = None
+    """As printed, where the source counts the prior alone: most do, and leave the tokenizer out."""
     epochs: Count | None = None
     values: dict[str, dict[str, float]] = {}
     """The numbers, by output (`unguided`, `guided`), then by metric."""

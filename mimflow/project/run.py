@@ -66,6 +66,7 @@ class RunSpec(System):
         if self.deviations and self.twin_of is None:
             yield Problem(("deviations",), "from which run is not said", "twin_of: the run of the paper's scale")
         yield from self._phase_problems()
+        yield from self._continuation_problems()
         yield from self._level_problems()
         for name, output in self.outputs.items():
             for problem in (*output.system_problems(self), *output.level_problems(self._trained_levels)):
@@ -120,6 +121,17 @@ class RunSpec(System):
                         "ema: false, or give that phase an ema",
                     )
             seen.append(name)
+
+    def _continuation_problems(self) -> Iterator[Problem]:
+        for name, phase in self.phases.items():
+            before = self.phase_before(name)
+            if not phase.continues:
+                continue
+            if before is None:
+                yield Problem(("phases", name, "continue"), "there is no phase before it to continue", "remove it")
+                continue
+            for problem in phase.continuation_problems(self.phases[before], before):
+                yield problem.within("phases", name)
 
     def _trains_nothing(self, phase: Phase) -> bool:
         """Whether a phase names modules of the system that have no parameters alone, or no module."""

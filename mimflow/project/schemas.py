@@ -82,8 +82,9 @@ def _describe_fields(cls: type[Spec], definitions: dict[str, Any], full: dict[st
         properties: dict[str, Any] = next((part["properties"] for part in parts if "properties" in part), {})
         for base in reversed(model.__mro__):
             for name, text in _field_docs(base):
-                if name in properties:
-                    properties[name]["description"] = text
+                written = model.written_names().get(name, name)
+                if written in properties:
+                    properties[written]["description"] = text
 
 
 def _subclasses(cls: type[Spec]) -> Iterator[type[Spec]]:

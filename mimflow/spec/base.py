@@ -46,7 +46,9 @@ class Problem:
 class Spec(BaseModel):
     """Pure data: unknown keys refused, nothing coerced, every number finite, never changed once made."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False, defer_build=True)
+    model_config = ConfigDict(
+        extra="forbid", strict=True, frozen=True, allow_inf_nan=False, defer_build=True, serialize_by_alias=True
+    )
 
     outside_key: ClassVar[frozenset[str]]
 
@@ -66,8 +68,15 @@ class Spec(BaseModel):
     def identity(self) -> dict[str, Any]:
         """What enters the key: every field but those marked `OUTSIDE_KEY`, as plain data."""
         return {
-            name: _identity(getattr(self, name)) for name in type(self).model_fields if name not in self.outside_key
+            written: _identity(getattr(self, name))
+            for name, written in type(self).written_names().items()
+            if name not in self.outside_key
         }
+
+    @classmethod
+    def written_names(cls) -> dict[str, str]:
+        """Its fields, each with the name that it has in files: another where that is a word of Python's."""
+        return {name: field.alias or name for name, field in cls.model_fields.items()}
 
 
 def _identity(value: Any) -> Any:

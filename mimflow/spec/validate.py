@@ -109,7 +109,7 @@ def _describe(cls: type[Spec], root: Node, error: Any) -> str:
     kind, value = error["type"], error["input"]
     mark, message, hint = node.mark, "", ""
     if kind == "extra_forbidden":
-        known = sorted({name for model in holders for name in model.model_fields})
+        known = sorted({name for model in holders for name in model.written_names().values()})
         mark = node.key_mark or node.mark
         message, hint = "unknown field", nearest(str(path[-1]), known)
     elif kind == "missing":

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from mimflow.artifacts.checkpoint import AVERAGED, WEIGHTS, TrainFacts, weights_file
+from mimflow.artifacts.checkpoint import AVERAGED, MOMENTS, WEIGHTS, TrainFacts, weights_file
 from mimflow.artifacts.features import open_features
 from mimflow.artifacts.log import write_log
 from mimflow.artifacts.manifest import Artifact
@@ -46,7 +46,7 @@ def run(task: TrainTask, inputs: dict[str, Artifact], work: Path, progress: Prog
     if isinstance(objective, ClosedForm):
         facts = _solve(objective, task, splits, device, out)
     else:
-        facts = _train(objective, task, splits, device, work, progress)
+        facts = _train(objective, task, splits, device, work, progress, inputs.get("start0"))
     save_state(objective.state(), out / WEIGHTS)
     return facts
 
@@ -92,18 +92,28 @@ def _start_weights(task: TrainTask, inputs: dict[str, Artifact]) -> list[tuple[P
 
 
 def _train(
-    objective: Objective, task: TrainTask, splits: Splits, device: torch.device, work: Path, progress: Progress
+    objective: Objective,
+    task: TrainTask,
+    splits: Splits,
+    device: torch.device,
+    work: Path,
+    progress: Progress,
+    before: Artifact | None,
 ) -> TrainFacts:
     phase = task.phase
     trainer = Trainer(
         objective, phase, task.phase_name, phase.trained, splits, task.seed, device, work, work / "out", progress
     )
+    if phase.continues:
+        assert before is not None, "refused by RunSpec.problems"
+        trainer.continue_from(before)
     val = trainer.run()
     with memory_errors(out_of_memory(task.phase_name, phase)):
         health = objective.health(trainer.val)
     write_log(work / "out", trainer.log.rows)
     if trainer.ema is not None:
         save_state(trainer.averaged_state(), work / "out" / AVERAGED)
+    save_state(trainer.moments(), work / "out" / MOMENTS)
     counts: dict[str, int] = {}
     for name, parameter in trainer.parameters.items():
         module = name.split(".", 1)[0]
@@ -111,9 +121,11 @@ def _train(
     return TrainFacts(
         parameters=counts | {"total": sum(counts.values())},
         system_parameters=parameter_count(objective.system),
+        prior_parameters=_prior_parameters(objective),
         steps=trainer.total,
         epochs=round(trainer.epoch, 4),
         lr=trainer.last_lr,
+        skipped=trainer.skipped,
         final={name: value for name, value in trainer.log.rows[-1].items() if name not in ("step", "epoch", "lr")},
         val=val,
         snapshots=trainer.snapshot_figures,
@@ -123,6 +135,11 @@ def _train(
         peak_memory_mb=round(peak_memory_mb(device), 1),
         device=device.type,
     )
+
+
+def _prior_parameters(objective: Objective) -> int | None:
+    prior = objective.system.prior
+    return parameter_count(prior) if prior is not None else None
 
 
 def _solve(objective: ClosedForm, task: TrainTask, splits: Splits, device: torch.device, out: Path) -> TrainFacts:
@@ -139,6 +156,7 @@ def _solve(objective: ClosedForm, task: TrainTask, splits: Splits, device: torch
     return TrainFacts(
         parameters={"total": 0},
         system_parameters=parameter_count(objective.system),
+        prior_parameters=_prior_parameters(objective),
         steps=0,
         epochs=1.0,
         final=figures["final"],

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
+
+from mimflow.nn.draws import Draws, normal_like
 
 
 class Encoded(NamedTuple):
@@ -14,6 +19,35 @@ class Encoded(NamedTuple):
     """(B, tokens, channels)."""
     mask: Tensor | None
     """(B, patches) bool, True where a patch was masked, raster order; None where nothing is masked."""
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """A diagonal Gaussian over each image's latents, before their scale."""
+
+    mean: Tensor
+    """(B, tokens, channels), float32 at least."""
+    log_variance: Tensor | None
+    """The same shape; None where the variance is not learned."""
+
+    def sample(self, draws: Draws | None = None) -> Tensor:
+        """A draw from `draws` or torch's default generator; the mean where the variance is not learned."""
+        if self.log_variance is None:
+            return self.mean
+        return self.mean + torch.exp(0.5 * self.log_variance) * normal_like(self.mean, draws)
+
+    def divergence(self) -> Tensor | None:
+        """KL(posterior ‖ N(0, I)) of each image (B,): ½ Σ (μ² + σ² − 1 − log σ²) nats over all dimensions."""
+        if self.log_variance is None:
+            return None
+        terms = self.mean.square() + self.log_variance.exp() - 1 - self.log_variance
+        return 0.5 * terms.flatten(1).sum(1)
+
+    def entropy(self) -> Tensor | None:
+        """Entropy of each image's latents (B,): ½ Σ log 2πe σ² nats over all dimensions."""
+        if self.log_variance is None:
+            return None
+        return 0.5 * (self.log_variance + math.log(2 * math.pi * math.e)).flatten(1).sum(1)
 
 
 class Tokenizer(nn.Module):
@@ -27,23 +61,23 @@ class Tokenizer(nn.Module):
         """Latents (B, tokens, channels) → images (B, C, H, W), not clamped, differentiable."""
         raise NotImplementedError
 
-    def encode_for_training(self, images: Tensor, masked: bool) -> Encoded:
+    def encode_for_training(self, images: Tensor, masked: bool, draws: Draws | None = None) -> Encoded:
         """Images (B, C, H, W) in [−1, 1] → latents and mask: what any objective trains on.
 
         `masked` asks for the masking that the spec describes, in training and evaluation mode alike: whether images
         are masked is its caller's to say. A tokenizer that does not mask ignores it. One whose spec `samples` draws
-        from its posterior, frozen or not.
+        from its posterior, frozen or not. What is random comes from `draws`, each image's from its own, or from torch's
+        default generator.
         """
         return Encoded(self.encode(images), None)
 
-    def encode_with_divergence(self, images: Tensor, masked: bool) -> tuple[Encoded, Tensor | None]:
-        """`encode_for_training`, and what a learned posterior's divergence from N(0, I) is, (B,) nats an image.
+    def encode_with_posterior(
+        self, images: Tensor, masked: bool, draws: Draws | None = None
+    ) -> tuple[Encoded, Posterior | None]:
+        """`encode_for_training`, and the distribution that its latents are of; None where a tokenizer has none."""
+        return self.encode_for_training(images, masked, draws), None
 
-        None where the tokenizer learns no variance.
-        """
-        return self.encode_for_training(images, masked), None
-
-    def encode_hiding(self, images: Tensor, ratio: float) -> Tensor:
+    def encode_hiding(self, images: Tensor, ratio: float, draws: Draws) -> Tensor:
         """Images (B, C, H, W) → latents (B, tokens, channels) with this share of their patches hidden, at random.
 
         For tokenizers whose spec `masks` alone.

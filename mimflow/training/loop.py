@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
-from mimflow.artifacts.checkpoint import snapshot_file
+from mimflow.artifacts.checkpoint import AVERAGED, MOMENTS, WEIGHTS, snapshot_file
+from mimflow.artifacts.manifest import Artifact
 from mimflow.compute.devices import autocast, memory_errors
 from mimflow.data.prepared import Split
 from mimflow.errors import Interrupted, NotFiniteError
@@ -32,10 +34,10 @@ from mimflow.training.schedule import learning_rate_factor, warmup_steps
 from mimflow.training.signals import Interruption
 from mimflow.training.spec import Phase
 from mimflow.training.validation import validate
-from mimflow.weights.tensors import save_state
+from mimflow.weights.tensors import require_fit, save_state
 
-RANK = 0
-"""One process trains a job. Its number is in every seed, so that several will draw differently."""
+MOST_SKIPPED = 100
+"""How many steps in a row may be skipped because they are not finite: what needs more does not train."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,8 @@ class Trainer:
         self.log = TrainingLog(self.total)
         self.snapshot_figures: dict[str, dict[str, float | None]] = {}
         self.seconds = 0.0
+        self.skipped = 0
+        self._skipped_in_a_row = {player.name: 0 for player in self.players}
 
     @property
     def last_lr(self) -> float:
@@ -117,11 +121,33 @@ class Trainer:
         """A complete state with averages in place of trained tensors; without an EMA, the state as it is."""
         return self.objective.state() | (self.ema.averages if self.ema is not None else {})
 
+    def moments(self) -> dict[str, Tensor]:
+        """The state of all players' optimisers, as `player.parameter.slot`."""
+        return {
+            f"{player.name}.{name}": tensor
+            for player in self.players
+            for name, tensor in optimiser_state(self.optimisers[player.name], player.parameters).items()
+        }
+
+    def continue_from(self, before: Artifact) -> None:
+        """Take over the objective's own tensors, averages and moments of a finished phase of the same objective.
+
+        The system's weights are in place already. ArtifactError if the objective's own tensors do not fit.
+        """
+        path = before.file(WEIGHTS)
+        given = {name: tensor for name, tensor in load_file(path).items() if name.startswith("objective.")}
+        own = {name: tensor for name, tensor in self.objective.state().items() if name.startswith("objective.")}
+        require_fit(path, given, own, "objective of a phase that continues it")
+        self.objective.load_state(self.objective.state() | given)
+        if self.ema is not None:
+            self.ema.load(load_file(before.file(AVERAGED)))
+        self._load_moments(load_file(before.file(MOMENTS)))
+
     def run(self) -> dict[str, float | None]:
         """Train from the last checkpoint, or from the start, to the end; returns the figures on the val split.
 
-        Raises NotFiniteError before an update that is not finite, OutOfMemoryError, StorageError, and Interrupted
-        once a checkpoint is written after SIGTERM or SIGUSR1.
+        Raises NotFiniteError before an update that is not finite and is not to be skipped, OutOfMemoryError,
+        StorageError, and Interrupted once a checkpoint is written after SIGTERM or SIGUSR1.
         """
         with Interruption() as interruption, memory_errors(out_of_memory(self.phase_name, self.phase)):
             self._interruption = interruption
@@ -162,7 +188,7 @@ class Trainer:
             if player.plays(self.step):
                 prefix = f"{player.name}_" if position else ""
                 figures |= self._turn(player, parts, carries, prefix)
-        if self.ema is not None:
+        if self.ema is not None and figures:  # a step that was skipped leaves the averages too
             self.ema.update()
         return figures
 
@@ -173,6 +199,7 @@ class Trainer:
                 parameter.requires_grad_(other is player)
         optimiser = self.optimisers[player.name]
         optimiser.zero_grad(set_to_none=True)
+        buffers = self._buffers() if self.phase.on_nonfinite == "skip" else {}
         sums: dict[str, Tensor] = {}
         for part, (batch, carry) in enumerate(zip(parts, carries, strict=True)):
             self._seed_draws(part, player.name)
@@ -190,7 +217,9 @@ class Trainer:
         sums[f"{prefix}grad_norm"] = norm
         numbers = dict(zip(sums, torch.stack([value.float() for value in sums.values()]).tolist(), strict=True))
         lr = self._learning_rate(self.step)
-        self._check_finite(numbers, lr)
+        if not self._finite(player, numbers, lr):
+            self._restore(buffers)
+            return {}
         for group in optimiser.param_groups:
             group["lr"] = lr
         optimiser.step()
@@ -200,18 +229,34 @@ class Trainer:
         return self.peak_lr * learning_rate_factor(self.phase.schedule, step, self.total, self.warmup)
 
     def _seed_draws(self, part: int, use: str) -> None:
-        torch.manual_seed(derive(self.seed, RANK, self.step, part, use))
+        torch.manual_seed(derive(self.seed, self.step, part, use))
 
-    def _check_finite(self, numbers: dict[str, float], lr: float) -> None:
+    def _finite(self, player: Player, numbers: dict[str, float], lr: float) -> bool:
+        """Whether an update may be made: counts one that is to be skipped, and raises NotFiniteError otherwise."""
         broken = [f"{name} is {value}" for name, value in numbers.items() if not math.isfinite(value)]
         if not broken:
-            return
+            self._skipped_in_a_row[player.name] = 0
+            return True
+        where = f"phase '{self.phase_name}': {broken[0]} at step {self.step + 1} of {self.total}"
+        if self.phase.on_nonfinite == "skip" and self._skipped_in_a_row[player.name] < MOST_SKIPPED:
+            self.skipped += 1
+            self._skipped_in_a_row[player.name] += 1
+            self.progress.say(f"{where}: skipped, {self.skipped} so far")
+            return False
         last = checkpoint.last_path(self.checkpoints)
         kept = f"last good checkpoint: {last}" if last else "no checkpoint had been written yet"
-        raise NotFiniteError(
-            f"phase '{self.phase_name}': {broken[0]} at step {self.step + 1} of {self.total} "
-            f"with learning rate {lr:.4g}; {kept} (lower optimizer.lr, or set clip)"
-        )
+        before = f", as {MOST_SKIPPED} steps before it" if self._skipped_in_a_row[player.name] else ""
+        remedy = "lower optimizer.lr, or set clip" + ("" if before else "; on_nonfinite: skip leaves such steps out")
+        raise NotFiniteError(f"{where}{before} with learning rate {lr:.4g}; {kept} ({remedy})")
+
+    def _buffers(self) -> dict[str, Tensor]:
+        """Copies of what a forward pass alone may change: running statistics."""
+        return {name: buffer.clone() for name, buffer in self.objective.named_buffers()}
+
+    @torch.no_grad()
+    def _restore(self, buffers: dict[str, Tensor]) -> None:
+        for name, buffer in self.objective.named_buffers():
+            buffer.copy_(buffers[name])
 
     # -- checkpoints, snapshots, validation --------------------------------------------------------------------------
 
@@ -228,11 +273,10 @@ class Trainer:
         tensors = {f"weights.{name}": tensor for name, tensor in self.objective.state().items()}
         if self.ema is not None:
             tensors |= {f"ema.{name}": tensor for name, tensor in self.ema.averages.items()}
-        for player in self.players:
-            state = optimiser_state(self.optimisers[player.name], player.parameters)
-            tensors |= {f"optimiser.{player.name}.{name}": tensor for name, tensor in state.items()}
+        tensors |= {f"optimiser.{name}": tensor for name, tensor in self.moments().items()}
         self.seconds = time.monotonic() - self._began
         record = {"log": self.log.state(), "snapshots": self.snapshot_figures, "seconds": self.seconds}
+        record |= {"skipped": [self.skipped, self._skipped_in_a_row]}
         path = checkpoint.save(self.checkpoints, checkpoint.Checkpoint(self.step, tensors, record))
         self._saved = time.monotonic()
         return path
@@ -244,14 +288,17 @@ class Trainer:
         self.objective.load_state(_below("weights.", found.tensors))
         if self.ema is not None:
             self.ema.load(_below("ema.", found.tensors))
-        for player in self.players:
-            state = _below(f"optimiser.{player.name}.", found.tensors)
-            load_optimiser_state(self.optimisers[player.name], player.parameters, state)
+        self._load_moments(_below("optimiser.", found.tensors))
         self.step = found.step
         self.log.load_state(found.record["log"])
         self.snapshot_figures = found.record["snapshots"]
         self.seconds = found.record["seconds"]
+        self.skipped, self._skipped_in_a_row = found.record["skipped"]
         self.progress.say(f"going on from the checkpoint at step {self.step} of {self.total}")
+
+    def _load_moments(self, tensors: dict[str, Tensor]) -> None:
+        for player in self.players:
+            load_optimiser_state(self.optimisers[player.name], player.parameters, _below(f"{player.name}.", tensors))
 
     def _snapshots(self) -> None:
         """Write the snapshots that are due at this step and not made yet: averaged weights where there are any."""

@@ -53,6 +53,10 @@ class Phase(Spec):
     """The modules that are trained; not given: all that the objective needs."""
     start: list[Weights] | None = None
     """Where weights come from; not given: a first phase from scratch, a later one from the phase before."""
+    continues: Annotated[bool, Field(alias="continue")] = False
+    """Whether the phase goes on where the one before it ended: with the weights of its last step, its objective's own
+    networks (discriminator, projectors), its optimisers' moments and its averages. Otherwise a phase takes over weights
+    of the system's modules alone. Steps, and with them schedule and draws, are counted anew in any case."""
     steps: Count | None = None
     """How many optimiser steps the phase has; or `epochs`."""
     epochs: Positive | None = None
@@ -65,6 +69,10 @@ class Phase(Spec):
     schedule: Schedule = Schedule()
     clip: Positive | None = None
     """Largest norm of each player's gradient; not given: gradients are not clipped."""
+    on_nonfinite: Literal["stop", "skip"] = "stop"
+    """What becomes of a step whose loss or gradient is NaN or infinite. `stop`: training ends and says so, and so does
+    every later attempt, since a step draws the same again. `skip`: the step changes nothing (TARFlow's and iTARFlow's
+    releases); the manifest and tables say how many were skipped, and a hundred in a row end the training."""
     ema: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Decay of the averaged weights; not given: none are kept."""
     precision: Literal["fp32", "bf16"] = "fp32"
@@ -85,7 +93,13 @@ class Phase(Spec):
             for field in ("steps", "epochs", "optimizer", "ema"):
                 if getattr(self, field) is not None:
                     yield Problem((field,), f"objective '{self.objective.kind}' is solved in closed form", "remove it")
+            if self.continues:
+                yield Problem(("continue",), f"objective '{self.objective.kind}' is solved in closed form", "remove it")
             return
+        if self.continues and self.start is not None:
+            yield Problem(
+                ("start",), "a phase that continues the one before starts from it alone", "remove one of them"
+            )
         if (self.steps is None) == (self.epochs is None):
             yield Problem(("steps",), "give one of steps and epochs", "steps: 1000")
         if self.optimizer is None:
@@ -95,4 +109,31 @@ class Phase(Spec):
                 ("accumulate",),
                 f"{self.accumulate} parts do not divide a batch of {self.batch_size}",
                 "choose a divisor",
+            )
+
+    def continuation_problems(self, before: Phase, name: str) -> Iterator[Problem]:
+        """Why it can't continue the phase `before`, whose name is given."""
+        if self.objective.kind != before.objective.kind:
+            yield Problem(
+                ("objective", "kind"),
+                f"'{self.objective.kind}' can't continue phase '{name}', which has '{before.objective.kind}'",
+                "the same kind, or no `continue`",
+            )
+        else:
+            for field, own in self.objective.carried.items():
+                if own != before.objective.carried[field]:
+                    yield Problem(
+                        ("objective", field),
+                        f"differs in what it is built of from phase '{name}', which it continues",
+                        "the same, or no `continue`",
+                    )
+        if self.trained != before.trained:
+            yield Problem(
+                ("trains",),
+                f"trains {', '.join(self.trained)}; phase '{name}', which it continues, {', '.join(before.trained)}",
+                "the same modules, or no `continue`",
+            )
+        if self.ema is not None and before.ema is None:
+            yield Problem(
+                ("ema",), f"phase '{name}', which it continues, keeps no averages", "give that phase an ema too"
             )

@@ -64,6 +64,34 @@ def test_the_loss_is_the_weighted_sum_of_what_is_logged() -> None:
     assert figures["nll"].item() == pytest.approx(0.5 * figures["z2"].item() - figures["logdet"].item(), abs=1e-5)
 
 
+def test_the_posteriors_entropy_is_taken_off_the_loss() -> None:
+    spec = PLAIN | {"noise": {"kind": "none"}}
+    losses, gradients = [], []
+    for weight in (0.0, 0.7):
+        objective = build(spec | {"entropy_weight": weight}, perturbed_modules(KL_VAE))
+        loss, figures = loss_of(objective)
+        loss.backward()
+        losses.append(loss.item())
+        gradients.append(objective.tokenizer.quant_conv.bias.grad.clone())
+        log_variance = objective.tokenizer.posterior(batch().images).log_variance
+    entropy = 0.5 * (log_variance.mean().item() + math.log(2 * math.pi * math.e))
+    assert figures["entropy"].item() == pytest.approx(entropy, rel=1e-5)
+    assert losses[1] == pytest.approx(losses[0] - 0.7 * entropy, rel=1e-5)
+    # Its mean over 16 tokens of 2 channels grows by 1/4 with the bias that all log-variances of a channel share.
+    wanted = torch.tensor([0.0, 0.0, -0.7 / 4, -0.7 / 4])
+    torch.testing.assert_close(gradients[1] - gradients[0], wanted, atol=1e-5, rtol=1e-4)
+
+
+def test_a_learned_variance_is_drawn_from_jointly() -> None:
+    objective = build(PLAIN | {"noise": {"kind": "none"}, "entropy_weight": 1.0}, perturbed_modules(KL_VAE))
+    seen: list[torch.Tensor] = []
+    objective.prior.register_forward_pre_hook(lambda module, arguments: seen.append(arguments[0]))
+    loss_of(objective)
+    posterior = objective.tokenizer.posterior(batch().images)
+    torch.manual_seed(7)
+    torch.testing.assert_close(seen[0], posterior.sample())
+
+
 def test_prior_and_decoder_share_one_draw_of_noise() -> None:
     objective = build({"kind": "joint", "noise": ADDITIVE, "masked": False}).eval()
     _, figures = loss_of(objective)
@@ -89,9 +117,9 @@ def test_masks_are_drawn_only_where_asked() -> None:
     seen: list[bool] = []
     for objective in (masked, whole):
         encode = objective.tokenizer.encode_for_training
-        objective.tokenizer.encode_for_training = lambda images, masked, encode=encode: (
+        objective.tokenizer.encode_for_training = lambda images, masked, draws, encode=encode: (
             seen.append(masked),
-            encode(images, masked),
+            encode(images, masked, draws),
         )[1]
         loss_of(objective)
     assert seen == [True, False]

@@ -10,6 +10,7 @@ from training_parts import (
     DECODER,
     GAUSSIAN,
     JOINT,
+    KL_VAE,
     MASKED_AE,
     NETWORK,
 )
@@ -111,6 +112,21 @@ UNMASKED = MASKED_AE | {"tokenizer": MASKED_AE["tokenizer"] | {"mask": {"kind": 
             },
             MASKED_AE,
             [],
+        ),
+        (PLAIN | {"noise": {"kind": "none"}, "entropy_weight": 1.0}, KL_VAE, []),
+        (
+            PLAIN | {"entropy_weight": 1.0, "prior_gradient_from": 0.5},
+            MASKED_AE,
+            [
+                ("entropy_weight", "the entropy is the posterior's, and noise is added to its draws"),
+                ("prior_gradient_from", "the entropy alone, without the prior's gradient, has no bound"),
+                ("entropy_weight", "the tokenizer draws from no posterior of its own, so there is no entropy"),
+            ],
+        ),
+        (
+            PLAIN | {"noise": {"kind": "none"}, "entropy_weight": 1.0, "encoder": "frozen"},
+            KL_VAE,
+            [("entropy_weight", "the entropy of a frozen encoder's posterior is constant")],
         ),
         (
             DECODER | {"adversarial": {"layers": 3}},

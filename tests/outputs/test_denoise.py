@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from parts import CLASSES, LATENT, TARFLOW, tiny_latents, tiny_prior
+from parts import CLASSES, LATENT, TARFLOW, image_draws, tiny_latents, tiny_prior
 
 from mimflow.outputs.inverse.denoise import denoise, score_denoise, score_guide
 from mimflow.outputs.inverse.spec import ScoreDenoising, ScoreGuidance
@@ -64,10 +64,12 @@ def test_score_guidance_of_equally_wide_classes_moves_along_the_difference_of_th
 
 def test_a_spec_says_which_step_is_taken() -> None:
     prior, x = tiny_prior(TARFLOW), tiny_latents(5)
-    assert denoise(ScoreDenoising(std=0.3), prior, x, LABELS, torch.Generator()).equal(
+    assert denoise(ScoreDenoising(std=0.3), prior, x, LABELS, image_draws(len(LABELS))).equal(
         score_denoise(prior, x, LABELS, 0.3)
     )
-    assert denoise(ScoreGuidance(), prior, x, LABELS, torch.Generator()).equal(score_guide(prior, x, LABELS, 0.25))
+    assert denoise(ScoreGuidance(), prior, x, LABELS, image_draws(len(LABELS))).equal(
+        score_guide(prior, x, LABELS, 0.25)
+    )
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])
@@ -88,7 +90,7 @@ def test_the_prior_is_left_as_it_was(spec: ScoreDenoising | ScoreGuidance) -> No
     modes = [module.training for module in prior.modules()]
     needs = [parameter.requires_grad for parameter in prior.parameters()]
 
-    denoised = denoise(spec, prior, tiny_latents(5), LABELS, torch.Generator())
+    denoised = denoise(spec, prior, tiny_latents(5), LABELS, image_draws(len(LABELS)))
 
     assert not denoised.requires_grad
     assert all(torch.equal(tensor, before[name]) for name, tensor in prior.state_dict().items())

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from parts import CLASSES, ITARFLOW, LATENT, GaussianUnderNoise, tiny_latents, tiny_prior
+from parts import CLASSES, ITARFLOW, LATENT, GaussianUnderNoise, image_draws, tiny_latents, tiny_prior
 from torch import Tensor
 
 from mimflow.nn.affine import Affine
@@ -30,7 +30,7 @@ LABELS = torch.tensor([0, 2, NULL_CLASS, 1, 0])
 def down(prior: FlowPrior, x: Tensor, labels: Tensor | None = None, seed: int = 0, **fields: Any) -> Tensor:
     labels = torch.zeros(len(x), dtype=torch.int64) if labels is None else labels
     spec = LevelDenoising(**{"t1": 0.8, "t0": 0.2, **fields})
-    return denoise(spec, prior, x, labels, torch.Generator().manual_seed(seed))
+    return denoise(spec, prior, x, labels, image_draws(len(x), seed))
 
 
 def shrinking(t: float) -> float:
@@ -134,14 +134,13 @@ def flow() -> Itarflow:
 
 
 def sample(prior: Itarflow, **fields: Any) -> Tensor:
-    generator = torch.Generator().manual_seed(0)
-    return InverseSampler(InverseSpec(**fields)).sample(TOKENIZER, prior, LABELS, generator)
+    return InverseSampler(InverseSpec(**fields)).sample(TOKENIZER, prior, LABELS, image_draws(len(LABELS)))
 
 
 def test_the_flow_is_inverted_at_the_first_level() -> None:
     prior = flow()
     images = sample(prior, denoise=LevelDenoising(t1=0.3, steps=0))
-    noise = prior.noise(5, torch.Generator().manual_seed(0))
+    noise = prior.noise(image_draws(5))
     torch.testing.assert_close(images, TOKENIZER.decode(prior.at(0.3).inverse(noise, LABELS)).clamp(-1, 1))
     down_to_zero = sample(prior, denoise=LevelDenoising(t1=0.3, steps=4))
     assert not torch.allclose(images, down_to_zero)
@@ -215,7 +214,7 @@ class Listening(Guidance):
 def test_likelihoods_of_own_samples_agree_on_the_path_that_sampled_them(level: float) -> None:
     """log p(x) = log N(z; 0, I) − Σ a, with the a of every cached step, against the parallel pass over x."""
     prior = tiny_prior(ITARFLOW)
-    z = prior.noise(5, torch.Generator().manual_seed(0)).double()
+    z = prior.noise(image_draws(5)).double()
     listening = Listening(5)
     x = prior.at(level).inverse(z, LABELS, listening)
     torch.testing.assert_close(x, prior.at(level).inverse(z, LABELS), atol=1e-9, rtol=0)

@@ -5,16 +5,18 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from parts import missing_examples
 from training_parts import MASKED_AE, SHAPES, TARFLOW, perturbed_modules, tiny_data
 
 from mimflow.artifacts.manifest import Artifact
+from mimflow.artifacts.samples import read_samples
 from mimflow.contents.registry import CONTENTS
 from mimflow.data.prepared import Prepared
 from mimflow.outputs.base import Setting
-from mimflow.outputs.drawing import Drawing, Samples
+from mimflow.outputs.drawing import Samples
 from mimflow.outputs.registry import OUTPUTS
 from mimflow.outputs.spec import OutputSpec
 from mimflow.progress import Progress
@@ -37,6 +39,10 @@ EXAMPLES = {
     ],
     "ode": [(SIT, {"steps": 2, "method": "heun", "guidance": FREE}), (SIT, {"method": "dopri5", "error": "sample"})],
     "sde": [(SIT, {"steps": 2, "guidance": FREE}), (SIT, {"steps": 2, "method": "heun"})],
+    "oracle": [
+        (MASKED_AE, {"noise": {"kind": "additive", "std": 0.3}}),
+        (MASKED_AE, {"noise": {"kind": "additive", "std": 0.3}, "masked": True}),
+    ],
     "reconstruction": [(MASKED_AE, {"mask_ratio": 0.5, "noise": {"kind": "additive", "std": 0.3}})],
     "representation": [
         (MASKED_AE, {}),
@@ -44,7 +50,7 @@ EXAMPLES = {
     ],
 }
 """Systems and what is said of the output, by kind."""
-DRAWN = ["inverse", "ode", "sde", "reconstruction"]
+DRAWN = ["inverse", "ode", "sde", "oracle", "reconstruction"]
 """What has randomness of its own; features have none."""
 
 CASES = [
@@ -74,14 +80,20 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
 
 
 def setting(
-    system: dict, output: dict, data: Artifact, work: Path, seed: int = 0, stream: io.StringIO | None = None
+    system: dict,
+    output: dict,
+    data: Artifact,
+    work: Path,
+    seed: int = 0,
+    stream: io.StringIO | None = None,
+    batch_size: int = 4,
 ) -> tuple[OutputSpec, Setting]:
     """An output's spec, and a trained system away from its start, to draw nine samples from or to see the data through, in batches of four."""
     modules = perturbed_modules(system).eval()
     spec: OutputSpec = OUTPUTS.spec(output["kind"]).model_validate(output)
     return spec, Setting(
         shapes=Shapes.model_validate(SHAPES),
-        drawing=Drawing(batch_size=4) if spec.reads_data else Samples(count=9, batch_size=4),
+        drawing=CONTENTS[spec.content].drawing(Samples(count=9, batch_size=batch_size)),
         seed=seed,
         modules=modules,
         weights="weights.safetensors",
@@ -122,6 +134,19 @@ def test_another_seed_gives_other_images(system: dict, output: dict, data: Artif
     one, other = (written(*setting(system, output, data, tmp_path / str(seed), seed=seed)) for seed in (0, 1))
     assert one.keys() == other.keys()
     assert one["samples.npz"] != other["samples.npz"]
+
+
+@pytest.mark.parametrize(("system", "output"), [case for case in CASES if case.values[1]["kind"] in DRAWN])
+def test_the_size_of_a_batch_changes_no_image(system: dict, output: dict, data: Artifact, tmp_path: Path) -> None:
+    """But for rounding: sums over batches of other sizes may be added up in another order."""
+    found = []
+    for size in (2, 9):
+        work = tmp_path / str(size)
+        written(*setting(system, output, data, work, batch_size=size))
+        found.append(read_samples(work / "out" / "samples.npz"))
+    (some, labels), (other, theirs) = found
+    assert np.array_equal(labels, theirs)
+    assert np.abs(some.astype(int) - other).max() <= 1
 
 
 @every_output

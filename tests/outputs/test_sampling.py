@@ -10,6 +10,7 @@ import pytest
 import torch
 from artifacts import store_artifact
 from PIL import Image
+from torch import Tensor
 
 from mimflow.artifacts.manifest import Artifact
 from mimflow.artifacts.rows import Rows, claim
@@ -17,9 +18,12 @@ from mimflow.artifacts.samples import read_samples, write_samples
 from mimflow.compute.spec import Compute
 from mimflow.data.pixels import to_uint8
 from mimflow.errors import ArtifactError, DeviceError, NotFiniteError
+from mimflow.nn.draws import Draws
 from mimflow.outputs.drawing import Samples
+from mimflow.outputs.inverse.output import InverseSampler
 from mimflow.outputs.inverse.spec import InverseSpec
 from mimflow.outputs.registry import OUTPUTS
+from mimflow.priors.base import Prior
 from mimflow.priors.class_gaussian.spec import ClassGaussianSpec
 from mimflow.priors.guidance.spec import LinearGuidance
 from mimflow.priors.tarflow.spec import TarflowSpec
@@ -111,16 +115,26 @@ def test_the_file_is_the_one_that_numpy_writes(tmp_path: Path) -> None:
     assert (tmp_path / "ours.npz").read_bytes() == (tmp_path / "numpy.npz").read_bytes()
 
 
-def test_every_batch_is_drawn_by_its_own_seed(weights: Artifact, tmp_path: Path) -> None:
+def test_every_image_is_drawn_by_its_own_number(weights: Artifact, tmp_path: Path) -> None:
     images, labels = draw(TASK, weights, tmp_path)
     modules = SystemModules(SYSTEM, SHAPES)
     load_weights(modules, weights.file("ema.safetensors"))
-    generator = torch.Generator().manual_seed(derive(0, 0, "sample", 3))
     alone = OUTPUTS.build(TASK.output).sample(
-        modules.module("tokenizer"), modules.module("prior"), torch.from_numpy(labels[15:20]), generator
+        modules.module("tokenizer"),
+        modules.module("prior"),
+        torch.from_numpy(labels[17:18]),
+        Draws([derive(0, 0, "sample", 17)]),
     )
-    np.testing.assert_array_equal(images[15:20], to_uint8(alone, "round"))
+    difference = np.abs(images[17:18].astype(int) - to_uint8(alone, "round"))
+    assert difference.max() <= 1  # sums of other sizes are rounded otherwise
     assert not np.array_equal(images[:5], images[5:10])
+
+
+def test_the_size_of_a_batch_changes_no_image(weights: Artifact, tmp_path: Path) -> None:
+    small, large = (
+        draw(changed(samples={"batch_size": size}), weights, tmp_path / str(size))[0].astype(int) for size in (3, 20)
+    )
+    assert np.abs(small - large).max() <= 1
 
 
 @pytest.mark.parametrize(
@@ -188,9 +202,40 @@ def test_quantisation_is_the_protocols(weights: Artifact, tmp_path: Path) -> Non
 
 def test_samples_that_are_not_finite_are_an_error_not_drawn_again(tmp_path: Path) -> None:
     broken = trained(tmp_path / "weights", bias=400.0)
-    with pytest.raises(NotFiniteError, match="5 of 5 samples are not finite"):
+    with pytest.raises(NotFiniteError, match=r"5 of 5 samples are not finite .*on_nonfinite: redraw"):
         draw(TASK, broken, tmp_path / "work")
     assert not (tmp_path / "work" / "out").exists()
+
+
+def test_only_what_is_not_finite_is_drawn_again(
+    weights: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Latents are the noise itself, broken where its first number is above 0: half of them, again and again."""
+
+    def latents(sampler: InverseSampler, prior: Prior, labels: Tensor, draws: Draws) -> Tensor:
+        noise = prior.noise(draws) / 4
+        return torch.where(noise[:, :1, :1] > 0, torch.nan, noise)
+
+    monkeypatch.setattr(InverseSampler, "latents", latents)
+    task = changed(output=InverseSpec(on_nonfinite="redraw"))
+    facts = run(task, {"weights": weights}, tmp_path, silent())
+    images, _ = read_samples(tmp_path / "out" / "samples.npz")
+    redrawn = 0
+    for number, image in enumerate(images):
+        for again in [(), *((attempt,) for attempt in range(1, 11))]:
+            noise = Draws([derive(0, 0, "sample", number, *again)]).normal(4, 16) / 4
+            if noise[0, 0, 0] <= 0:
+                break
+            redrawn += 1
+        wanted = to_uint8(SystemModules(SYSTEM, SHAPES).module("tokenizer").decode(noise), "round")
+        np.testing.assert_array_equal(image, wanted[0])
+    assert facts.redrawn == redrawn > 5
+
+
+def test_samples_that_never_are_finite_end_the_job(tmp_path: Path) -> None:
+    broken = trained(tmp_path / "weights", bias=400.0)
+    with pytest.raises(NotFiniteError, match="5 of 5 samples are not finite after 10 more draws"):
+        draw(changed(output=TASK.output.model_copy(update={"on_nonfinite": "redraw"})), broken, tmp_path / "work")
 
 
 # -- going on ------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from parts import image_draws
 from torch import Tensor
 from training_parts import KL_VAE
 
@@ -184,9 +185,8 @@ def test_guidance_keeps_to_its_interval_and_channels() -> None:
 
 
 def sde(spec: SdeSpec, prior: VelocityPrior, count: int) -> Tensor:
-    prior.noise = lambda count, generator: torch.randn(count, 4, 1, generator=generator, dtype=torch.float64)  # type: ignore[method-assign]
-    generator = torch.Generator().manual_seed(0)
-    return OUTPUTS.build(spec).latents(prior, labels_of(count), generator)
+    prior.noise = lambda draws: draws.normal(4, 1).double()  # type: ignore[method-assign]
+    return OUTPUTS.build(spec).latents(prior, labels_of(count), image_draws(count))
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -205,8 +205,7 @@ def test_noise_has_the_variance_of_the_diffusion() -> None:
     spec = SdeSpec(steps=1, start=0.5, last=None, diffusion=Diffusion(kind="constant", scale=0.3))
     prior = Gaussian()
     samples = sde(spec, prior, 20_000)
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randn(20_000, 4, 1, generator=generator, dtype=torch.float64)
+    x = image_draws(20_000).normal(4, 1).double()
     t = torch.full((20_000,), 0.5, dtype=torch.float64)
     velocity = prior(x, t, labels_of(20_000)).velocity
     at = prior.coefficients(t[0])
@@ -241,9 +240,7 @@ def test_last_steps(kind: Any) -> None:
 def test_outputs_decode_clamp_and_follow_the_seed(spec: Any) -> None:
     def sample(seed: int) -> Tensor:
         prior, tokenizer = Gaussian(), PixelTokenizer(PIXEL, IMAGE)
-        return OUTPUTS.build(spec).sample(
-            tokenizer, prior, torch.tensor([0, 1, NULL_CLASS]), torch.Generator().manual_seed(seed)
-        )
+        return OUTPUTS.build(spec).sample(tokenizer, prior, torch.tensor([0, 1, NULL_CLASS]), image_draws(3, seed))
 
     images = sample(0)
     assert images.shape == (3, 1, 2, 2) and not images.requires_grad
@@ -251,17 +248,11 @@ def test_outputs_decode_clamp_and_follow_the_seed(spec: Any) -> None:
     assert torch.equal(images, sample(0)) and not torch.equal(images, sample(1))
 
 
-def test_samples_that_are_not_finite_are_refused() -> None:
-    prior = Gaussian(std=math.nan)
-    with pytest.raises(NotFiniteError, match=r"2 of 2 samples are not finite .*more steps"):
-        OUTPUTS.build(OdeSpec(steps=2)).sample(PixelTokenizer(PIXEL, IMAGE), prior, labels_of(2), torch.Generator())
-
-
 def test_an_adaptive_ode_that_can_not_go_on_says_so() -> None:
     for prior, relative in ((Gaussian(std=math.nan), 1e-3), (Gaussian(), 1e-30)):
         spec = OdeSpec(method="dopri5", absolute_tolerance=1e-30, relative_tolerance=relative)
         with pytest.raises(NotFiniteError, match=r"'dopri5' finds no step that keeps to its tolerances \(larger ones"):
-            OUTPUTS.build(spec).sample(PixelTokenizer(PIXEL, IMAGE), prior, labels_of(2), torch.Generator())
+            OUTPUTS.build(spec).sample(PixelTokenizer(PIXEL, IMAGE), prior, labels_of(2), image_draws(2))
 
 
 def test_an_adaptive_ode_is_guided_to_its_end() -> None:

@@ -11,6 +11,7 @@ import pytest
 import torch
 from papers import (
     given,
+    given_lpips,
     given_perceptual,
     given_vit,
     paper_project,
@@ -52,7 +53,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     simflow = TOKENIZER | FLOW | phases("stage1", "stage2")
     for stage in ("stage1", "stage2"):
         objective = f"phases.{stage}.objective"
-        simflow |= given_perceptual(objective, files) | {f"{objective}.adversarial.width": 4}
+        simflow |= given_lpips(objective, files) | {f"{objective}.adversarial.width": 4}
     small(root, "small-simflow", "simflow-xxl", simflow)
     aligned = simflow
     for stage in ("stage1", "stage2"):
@@ -85,7 +86,7 @@ def changed(before: dict[str, torch.Tensor], after: Artifact) -> set[str]:
 @pytest.mark.parametrize("run", ["small-simflow", "small-repa-e"])
 def test_simflows_stages_train_tokenizer_and_flow_together(plan: Plan, run: str) -> None:
     first = trained(plan, f"{run}.stage1.s0")
-    terms = {"nll", "reconstruction", "perceptual_0", "perceptual_1", "adversarial", "discriminator_loss"}
+    terms = {"nll", "reconstruction", "perceptual", "adversarial", "discriminator_loss"}
     assert terms <= first.manifest.facts["final"].keys()
     assert ("alignment" in first.manifest.facts["final"]) == (run == "small-repa-e")
     assert first.manifest.facts["health"]["noise_std"] == 0.5

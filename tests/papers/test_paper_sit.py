@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from papers import given, given_perceptual, paper_project, random_perceptual, save, small, trained
+from papers import given, given_lpips, paper_project, random_perceptual, save, small, trained
 from safetensors.torch import load_file
 
 from mimflow.artifacts.samples import read_samples
@@ -45,7 +45,7 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
         small(root, f"small-{name}", name, SIZES | step | given("tokenizer.weights", vae))
     objective = "phases.joint.objective"
     joint = {f"phases.joint.{field}": value for field, value in STEP.items()} | {f"{objective}.adversarial.width": 4}
-    joint |= given_perceptual(objective, random_perceptual(root))
+    joint |= given_lpips(objective, random_perceptual(root))
     small(root, "small-sit-joint", "sit-xl-1-d32-joint", SIZES | joint)
     plan = open_plan(root)
     run_job(plan, plan.job("small"))
@@ -74,7 +74,7 @@ def test_a_frozen_tokenizer_stays_as_it_is(plan: Plan, run: str) -> None:
 
 def test_tokenizer_and_velocity_are_trained_together(plan: Plan) -> None:
     artifact = trained(plan, "small-sit-joint.joint.s0")
-    terms = {"velocity", "reconstruction", "perceptual_0", "perceptual_1", "adversarial", "discriminator_loss"}
+    terms = {"velocity", "reconstruction", "perceptual", "adversarial", "discriminator_loss"}
     assert terms <= artifact.manifest.facts["final"].keys()
     assert artifact.manifest.facts["health"]["noise_std"] == 0.5
     assert drawn(plan, "small-sit-joint").std() > 1

@@ -88,32 +88,34 @@ PARAMETERS = {
     "kl-vae-f16-d16": 66.46,
     "kl-vae-f16-d32": 66.68,
     "kl-vae-f16-d64": 67.14,
-    "kl-vae-f16-d64-fixed": 66.83,
-    "kl-vae-f16-d64-fixed-ln": 66.83,
+    "kl-vae-f16-d64-fixed": 67.13,
+    "kl-vae-f16-d64-fixed-ln": 67.13,
     "kl-vae-f16-d128": 68.09,
     "starflow-imagenet256": 1495.9,
     "starflow-imagenet256-denoised": 1495.9,
     "starflow-imagenet512": 1495.9,
-    "simflow-s": 103.87,
-    "simflow-b": 208.14,
-    "simflow-l": 541.69,
-    "simflow-xl": 762.14,
-    "simflow-xxl": 1431.48,
-    "simflow-xxl-36": 1192.43,
-    "simflow-xxl-512": 1436.79,
-    "simflow-repa-e": 1431.48,
-    "simflow-repa-e-512": 1436.79,
+    "simflow-s": 104.17,
+    "simflow-b": 208.44,
+    "simflow-l": 541.99,
+    "simflow-xl": 762.44,
+    "simflow-xxl": 1431.78,
+    "simflow-xxl-learnable": 1431.79,
+    "simflow-xxl-mimflow-losses": 1431.78,
+    "simflow-xxl-36": 1192.73,
+    "simflow-xxl-512": 1437.09,
+    "simflow-repa-e": 1431.78,
+    "simflow-repa-e-512": 1437.09,
     "simflow-frozen-vae-learnable": 1431.79,
-    "simflow-frozen-fixed": 1431.48,
+    "simflow-frozen-fixed": 1431.78,
     "sit-s-2": 116.5,
     "sit-b-2": 214.0,
     "sit-l-2": 541.5,
     "sit-xl-2": 758.5,
     "sit-xl-1-d32-frozen": 744.7,
     "sit-xl-1-d64-frozen": 745.2,
-    "sit-xl-1-d32-joint": 744.5,
-    "sit-xl-1-d64-joint": 744.9,
-    "sit-xl-1-d64-joint-80": 744.9,
+    "sit-xl-1-d32-joint": 744.7,
+    "sit-xl-1-d64-joint": 745.2,
+    "sit-xl-1-d64-joint-80": 745.2,
 }
 """Millions; TARFlow's and iTARFlow's as their code has them, MIMFlow's as its sheet's parts add up, the KL-VAE's from
 MAR's, and those of systems are their parts' sums. SiT alone has 32.9, 130.3, 457.8 and 674.8, the paper's sizes; 674.9
@@ -147,6 +149,21 @@ def test_mimflow_l_with_gates_has_a_matrix_more_in_each_layer_of_the_flow(plan: 
     with torch.device("meta"):
         modules = SystemModules(run.system, Shapes.of(plan.workspace.datasets[run.dataset].spec))
     assert parameter_count(modules.prior) == 439_094_272 + 34 * 1024**2  # 474.7 million
+
+
+JOINT = ["simflow-s", "simflow-xxl", "simflow-xxl-512", "simflow-repa-e", "simflow-frozen-fixed"]
+JOINT += ["sit-xl-1-d32-joint", "sit-xl-1-d64-joint-80"]
+
+
+@pytest.mark.parametrize("name", JOINT)
+def test_simflows_losses_are_repa_es_family(plan: Plan, name: str) -> None:
+    for phase in plan.workspace.runs[name].spec.phases.values():
+        objective = phase.objective
+        pixels, discriminator = objective.reconstruction, objective.adversarial
+        assert (pixels.weight, pixels.loss, pixels.range) == (1.0, "l1", "signed")
+        assert [(term.kind, term.weight) for term in objective.perceptual] == [("lpips", 1.0)]
+        assert (discriminator.weight, discriminator.start, discriminator.initialisation) == (0.1, 0.0, "normal")
+        assert not discriminator.adaptive and not discriminator.lecam
 
 
 def test_mimflow_l_has_the_papers_parts(plan: Plan) -> None:

@@ -7,6 +7,7 @@ import torch
 from parts import (
     PRIOR_EXAMPLES,
     flattened,
+    image_draws,
     label_of,
     latent_for,
     levels_of,
@@ -163,11 +164,11 @@ def test_every_parameter_gets_a_gradient_and_moves(spec: PriorSpec, level: float
 @every_prior
 def test_noise_is_reproducible_and_standard_at_the_start(spec: PriorSpec, level: float | None) -> None:
     prior, latents = tiny_example(spec, level, 1)
-    noise = prior.noise(500, torch.Generator().manual_seed(3))
+    noise = prior.noise(image_draws(500, 3))
     assert noise.shape == (500, *latents.shape[1:])
     assert noise.device.type == "cpu"
-    assert torch.equal(noise, prior.noise(500, torch.Generator().manual_seed(3)))
-    assert not torch.equal(noise, prior.noise(500, torch.Generator().manual_seed(4)))
+    assert torch.equal(noise, prior.noise(image_draws(500, 3)))
+    assert not torch.equal(noise, prior.noise(image_draws(500, 4)))
     assert abs(noise.mean()) < 0.05
     assert abs(noise.std() - 1) < 0.05
 

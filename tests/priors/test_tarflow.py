@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from parts import CLASSES, LATENT, TARFLOW, tiny_latents, tiny_prior
+from parts import CLASSES, LATENT, TARFLOW, image_draws, tiny_latents, tiny_prior
 
 from mimflow.priors.base import NULL_CLASS
 from mimflow.priors.tarflow.model import Tarflow
@@ -64,7 +64,7 @@ def test_volume_preserving_learns_its_variance_in_training_only() -> None:
 def test_volume_preserving_noise_and_density_have_the_variance() -> None:
     prior, labels = tiny_prior(VOLUME_PRESERVING), torch.tensor([0, 1])
     prior.variance.fill_(4.0)
-    noise = prior.noise(500, torch.Generator().manual_seed(0))
+    noise = prior.noise(image_draws(500))
     assert abs(noise.std() - 2) < 0.05
     z = prior(tiny_latents(2), labels).z
     expected = torch.distributions.Normal(0.0, 2.0).log_prob(z).flatten(1).sum(1)

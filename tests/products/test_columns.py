@@ -61,6 +61,17 @@ def test_digits_and_direction_of_every_number(metric: str, digits: int, directio
     assert (numbers[metric].digits, numbers[metric].direction) == (digits, direction)
 
 
+def test_the_priors_parameters_stand_beside_the_systems(project: Path) -> None:
+    edit(project, "tables/t", "  - parameters\n", "  - parameters\n  - prior_parameters\n")
+    edit(project, "published/paper", "parameters: 1.4B", "prior_parameters: 1.4B")
+    table = collect(plan_of(project).product("t"))
+    assert [column.heading for column in table.measured.columns[:2]] == ["Parameters", "Prior parameters"]
+    assert [[cell.text for cell in row.cells[:2]] for row in table.measured.rows] == [["—", "—"], ["12.3k", "12.0k"]]
+    # Papers count the prior alone.
+    (block,) = table.published
+    assert (block.columns[0].heading, block.rows[0].cells[0].text) == ("Prior parameters", "1.4B")
+
+
 @pytest.mark.parametrize(
     "columns",
     [
@@ -96,7 +107,7 @@ def test_a_column_may_have_a_label_and_digits_of_its_own(project: Path) -> None:
         (
             ("- epochs", "- fid"),
             "7:5: columns.1: 'fid' is neither a fact nor a metric of an output "
-            "(facts: parameters, epochs, seeds; a metric of an output: guided.fid)",
+            "(facts: parameters, prior_parameters, epochs, seeds; a metric of an output: guided.fid)",
         ),
         (("- epochs", "- parameters"), "7:5: columns.1: fact 'parameters' twice (each once)"),
         (("- epochs", "- 3"), "7:5: columns.1: got 3, wanted a mapping"),

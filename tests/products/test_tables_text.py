@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tables_project import GOLDEN, make_project, render, use_template
+from tables_project import FACTS, GOLDEN, edit, fill, make_project, plan_of, put, render, use_template
 
+from mimflow.artifacts.samples import SamplesFacts
 from mimflow.contents.samples import Samples
 from mimflow.errors import SpecError
 from mimflow.outputs.inverse.spec import InverseSpec
@@ -133,3 +135,22 @@ def test_broken_template_is_one_line(project: Path, text: str, message: str) -> 
         render(project)
     assert "\n" not in str(caught.value)
     assert (project / "results/t.md").read_text(encoding="utf-8") == old
+
+
+# -- what was not finite ---------------------------------------------------------------------------------------------
+
+
+def test_counts_of_what_was_not_finite_stand_under_the_table(project: Path) -> None:
+    """Two of three seeds skipped steps; every seed drew samples anew."""
+    edit(project, "mini/tarflow", "    epochs: 2\n", "    epochs: 2\n    on_nonfinite: skip\n")
+    edit(project, "mini/tarflow", "  guided: {kind: inverse,", "  guided: {kind: inverse, on_nonfinite: redraw,")
+    fill(project)
+    assert "Not finite" in render(project)
+    assert "TARFlow: phase tune: 0 skipped of 1,125 steps, output guided: 0 drawn anew" in render(project)
+    plan = plan_of(project)
+    for seed, skipped in enumerate((2, 0, 3)):
+        job = plan.job(f"tarflow.tune.s{seed}")
+        put(project, job, replace(FACTS[job.name], skipped=skipped))
+        put(project, plan.job(f"tarflow.s{seed}.guided"), SamplesFacts(1500, "ema.safetensors", "cpu", 1.0, redrawn=1))
+    text = "TARFlow: phase tune: 5 skipped of 1,125 steps, output guided: 3 drawn anew of 4,500 samples"
+    assert f"- **Not finite**: {text}\n" in render(project)

@@ -76,13 +76,17 @@ def given(place: str, path: Path) -> Overrides:
     return {place: f'{{file: weights/{path.name}, sha256: "{sha256_of(path)}"}}'}
 
 
-def given_perceptual(objective: str, files: dict[str, Path]) -> Overrides:
-    """Both perceptual terms of an objective: LPIPS, then ConvNeXt."""
+def given_lpips(objective: str, files: dict[str, Path]) -> Overrides:
+    """The first perceptual term of an objective."""
     return {
         **given(f"{objective}.perceptual.0.vgg", files["vgg"]),
         **given(f"{objective}.perceptual.0.linear", files["linear"]),
-        **given(f"{objective}.perceptual.1.weights", files["convnext"]),
     }
+
+
+def given_perceptual(objective: str, files: dict[str, Path]) -> Overrides:
+    """Both perceptual terms of an objective: LPIPS, then ConvNeXt."""
+    return given_lpips(objective, files) | given(f"{objective}.perceptual.1.weights", files["convnext"])
 
 
 def given_vit(place: str, path: Path, input_size: int) -> Overrides:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from mimflow.nn.affine import Affine
+from mimflow.nn.draws import Draws
 from mimflow.nn.transformer import Transformer
 from mimflow.priors.base import FlowOutput, FlowPrior, Prior
 from mimflow.priors.block import AutoregressiveBlock
@@ -240,3 +241,8 @@ def predicted(
     changed = deepcopy(block)
     changed.transformer = at_temperature(block.transformer, temperature)
     return changed.predict(u, labels, level=level)[0]
+
+
+def image_draws(count: int, seed: int = 0) -> Draws:
+    """Randomness for so many images; other seeds give other numbers."""
+    return Draws(range(seed * 10**6, seed * 10**6 + count))

@@ -16,7 +16,7 @@ from specs_project import CLASSIFIER, FLOW, write
 from mimflow.artifacts.facts import plain
 from mimflow.artifacts.manifest import MANIFEST, Manifest, record_files
 from mimflow.artifacts.metrics import EvaluateFacts
-from mimflow.artifacts.samples import write_samples
+from mimflow.artifacts.samples import SamplesFacts, write_samples
 from mimflow.plan.build import Plan
 from mimflow.plan.jobs import Job
 from mimflow.products.registry import open_plan
@@ -136,7 +136,9 @@ FACTS = {
     "whole.main.s0": replace(train_facts(), system_parameters=45678, steps=10, epochs=0.1067),
     "gaussian.main.s0": replace(train_facts(), system_parameters=0, steps=0, epochs=1.0),
 } | {
-    f"tarflow.{phase}.s{seed}": replace(train_facts(), system_parameters=12345, steps=steps, epochs=epochs)
+    f"tarflow.{phase}.s{seed}": replace(
+        train_facts(), system_parameters=12345, prior_parameters=12000, steps=steps, epochs=epochs
+    )
     for phase, steps, epochs in (("main", 10, 0.0533), ("tune", 375, 2.0))
     for seed in range(3)
 }
@@ -182,12 +184,12 @@ def put_samples(root: Path, job: Job) -> None:
     labels = np.arange(40) % 10
     images = np.broadcast_to(labels[:, None, None, None] * 25, (40, 8, 8, 1)).astype(np.uint8)
     write_samples(root / job.folder / "samples.npz", [images], labels, (8, 8, 1))
-    put(root, job)
+    put(root, job, SamplesFacts(len(labels), "ema.safetensors", "cpu", 1.0))
 
 
 def put_weights(root: Path, job: Job) -> None:
     folder = root / job.folder
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     for name in ("weights", "ema"):
         (folder / f"{name}.safetensors").write_bytes(f"{name} of {job.name}".encode())
     put(root, job, FACTS[job.name])

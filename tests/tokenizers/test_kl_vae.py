@@ -17,8 +17,9 @@ from mimflow.errors import ArtifactError
 from mimflow.spec.base import all_problems
 from mimflow.spec.shapes import ImageShape, LatentShape
 from mimflow.spec.weights import FileWeights
+from mimflow.tokenizers.base import Posterior
 from mimflow.tokenizers.kl_vae.layers import AttentionBlock, Downsample, Upsample
-from mimflow.tokenizers.kl_vae.model import KlVae, Posterior
+from mimflow.tokenizers.kl_vae.model import KlVae
 from mimflow.tokenizers.kl_vae.spec import FixedVariance, KlVaeSpec, LearnableVariance
 
 FIXED = {"variance": FixedVariance()}
@@ -51,7 +52,8 @@ PUBLISHED = [
     ({"channels": 32} | LEARNED | LDM, 69.84),
     ({"channels": 64} | LEARNED | LDM, 70.29),
     ({"channels": 128} | LEARNED | LDM, 71.24),
-    ({"channels": 64} | FIXED, 66.83),
+    ({"channels": 64} | FIXED, 67.13),
+    ({"channels": 64, "variance": FixedVariance(outputs="mean")}, 66.83),
     ({"channels": 64, "variance": FixedVariance(outputs="both")}, 67.14),
     ({"channels": 4, "attention": "none", "multipliers": [1, 2, 4, 4]} | LEARNED, 83.65),  # Stable Diffusion's
 ]
@@ -134,6 +136,13 @@ def test_divergence_is_that_of_torch() -> None:
     assert Posterior(standard, standard).divergence() == 0
 
 
+def test_entropy_is_that_of_torch() -> None:
+    torch.manual_seed(0)
+    mean, log_variance = torch.randn(3, 5, 2), torch.randn(3, 5, 2)
+    expected = Normal(mean, torch.exp(0.5 * log_variance)).entropy().sum((1, 2))
+    torch.testing.assert_close(Posterior(mean, log_variance).entropy(), expected)
+
+
 def test_training_sees_draws_from_the_posterior_and_evaluation_its_mean() -> None:
     vae, one = built().eval(), images(1)
     with torch.no_grad():
@@ -162,13 +171,16 @@ def test_log_variances_are_clamped() -> None:
         assert vae.posterior(images(1)).log_variance.eq(bound).all()
 
 
-@pytest.mark.parametrize("outputs", ["mean", "both"])
+@pytest.mark.parametrize("outputs", ["projected", "mean", "both"])
 def test_a_fixed_variance_draws_nothing_and_has_no_divergence(outputs: str) -> None:
     vae = built(variance=FixedVariance(outputs=outputs)).train()
-    encoded, divergence = vae.encode_with_divergence(images(2), masked=False)
-    assert divergence is None
+    encoded, posterior = vae.encode_with_posterior(images(2), masked=False)
+    assert posterior.divergence() is None and posterior.entropy() is None
     assert torch.equal(encoded.latents, vae.encode(images(2)))
-    assert vae.quant_conv.out_channels == {"mean": 3, "both": 6}[outputs]
+    convolution = vae.quant_conv
+    assert (convolution.in_channels, convolution.out_channels) == {"projected": (6, 3), "mean": (3, 3), "both": (6, 6)}[
+        outputs
+    ]
 
 
 def test_layer_norm_is_of_each_tokens_mean_before_scale_and_noise() -> None:

@@ -61,14 +61,16 @@ def test_unmasked_training_is_what_evaluation_sees(spec: TokenizerSpec) -> None:
 
 
 @every_tokenizer
-def test_divergences_come_with_what_training_sees(spec: TokenizerSpec) -> None:
+def test_posteriors_come_with_what_training_sees(spec: TokenizerSpec) -> None:
     tokenizer = TOKENIZERS.build(spec, IMAGE).eval()
     torch.manual_seed(0)
     latents, _ = tokenizer.encode_for_training(images(2), masked=False)
     torch.manual_seed(0)
-    encoded, divergence = tokenizer.encode_with_divergence(images(2), masked=False)
+    encoded, posterior = tokenizer.encode_with_posterior(images(2), masked=False)
     assert torch.equal(encoded.latents, latents)
-    assert divergence is None or divergence.shape == (2,)
+    for figure in (posterior.divergence(), posterior.entropy()) if posterior is not None else ():
+        assert (figure is not None) == spec.learns_variance
+        assert figure is None or figure.shape == (2,)
 
 
 @every_tokenizer

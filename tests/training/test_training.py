@@ -51,6 +51,7 @@ def test_writes_weights_averages_log_and_snapshots(uninterrupted: dict[str, byte
     assert set(uninterrupted) == {
         "weights.safetensors",
         "ema.safetensors",
+        "optimiser.safetensors",
         "log.csv",
         "snapshots/0.safetensors",
         "snapshots/0.5.safetensors",

@@ -18,7 +18,7 @@ from torch import Tensor
 from mimflow.spec.shapes import ImageShape
 from mimflow.spec.weights import FileWeights
 from mimflow.tokenizers.kl_vae.model import KlVae
-from mimflow.tokenizers.kl_vae.spec import KlVaeSpec, LearnableVariance
+from mimflow.tokenizers.kl_vae.spec import FixedVariance, KlVaeSpec, LearnableVariance
 
 REFERENCE = {
     name: torch.from_numpy(array)
@@ -93,3 +93,12 @@ def test_the_released_sizes_have_the_released_counts(channels: int) -> None:
     for name, part in parts.items():
         count = sum(parameter.numel() for parameter in part.parameters())
         assert count == REFERENCE[f"parameters/z{channels}{name}"]
+
+
+def test_the_head_without_a_posterior_has_the_released_count() -> None:
+    with torch.device("meta"):
+        vae = KlVae(KlVaeSpec(channels=64, variance=FixedVariance()), ImageShape(3, 256))
+    count = sum(parameter.numel() for parameter in vae.parameters())
+    assert count == REFERENCE["parameters/z64_not_variational"]
+    # By hand: the quantising convolution has 64 outputs of 128 inputs and a bias each, instead of 128.
+    assert REFERENCE["parameters/z64"] - count == (128 * 128 + 128) - (128 * 64 + 64)

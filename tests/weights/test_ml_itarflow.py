@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from parts import image_draws
 from torch import Tensor
 
 from mimflow.errors import ArtifactError
@@ -85,7 +86,7 @@ def test_guidance_by_the_product_of_gaussians_in_the_deep_block() -> None:
 def test_denoising_down_the_levels() -> None:
     tokenizer, prior = load(public())
     latents = tokenizer.encode(REFERENCE["rev_t03"])
-    clean = denoise(LevelDenoising(t1=T, t0=0.01, steps=10), prior, latents, LABELS, torch.Generator())
+    clean = denoise(LevelDenoising(t1=T, t0=0.01, steps=10), prior, latents, LABELS, image_draws(len(LABELS)))
     torch.testing.assert_close(tokenizer.decode(clean), REFERENCE["ode10_from_rev"], atol=ATOL, rtol=0)
 
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mimflow.compute.devices import full_precision
 from mimflow.objectives.terms.spec import Adversarial
 
 LECAM_DECAY = 0.999
@@ -80,7 +81,10 @@ def gradient_penalty(logits: Tensor, images: Tensor) -> Tensor:
 
 
 class Discriminator(nn.Module):
-    """A PatchGAN with both players' losses; LeCAM's averages are part of its state."""
+    """A PatchGAN with both players' losses; LeCAM's averages are part of its state.
+
+    It computes in fp32, also under autocast, as in the public trainers (REPA-E, MIMFlow).
+    """
 
     mean_real: Tensor
     mean_fake: Tensor
@@ -101,7 +105,7 @@ class Discriminator(nn.Module):
         `reconstruction` is the weighted sum of the other terms that train the decoder, and `last_layer` its last
         weights: an adaptive weight compares their gradients, and nothing else asks for them.
         """
-        adversarial = generator_hinge(self.network(reconstructions))
+        adversarial = generator_hinge(self._logits(reconstructions))
         figures = {"adversarial": adversarial}
         if not self.spec.adaptive:
             return self.spec.weight * adversarial, figures
@@ -113,7 +117,7 @@ class Discriminator(nn.Module):
         """What it minimises itself on images and detached reconstructions, both (B, C, H, W), and its figures."""
         if self.spec.r1:
             images = images.detach().requires_grad_()
-        real, fake = self.network(images), self.network(reconstructions)
+        real, fake = self._logits(images), self._logits(reconstructions)
         means = {"logits_real": real.detach().float().mean(), "logits_fake": fake.detach().float().mean()}
         loss, figures = discriminator_hinge(real, fake), dict(means)
         if self.spec.lecam:
@@ -124,6 +128,11 @@ class Discriminator(nn.Module):
             figures["r1"] = gradient_penalty(real, images)
             loss = loss + self.spec.r1 * figures["r1"]
         return loss, figures
+
+    def _logits(self, images: Tensor) -> Tensor:
+        with full_precision(images.device):
+            logits: Tensor = self.network(images.float())
+        return logits
 
     def _average(self, real: Tensor, fake: Tensor) -> None:
         # Not in place: the loss that is still to be differentiated has used the averages as they were.

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models.vgg import cfgs, make_layers
 
+from mimflow.compute.devices import full_precision
 from mimflow.errors import ArtifactError
 from mimflow.features.base import IMAGENET_MEAN, IMAGENET_STD, Frozen, Preparation
 from mimflow.objectives.base import Batch
@@ -75,7 +76,11 @@ class ConvnextLogits(Frozen):
 
 
 class PerceptualDistance:
-    """One perceptual term. Not a module: what is frozen is no part of an objective. Networks are built at first use."""
+    """One perceptual term. Not a module: what is frozen is no part of an objective. Networks are built at first use.
+
+    Computed in fp32, also under autocast, as in the public trainers (REPA-E, MIMFlow): a distance is a small difference
+    of large features.
+    """
 
     def __init__(self, spec: Perceptual, targets: Targets):
         self.spec = spec
@@ -84,6 +89,10 @@ class PerceptualDistance:
 
     def __call__(self, reconstructions: Tensor, batch: Batch) -> Tensor:
         """Reconstructions (B, C, H, W) of a batch's images → the mean distance, differentiable."""
+        with full_precision(reconstructions.device):
+            return self._distance(reconstructions.float(), batch)
+
+    def _distance(self, reconstructions: Tensor, batch: Batch) -> Tensor:
         if isinstance(self.spec, FeaturePerceptual):
             wanted = self.targets.of_batch(self.spec.network, batch)
             found = self.targets.of_images(self.spec.network, reconstructions)
@@ -92,7 +101,7 @@ class PerceptualDistance:
             with torch.random.fork_rng(devices=[]):
                 built = Lpips(self.spec) if isinstance(self.spec, LpipsPerceptual) else ConvnextLogits(self.spec)
             self._network = built.to(reconstructions.device)
-        return self._network(reconstructions.float(), batch.images)
+        return self._network(reconstructions, batch.images)
 
 
 def _load(module: nn.Module, weights: FileWeights, what: str, rename: tuple[str, str] = ("", "")) -> None:

@@ -8,6 +8,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from mimflow.nn.draws import Draws, normal_like
 from mimflow.nn.modes import evaluating
 from mimflow.outputs.inverse.spec import Denoising, LevelDenoising, ScoreDenoising
 from mimflow.priors.base import NULL_CLASS, FlowPrior
@@ -16,21 +17,19 @@ SUB_BATCHES = 4
 """Parts that a batch is cut into, since a backward pass needs more memory than sampling does."""
 
 
-def denoise(spec: Denoising, prior: FlowPrior, latents: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
-    """What a spec describes, of latents (B, T, C) with labels (B,); what is drawn comes from `generator`."""
+def denoise(spec: Denoising, prior: FlowPrior, latents: Tensor, labels: Tensor, draws: Draws) -> Tensor:
+    """What a spec describes, of latents (B, T, C) with labels (B,); what is random comes from `draws`."""
     if isinstance(spec, LevelDenoising):
-        return level_denoise(spec, prior, latents, labels, generator)
+        return level_denoise(spec, prior, latents, labels, draws)
     if isinstance(spec, ScoreDenoising):
         return score_denoise(prior, latents, labels, spec.std)
     return score_guide(prior, latents, labels, spec.step)
 
 
-def level_denoise(
-    spec: LevelDenoising, prior: FlowPrior, latents: Tensor, labels: Tensor, generator: torch.Generator
-) -> Tensor:
+def level_denoise(spec: LevelDenoising, prior: FlowPrior, latents: Tensor, labels: Tensor, draws: Draws) -> Tensor:
     """Latents (B, T, C) with noise of t1 in them → clean ones, for a prior of noise levels (iTARFlow's second stage).
 
-    The ODE is dx/dt = (x − x̂) / t in Euler's steps. The SDE's noise is drawn on the CPU, for the whole batch at once.
+    The ODE is dx/dt = (x − x̂) / t in Euler's steps. The SDE draws noise once a step.
     """
     for level, following in pairwise(spec.grid):
         clean = score_denoise(prior.at(level), latents, labels, level)
@@ -39,7 +38,7 @@ def level_denoise(
         unit = (latents - clean) / level
         if spec.method == "sde":
             kept = (following / level) ** 2
-            fresh = torch.randn(latents.shape, generator=generator).to(latents)
+            fresh = normal_like(latents, draws)
             unit = kept**0.5 * unit + (1 - kept) ** 0.5 * fresh
         latents = clean + following * unit
     return latents

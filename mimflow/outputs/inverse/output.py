@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-import torch
 from torch import Tensor
 
-from mimflow.artifacts.samples import SamplesFacts
 from mimflow.compute.devices import autocast
-from mimflow.outputs.base import Setting
+from mimflow.nn.draws import Draws
+from mimflow.outputs.base import Drawn, Setting
 from mimflow.outputs.inverse.denoise import denoise
 from mimflow.outputs.inverse.spec import InverseSpec, LevelDenoising
 from mimflow.outputs.prior import PriorSampler
@@ -29,21 +26,21 @@ class InverseSampler(PriorSampler):
         self.spec: InverseSpec = spec
         self.guidance = guidance_rule(spec.guidance) if spec.guidance is not None else None
 
-    def write(self, setting: Setting) -> SamplesFacts:
-        """As every sampler from a prior; also records how many of the guided scales were taken below their floor."""
-        facts = super().write(setting)
-        return replace(facts, overshot_scales=None if self.guidance is None else self.guidance.overshot())
+    def batch(self, setting: Setting, rows: range, labels: Tensor) -> Drawn:
+        """As of every sampler from a prior; also counts how many of the scales guidance took below their floor."""
+        drawn = super().batch(setting, rows, labels)
+        return drawn if self.guidance is None else drawn._replace(counts=drawn.counts | self.guidance.take_counts())
 
-    def latents(self, prior: FlowPrior, labels: Tensor, generator: torch.Generator) -> Tensor:
+    def latents(self, prior: FlowPrior, labels: Tensor, draws: Draws) -> Tensor:
         """Latents (B, tokens, channels)."""
-        noise = self.spec.noise_temperature * prior.noise(len(labels), generator)
+        noise = self.spec.noise_temperature * prior.noise(draws)
         with autocast(labels.device, self.spec.precision):
             latents = self._inverse(prior, noise.to(labels.device), labels)
         if self.spec.denoise is None:
             return latents
         levels = isinstance(self.spec.denoise, LevelDenoising)
         with autocast(labels.device, "fp32" if levels else self.spec.precision):
-            return denoise(self.spec.denoise, prior, latents, labels, generator)
+            return denoise(self.spec.denoise, prior, latents, labels, draws)
 
     def _inverse(self, prior: FlowPrior, noise: Tensor, labels: Tensor) -> Tensor:
         flow = prior.at(self.spec.denoise.t1) if isinstance(self.spec.denoise, LevelDenoising) else prior

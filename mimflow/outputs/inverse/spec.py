@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from mimflow.outputs.spec import OutputSpec
+from mimflow.outputs.spec import SamplerSpec
 from mimflow.priors.guidance.spec import AnyGuidance
 from mimflow.spec.base import Positive, Problem, Spec
 
@@ -81,7 +81,7 @@ class LevelDenoising(Spec):
 Denoising = Annotated[ScoreDenoising | ScoreGuidance | LevelDenoising, Field(discriminator="kind")]
 
 
-class InverseSpec(OutputSpec):
+class InverseSpec(SamplerSpec):
     """Draw noise and run the flow backwards, token by token; then take a step along its score if asked."""
 
     kind: Literal["inverse"] = "inverse"

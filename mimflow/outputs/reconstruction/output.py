@@ -10,7 +10,7 @@ from mimflow.artifacts.rows import Rows
 from mimflow.artifacts.samples import GRID, PAIRS, write_samples
 from mimflow.data.pixels import to_unit
 from mimflow.nn.noise import add_noise
-from mimflow.outputs.base import ImageOutput, Setting
+from mimflow.outputs.base import Drawn, ImageOutput, Setting
 from mimflow.outputs.grid import COLUMNS, cells, choose, write_grid
 from mimflow.outputs.reconstruction.spec import ReconstructionSpec
 
@@ -24,14 +24,13 @@ class Reconstructions(ImageOutput):
     def labels(self, setting: Setting) -> np.ndarray:
         return setting.split(self.spec.split).labels
 
-    def batch(self, setting: Setting, rows: range, labels: Tensor, seed: int) -> Tensor:
+    def batch(self, setting: Setting, rows: range, labels: Tensor) -> Drawn:
         images = to_unit(setting.split(self.spec.split).images[rows.start : rows.stop]).to(setting.device)
         tokenizer = setting.modules.module("tokenizer")
-        with torch.no_grad(), torch.random.fork_rng():
-            torch.manual_seed(seed)
-            ratio = self.spec.mask_ratio
-            latents = tokenizer.encode_hiding(images, ratio) if ratio else tokenizer.encode(images)
-            return tokenizer.decode(add_noise(latents, self.spec.noise))
+        draws, ratio = setting.draws(rows), self.spec.mask_ratio
+        with torch.no_grad():
+            latents = tokenizer.encode_hiding(images, ratio, draws) if ratio else tokenizer.encode(images)
+            return Drawn(tokenizer.decode(add_noise(latents, self.spec.noise, draws)))
 
     def pictures(self, setting: Setting, images: Rows, labels: np.ndarray) -> None:
         """Original and reconstruction in turn: as a picture, and as `pairs.npz` for the pictures of tables."""

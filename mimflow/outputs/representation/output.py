@@ -29,10 +29,10 @@ class Representations(Output):
         for name in SPLITS:
             split = setting.split(name)
 
-            def draw(index: int, rows: range, images: np.ndarray = split.images) -> np.ndarray:
-                return self.features(setting, images[rows.start : rows.stop])
+            def draw(rows: range, images: np.ndarray = split.images) -> tuple[np.ndarray, dict[str, int]]:
+                return self.features(setting, images[rows.start : rows.stop]), {}
 
-            shape = (len(split), *draw(0, range(1)).shape[1:])
+            shape = (len(split), *draw(range(1))[0].shape[1:])
             rows = Rows(setting.work / f"{name}.npy", shape, np.dtype(np.float32), setting.drawing.batch_size)
             seconds += fill(setting, rows, draw).seconds
             splits[name] = (rows, split.labels)

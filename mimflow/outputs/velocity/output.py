@@ -11,6 +11,7 @@ from torch import Tensor
 from torchdiffeq import odeint
 
 from mimflow.errors import NotFiniteError
+from mimflow.nn.draws import Draws, normal_like
 from mimflow.nn.path import PathCoefficients
 from mimflow.outputs.prior import PriorSampler
 from mimflow.outputs.velocity.spec import Diffusion, LastStep, OdeSpec, SdeSpec, VelocityGuidance
@@ -137,11 +138,6 @@ class ReverseSde:
         return self.prior.coefficients(x.new_tensor(t))
 
 
-def drawing(generator: torch.Generator) -> Draw:
-    """Draws that follow from a seed on every device: on the CPU."""
-    return lambda x: torch.randn(x.shape, generator=generator, dtype=x.dtype).to(x.device)
-
-
 class OdeSampler(PriorSampler):
     """Noise → along the velocity → decoder → clamp."""
 
@@ -150,8 +146,8 @@ class OdeSampler(PriorSampler):
     def __init__(self, spec: OdeSpec):
         self.spec: OdeSpec = spec
 
-    def latents(self, prior: VelocityPrior, labels: Tensor, generator: torch.Generator) -> Tensor:
-        noise = prior.noise(len(labels), generator).to(labels.device)
+    def latents(self, prior: VelocityPrior, labels: Tensor, draws: Draws) -> Tensor:
+        noise = prior.noise(draws).to(labels.device)
         pieces = 1 if self.spec.error == "sample" else len(labels)
         return torch.cat(
             [
@@ -169,7 +165,7 @@ class SdeSampler(PriorSampler):
     def __init__(self, spec: SdeSpec):
         self.spec: SdeSpec = spec
 
-    def latents(self, prior: VelocityPrior, labels: Tensor, generator: torch.Generator) -> Tensor:
-        noise = prior.noise(len(labels), generator).to(labels.device)
+    def latents(self, prior: VelocityPrior, labels: Tensor, draws: Draws) -> Tensor:
+        noise = prior.noise(draws).to(labels.device)
         velocity = velocity_field(prior, labels, self.spec.guidance)
-        return ReverseSde(self.spec, prior, velocity).integrate(noise, drawing(generator))
+        return ReverseSde(self.spec, prior, velocity).integrate(noise, lambda x: normal_like(x, draws))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from mimflow.outputs.spec import OutputSpec
+from mimflow.outputs.spec import SamplerSpec
 from mimflow.spec.base import Count, Fraction, NonNegative, Positive, Problem, Spec
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class VelocityGuidance(Spec):
             yield Problem(("low",), f"{self.low} is above high, {self.high}", "low ≤ high")
 
 
-class VelocitySamplerSpec(OutputSpec):
+class VelocitySamplerSpec(SamplerSpec):
     """What both ways to integrate a velocity can say."""
 
     guidance: VelocityGuidance | None = None

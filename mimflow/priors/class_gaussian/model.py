@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from mimflow.errors import DataError
+from mimflow.nn.draws import Draws
 from mimflow.priors.base import FlowOutput, FlowPrior
 from mimflow.priors.class_gaussian.spec import ClassGaussianSpec
 from mimflow.priors.spec import Tap
@@ -84,6 +85,6 @@ class ClassGaussian(FlowPrior):
         return (x + self.mean[labels]).view_as(z)
 
     @torch.no_grad()
-    def noise(self, count: int, generator: torch.Generator) -> Tensor:
-        """(count, T, C) standard normal, on the CPU."""
-        return torch.randn(count, self.latent.tokens, self.latent.channels, generator=generator)
+    def noise(self, draws: Draws) -> Tensor:
+        """(B, T, C) standard normal, on the CPU."""
+        return draws.normal(self.latent.tokens, self.latent.channels)

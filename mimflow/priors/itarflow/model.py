@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from mimflow.nn.draws import Draws
 from mimflow.nn.transformer import TransformerLayer, TransformerOptions
 from mimflow.priors.autoregressive import AutoregressivePrior, alternating
 from mimflow.priors.base import FlowOutput, GuidablePrior
@@ -75,6 +76,6 @@ class AtLevel(GuidablePrior):
         return self.prior.inverse(z, labels, guidance, self._levels(z))
 
     @torch.no_grad()
-    def noise(self, count: int, generator: torch.Generator) -> Tensor:
-        """(count, T, C) standard normal, on the CPU."""
-        return self.prior.noise(count, generator)
+    def noise(self, draws: Draws) -> Tensor:
+        """(B, T, C) standard normal, on the CPU."""
+        return self.prior.noise(draws)

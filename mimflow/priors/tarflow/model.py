@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from mimflow.nn.draws import Draws
 from mimflow.nn.transformer import TransformerOptions
 from mimflow.priors.autoregressive import AutoregressivePrior, alternating
 from mimflow.priors.base import FlowOutput
@@ -69,7 +70,7 @@ class Tarflow(AutoregressivePrior):
         return logdet + base.flatten(1).sum(1)
 
     @torch.no_grad()
-    def noise(self, count: int, generator: torch.Generator) -> Tensor:
-        """(count, T, C) of the base distribution, on the CPU."""
-        noise = super().noise(count, generator)
+    def noise(self, draws: Draws) -> Tensor:
+        """(B, T, C) of the base distribution, on the CPU."""
+        noise = super().noise(draws)
         return noise if self.variance is None else noise * self.variance.cpu().sqrt()

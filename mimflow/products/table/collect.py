@@ -69,7 +69,7 @@ class Footnotes:
 
 def column_groups(table: TableProduct, counts: Mapping[str, int | None]) -> tuple[Group, ...]:
     """Facts first, then a group for each output in the order in which the spec names them."""
-    facts = tuple(Column(fact, fact.capitalize(), fact.capitalize()) for fact in table.spec.facts)
+    facts = tuple(Column(fact, wording.fact(fact), wording.fact(fact)) for fact in table.spec.facts)
     numbers = table.protocol.numbers
     outputs: dict[str, list[Column]] = {}
     for asked in table.spec.metrics:
@@ -202,7 +202,9 @@ def _fact(name: str, row: PlannedRow, root: Path, notes: Footnotes) -> Cell:
         return _epochs(row, seed, root, notes)
     artifact = row.trained[seed][-1].result(root)
     assert artifact is not None
-    return Cell(wording.parameter_count(read_facts(artifact, TrainFacts).system_parameters))
+    facts = read_facts(artifact, TrainFacts)
+    count = facts.system_parameters if name == "parameters" else facts.prior_parameters
+    return Cell() if count is None else Cell(wording.parameter_count(count))
 
 
 def _epochs(row: PlannedRow, seed: int, root: Path, notes: Footnotes) -> Cell:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 
+from mimflow.artifacts.checkpoint import TrainFacts
+from mimflow.artifacts.facts import Facts, read_facts
 from mimflow.artifacts.metrics import EvaluateFacts
+from mimflow.artifacts.samples import SamplesFacts
 from mimflow.contents.registry import CONTENTS
 from mimflow.features.spec import ClassifierExtractorSpec, InceptionExtractorSpec
 from mimflow.metrics.spec import MetricSpec
+from mimflow.plan.jobs import Job
 from mimflow.products.table import wording
-from mimflow.products.table.product import TableProduct
+from mimflow.products.table.product import PlannedRow, TableProduct
 from mimflow.products.table.results import Result
 from mimflow.project.protocol import ProtocolSpec
 from mimflow.spec.words import settings
@@ -31,7 +36,9 @@ def protocol_lines(table: TableProduct, found: Mapping[str, Result]) -> tuple[tu
         lines.append(("Extractor", extractor_line(protocol, known)))
     fitting = [metric for metric in protocol.metrics if shown & set(metric.measures)]
     lines += [("Metrics", "; ".join(map(_metric, fitting))), ("Seeds", _seeds(table))]
-    return (*lines, *((f"Output {name}", _output(table, name)) for name in table.contents))
+    lines += [(f"Output {name}", _output(table, name)) for name in table.contents]
+    not_finite = [f"{table.row_name(row)}: {text}" for row in table.rows if (text := _not_finite(row, table.root))]
+    return (*lines, *([("Not finite", "; ".join(not_finite))] if not_finite else []))
 
 
 def _facts(table: TableProduct, found: Mapping[str, Result]) -> dict[str, EvaluateFacts]:
@@ -58,6 +65,27 @@ def extractor_line(protocol: ProtocolSpec, facts: EvaluateFacts | None) -> str:
         seen = None if facts is None else facts.extractor_input
         return text if seen is None else f"{text}, images {seen}"
     return settings(spec)
+
+
+def _not_finite(row: PlannedRow, root: Path) -> str:
+    """What was left out or drawn anew because it was not finite, over all seeds; nothing where specs ask to stop."""
+    texts = []
+    for name, phase in row.spec.phases.items():
+        trained = [job for jobs in row.trained.values() for job in jobs if job.task.phase_name == name]  # type: ignore[attr-defined]
+        if phase.on_nonfinite == "skip" and (found := _found(trained, TrainFacts, root)):
+            texts.append(f"phase {name}: {sum(facts.skipped for facts in found):,} skipped")
+            texts[-1] += f" of {sum(facts.steps for facts in found):,} steps"
+    for name, output in row.spec.outputs.items():
+        drawn = [measured.infer for measured in row.measured if measured.output == name]
+        if getattr(output, "on_nonfinite", "stop") == "redraw" and (samples := _found(drawn, SamplesFacts, root)):
+            texts.append(f"output {name}: {sum(facts.redrawn for facts in samples):,} drawn anew")
+            texts[-1] += f" of {sum(facts.count for facts in samples):,} samples"
+    return ", ".join(texts)
+
+
+def _found(jobs: Iterable[Job], kind: type[Facts], root: Path) -> list[Facts]:
+    """The facts of those jobs that are in the store."""
+    return [read_facts(artifact, kind) for job in jobs if (artifact := job.result(root)) is not None]
 
 
 def _metric(spec: MetricSpec) -> str:

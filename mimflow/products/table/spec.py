@@ -15,7 +15,7 @@ from mimflow.spec.base import Path as FieldPath
 from mimflow.spec.compose import nearest
 from mimflow.spec.forms import FORM, MAPPING, WORD
 
-FACTS = ("parameters", "epochs", "seeds")
+FACTS = ("parameters", "prior_parameters", "epochs", "seeds")
 """What a table can say of a run that needs no output."""
 _METRIC = re.compile(rf"(?P<output>{SLUG.pattern})\.(?P<metric>{SLUG.pattern})")
 _WORDS = {"anyOf": [{"enum": list(FACTS)}, {"pattern": rf"^{SLUG.pattern}\.{SLUG.pattern}$"}]}
@@ -89,8 +89,8 @@ class TableSpec(ProductSpec):
             Annotated[str, Tag(WORD), Field(json_schema_extra=_WORDS)] | Annotated[OutputColumns, Tag(MAPPING)], FORM
         ]
     ] = Field(min_length=1)
-    """Each a fact (`parameters`, `epochs`, `seeds`), a metric of an output (`guided.fid`), or several of them
-    (`{output: guided, metrics: [fid, is]}`)."""
+    """Each a fact (`parameters` of the whole system, `prior_parameters`, which is what papers count, `epochs`,
+    `seeds`), a metric of an output (`guided.fid`), or several of them (`{output: guided, metrics: [fid, is]}`)."""
     seeds: list[int] | None = None
     """Instead of each run's own seeds."""
     template: str | None = None

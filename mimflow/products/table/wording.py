@@ -11,6 +11,11 @@ from mimflow.spec.words import settings
 NOTHING = "—"
 
 
+def fact(name: str) -> str:
+    """`Prior parameters`."""
+    return name.replace("_", " ").capitalize()
+
+
 def heading(number: Number, label: str, count: int | None) -> str:
     """`FID-2k` of 2,000 images; a number that is not named so, or of images not counted yet, stays as it is."""
     return f"{label}-{short_count(count)}" if number.with_count and count is not None else label

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-import torch
 from torch import Tensor, nn
 
 from mimflow.nn.affine import at_least_fp32
+from mimflow.nn.draws import Draws
 from mimflow.spec.shapes import ImageShape
-from mimflow.tokenizers.base import Encoded, Tokenizer
+from mimflow.tokenizers.base import Encoded, Posterior, Tokenizer
 from mimflow.tokenizers.kl_vae.layers import Decoder, Encoder
 from mimflow.tokenizers.kl_vae.ldm import load_ldm
 from mimflow.tokenizers.kl_vae.spec import KlVaeSpec, LearnableVariance
@@ -17,29 +15,6 @@ from mimflow.weights.given import given_file
 
 LOG_VARIANCES = (-30.0, 20.0)
 """What log-variances are clamped to (LDM)."""
-
-
-@dataclass(frozen=True)
-class Posterior:
-    """A diagonal Gaussian over each image's latents, before their scale."""
-
-    mean: Tensor
-    """(B, tokens, channels), float32 at least."""
-    log_variance: Tensor | None
-    """The same shape; None where the variance is not learned."""
-
-    def sample(self) -> Tensor:
-        """A draw from torch's default generator; the mean where the variance is not learned."""
-        if self.log_variance is None:
-            return self.mean
-        return self.mean + torch.exp(0.5 * self.log_variance) * torch.randn_like(self.mean)
-
-    def divergence(self) -> Tensor | None:
-        """KL(posterior ‖ N(0, I)) of each image (B,): ½ Σ (μ² + σ² − 1 − log σ²) nats over all dimensions."""
-        if self.log_variance is None:
-            return None
-        terms = self.mean.square() + self.log_variance.exp() - 1 - self.log_variance
-        return 0.5 * terms.flatten(1).sum(1)
 
 
 class KlVae(Tokenizer):
@@ -51,7 +26,7 @@ class KlVae(Tokenizer):
         side = image.size // spec.reduction
         self.grid = (side, side)
         self.encoder = Encoder(spec, image.channels)
-        self.quant_conv = nn.Conv2d(spec.outputs, spec.outputs, 1)
+        self.quant_conv = nn.Conv2d(spec.outputs, spec.moments, 1)
         self.latent_norm = (
             nn.LayerNorm(spec.channels, elementwise_affine=False) if spec.latent_norm == "layer" else nn.Identity()
         )
@@ -70,15 +45,17 @@ class KlVae(Tokenizer):
         """Images (B, C, H, W) in [−1, 1] → the posterior's mean (B, tokens, channels), scaled."""
         return self.posterior(images).mean * self.spec.scale
 
-    def encode_for_training(self, images: Tensor, masked: bool) -> Encoded:
+    def encode_for_training(self, images: Tensor, masked: bool, draws: Draws | None = None) -> Encoded:
         """A draw from the posterior (B, tokens, channels), scaled; its mean where the spec does not sample."""
-        return self.encode_with_divergence(images, masked)[0]
+        return self.encode_with_posterior(images, masked, draws)[0]
 
-    def encode_with_divergence(self, images: Tensor, masked: bool) -> tuple[Encoded, Tensor | None]:
-        """A draw from the posterior, and the posterior's divergence from the standard normal (B,), before the scale."""
+    def encode_with_posterior(
+        self, images: Tensor, masked: bool, draws: Draws | None = None
+    ) -> tuple[Encoded, Posterior]:
+        """A draw from the posterior, scaled, and the posterior before the scale."""
         posterior = self.posterior(images)
-        latents = posterior.sample() if self.spec.samples else posterior.mean
-        return Encoded(latents * self.spec.scale, None), posterior.divergence()
+        latents = posterior.sample(draws) if self.spec.samples else posterior.mean
+        return Encoded(latents * self.spec.scale, None), posterior
 
     def decode(self, latents: Tensor) -> Tensor:
         """Scaled latents (B, tokens, channels) → images (B, C, H, W), not clamped."""

@@ -26,9 +26,10 @@ class FixedVariance(Spec):
     """The encoder gives the mean alone (SimFlow): the posterior's variance is the noise that an objective adds."""
 
     kind: Literal["fixed"] = "fixed"
-    outputs: Literal["mean", "both"] = "mean"
-    """Whether the encoder has outputs for the mean alone, or LDM's for mean and log-variance, the second half unused.
-    SimFlow does not say: `mean` spares 0.3 M parameters at 64 channels."""
+    outputs: Literal["projected", "mean", "both"] = "projected"
+    """What the encoder ends in. `projected`: LDM's channels for mean and log-variance, all of which the quantising
+    convolution takes to the mean (MAR's `use_variational: false`, as SimFlow's release says); `mean`: channels for the
+    mean alone, which spares 0.3 M parameters at 64 channels; `both`: mean and log-variance, the second half unused."""
 
 
 Variance = Annotated[LearnableVariance | FixedVariance, Field(discriminator="kind")]
@@ -95,6 +96,12 @@ class KlVaeSpec(TokenizerSpec):
     def outputs(self) -> int:
         """Channels that the encoder ends in."""
         only_mean = isinstance(self.variance, FixedVariance) and self.variance.outputs == "mean"
+        return self.channels if only_mean else 2 * self.channels
+
+    @property
+    def moments(self) -> int:
+        """Channels that the quantising convolution makes of them: means, then log-variances where there are any."""
+        only_mean = isinstance(self.variance, FixedVariance) and self.variance.outputs != "both"
         return self.channels if only_mean else 2 * self.channels
 
     @property

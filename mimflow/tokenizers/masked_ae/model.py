@@ -9,6 +9,7 @@ from timm.layers import PatchEmbed
 from torch import Tensor, nn
 
 from mimflow.nn.affine import at_least_fp32
+from mimflow.nn.draws import Draws
 from mimflow.nn.patchify import patchify, unpatchify
 from mimflow.nn.vit import Vit, init_linear, learned
 from mimflow.spec.shapes import ImageShape
@@ -169,16 +170,16 @@ class MaskedAutoencoder(Tokenizer):
         """Images (B, C, H, W) in [−1, 1] → latents (B, latents, channels) of whole images."""
         return self._encode(images, None)
 
-    def encode_for_training(self, images: Tensor, masked: bool) -> Encoded:
+    def encode_for_training(self, images: Tensor, masked: bool, draws: Draws | None = None) -> Encoded:
         """Latents of the visible patches, and the mask (B, patches) if `masked` and the spec has one."""
         if not masked or isinstance(self.spec.mask, NoMask):
             return Encoded(self.encode(images), None)
-        mask = draw_mask(self.spec.mask, len(images), self.patches)
+        mask = draw_mask(self.spec.mask, len(images), self.patches, draws)
         return Encoded(self._encode(images, mask), mask.to(images.device))
 
-    def encode_hiding(self, images: Tensor, ratio: float) -> Tensor:
+    def encode_hiding(self, images: Tensor, ratio: float, draws: Draws) -> Tensor:
         """Latents (B, latents, channels) of images without ⌈patches · ratio⌉ of their patches."""
-        mask = draw_mask(UniformMask(low=ratio, high=ratio), len(images), self.patches)
+        mask = draw_mask(UniformMask(low=ratio, high=ratio), len(images), self.patches, draws)
         return self._encode(images, mask)
 
     def decode(self, latents: Tensor) -> Tensor:

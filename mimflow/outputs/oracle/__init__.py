@@ -1,0 +1,1 @@
+"""The oracle: what a perfect prior would give through the decoder."""
