@@ -136,7 +136,7 @@ def test_the_readings_of_the_guidance_give_images_of_their_own(paper: Path) -> N
     torch.manual_seed(0)
     modules = SystemModules(run.system, Shapes.of(plan.workspace.datasets[run.dataset].spec))
     for parameter in modules.prior.parameters():
-        parameter.data += 0.05 * torch.randn(parameter.shape)
+        parameter.data += 0.02 * torch.randn(parameter.shape)
     tokenizer, prior, labels = modules.module("tokenizer"), modules.module("prior"), torch.tensor([0, 1, 2])
     images = []
     for spec in (output for output in run.outputs.values() if output.kind == "inverse" and output.guidance is not None):
