@@ -39,7 +39,7 @@ def context_of(samples: np.ndarray, reference: np.ndarray) -> Any:
 def test_frechet_distances(name: str, kind: str, count: int | None) -> None:
     """The sFID is the FID of other features, which no extractor here gives."""
     context = context_of(REFERENCE[f"{kind}/sample"][:count], REFERENCE[f"{kind}/reference"])
-    assert fid(FidSpec(), context)["fid"].value == pytest.approx(float(REFERENCE[name]), rel=1e-4)
+    assert fid(FidSpec(), context)["fid"].value == pytest.approx(float(REFERENCE[name]), rel=1e-5)
 
 
 def test_the_distance_of_a_set_to_itself_is_zero() -> None:
@@ -57,5 +57,5 @@ def test_precision_and_recall_are_those_without_half_precision() -> None:
     context = context_of(REFERENCE["features/sample"], REFERENCE["features/reference"])
     found = precision_recall(PrecisionRecallSpec(neighbourhood=3), context)
     for name in ("precision", "recall"):
-        assert found[name].value == pytest.approx(float(REFERENCE[f"{name}_exact"]), abs=1e-9)
-        assert found[name].value == pytest.approx(float(REFERENCE[f"{name}_fp32"]), abs=1e-9)
+        assert found[name].value == pytest.approx(float(REFERENCE[f"{name}_exact"]), abs=1e-6)
+        assert found[name].value == pytest.approx(float(REFERENCE[f"{name}_fp32"]), abs=1e-6)
