@@ -36,8 +36,8 @@ class SamplesFacts:
     guidance: str | None = None
     """In words, for what is drawn from a prior."""
     overshot_scales: float | None = None
-    """Share of the guided scales of the attempt that ended which linear guidance took below their floor, or below 0
-    where they have none; None where it can't."""
+    """Share of the guided scales that linear guidance took below their floor, or below 0 where they have none; None
+    where it guides no scales themselves."""
 
 
 def write_samples(path: Path, pieces: Iterable[np.ndarray], labels: np.ndarray, image: tuple[int, ...]) -> None:

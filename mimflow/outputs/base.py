@@ -122,6 +122,7 @@ class ImageOutput(Output):
             seconds=round(took.seconds, 3),
             images_per_second=round(took.images / took.seconds, 2) if took.images else None,
             redrawn=took.counts.get("redrawn", 0),
+            overshot_scales=took.counts["overshot"] / took.counts["guided"] if took.counts.get("guided") else None,
         )
 
 

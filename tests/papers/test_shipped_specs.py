@@ -79,7 +79,7 @@ PARAMETERS = {
     "itarflow-imagenet256": 2220.7,
     "mimflow-l": 611.0,
     "mimflow-l-dinov2": 611.0,
-    "mimflow-l-gated": 646.6,
+    "mimflow-l-gated": 646.7,
     "mimflow-l-probe": 611.0,
     "mimflow-l-masks-per-sample": 611.0,
     "mimflow-l-clean-alignment": 611.0,

@@ -109,22 +109,24 @@ NULL = Affine(torch.tensor([[1.0, 1.0, 0.0, 1.0]]), torch.tensor([[1.6, 0.6, 1.2
 @pytest.mark.parametrize(
     ("floor", "moved", "overshot"),
     [
-        (None, [2.8, 3.4, 1.0, 1.15], 0.25),  # scales 0.8 + 2 (0.8 − 1.6) = −0.8, 1.2, 0.5 and 0.3
-        (0.0, [4.0, 3.4, 1.0, 1.15], 0.25),
-        (0.001, [4.0012, 3.4, 1.0, 1.15], 0.25),  # of 0.8
-        (0.55, [4.66, 3.4, 1.1, 1.15], 0.5),  # of 0.8 and of 1
+        (None, [2.8, 3.4, 1.0, 1.15], 1),  # scales 0.8 + 2 (0.8 − 1.6) = −0.8, 1.2, 0.5 and 0.3
+        (0.0, [4.0, 3.4, 1.0, 1.15], 1),
+        (0.001, [4.0012, 3.4, 1.0, 1.15], 1),  # of 0.8
+        (0.55, [4.66, 3.4, 1.1, 1.15], 2),  # of 0.8 and of 1
     ],
 )
-def test_a_floor_matters_where_the_null_branch_is_much_wider(floor: Any, moved: list[float], overshot: float) -> None:
+def test_a_floor_matters_where_the_null_branch_is_much_wider(floor: Any, moved: list[float], overshot: int) -> None:
     """By hand: u = z s + 4 for the first two, whose shift 2 + 2 (2 − 1) is 4; the others have the shift of both."""
     guide = rule(weight=2.0, anneal=False, space="scale", floor=floor)
-    assert guide.overshot() is None
+    assert guide.take_counts() == {}
     guided = guide.combine(CONDITIONAL, NULL, 0, 3)
     torch.testing.assert_close(guided.denormalise(NOISE), torch.tensor([moved]), atol=1e-6, rtol=0)
-    assert guide.overshot() == overshot
     guide.combine(CONDITIONAL, CONDITIONAL, 1, 3)
-    assert guide.overshot() == overshot / 2
-    assert rule(weight=0.0).overshot() is rule(weight=2.0).overshot() is product(2.0).overshot() is None
+    assert guide.take_counts() == {"guided": 8, "overshot": overshot}
+    assert guide.take_counts() == {}
+    for other in (rule(weight=2.0), product(2.0)):
+        other.combine(CONDITIONAL, NULL, 0, 3)
+        assert other.take_counts() == {}
 
 
 def test_a_floor_is_of_scales() -> None:

@@ -1,6 +1,6 @@
 """Public iTARFlow checkpoints: what apple/ml-itarflow computes, to the recorded digit, and errors that name tensors.
 
-`data/ml_itarflow_reference.npz` holds outputs of the public definition on small random weights, sampled at t = 0.3.
+`recordings/ml_itarflow_reference.npz` holds outputs of the public definition on small random weights, sampled at t = 0.3.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Public checkpoints: what apple/ml-starflow computes, to the recorded digit, and errors that name tensors.
 
-`ml_starflow_reference.npz` and `ml_starflow_variants_reference.npz` hold outputs of the public definition on small
-random weights.
+`recordings/ml_starflow_reference.npz` and `ml_starflow_variants_reference.npz` hold outputs of the public definition on
+small random weights.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Public checkpoints: what apple/ml-tarflow computes, to the recorded digit, and errors that name tensors.
 
-`data/ml_tarflow_reference.npz` holds outputs of the public definition on small random weights.
+`recordings/ml_tarflow_reference.npz` holds outputs of the public definition on small random weights.
 """
 
 from __future__ import annotations

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from torch import Tensor
 
-from mimflow.artifacts.samples import SamplesFacts
 from mimflow.compute.devices import autocast
 from mimflow.nn.draws import Draws
-from mimflow.outputs.base import Setting
+from mimflow.outputs.base import Drawn, Setting
 from mimflow.outputs.inverse.denoise import denoise
 from mimflow.outputs.inverse.spec import InverseSpec, LevelDenoising
 from mimflow.outputs.prior import PriorSampler
@@ -29,10 +26,10 @@ class InverseSampler(PriorSampler):
         self.spec: InverseSpec = spec
         self.guidance = guidance_rule(spec.guidance) if spec.guidance is not None else None
 
-    def write(self, setting: Setting) -> SamplesFacts:
-        """As every sampler from a prior; also records how many of the guided scales were taken below their floor."""
-        facts = super().write(setting)
-        return replace(facts, overshot_scales=None if self.guidance is None else self.guidance.overshot())
+    def batch(self, setting: Setting, rows: range, labels: Tensor) -> Drawn:
+        """As of every sampler from a prior; also counts how many of the scales guidance took below their floor."""
+        drawn = super().batch(setting, rows, labels)
+        return drawn if self.guidance is None else drawn._replace(counts=drawn.counts | self.guidance.take_counts())
 
     def latents(self, prior: FlowPrior, labels: Tensor, draws: Draws) -> Tensor:
         """Latents (B, tokens, channels)."""

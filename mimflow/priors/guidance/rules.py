@@ -41,9 +41,9 @@ class Guidance(ABC):
             return 0.0
         return self.spec.weight * (step + 1) / steps if self.spec.anneal else self.spec.weight
 
-    def overshot(self) -> float | None:
-        """Of the scales guided so far, the share that the rule took below its floor; None of a rule that can't."""
-        return None
+    def take_counts(self) -> dict[str, int]:
+        """What was counted since it was last asked, by name: `guided` scales, and those that were `overshot`."""
+        return {}
 
     def combine(self, conditional: Affine, null: Affine, step: int, steps: int) -> Affine | ScaledAffine:
         """The guided map of one token, (B, channels), at `step` of a block's `steps`."""
@@ -70,7 +70,7 @@ class LinearRule(Guidance):
     """p_g = p_c + g (p_c − p_u) on shift and log-scale (TARFlow, section 2.5).
 
     Linear in the logarithm of the scale, the guided scale stays positive; linear in the scale (iTARFlow) it may not:
-    how often it ends below the floor, or below 0 where there is none, is counted.
+    how often it would end below the floor, or below 0 where there is none, is counted.
     """
 
     spec: LinearGuidance
@@ -78,14 +78,16 @@ class LinearRule(Guidance):
     def __init__(self, spec: LinearGuidance):
         super().__init__(spec)
         self.temperature = spec.temperature
-        self._below: Tensor | int = 0  # left on the device: to ask at each step would be to wait for it
         self._guided = 0
+        self._overshot: Tensor | int = 0  # left on the device: to ask at each step would be to wait for it
 
     def null_labels(self, labels: Tensor) -> Tensor:
         return super().null_labels(labels) if self.spec.against == "class" else labels
 
-    def overshot(self) -> float | None:
-        return int(self._below) / self._guided if self._guided else None
+    def take_counts(self) -> dict[str, int]:
+        counts = {"guided": self._guided, "overshot": int(self._overshot)}
+        self._guided, self._overshot = 0, 0
+        return counts if counts["guided"] else {}
 
     def rule(self, conditional: Affine, null: Affine, weight: float) -> Affine | ScaledAffine:
         shift, log_scale = conditional
@@ -100,8 +102,8 @@ class LinearRule(Guidance):
     def _scale(self, conditional: Tensor, null: Tensor, weight: float) -> Tensor:
         """s_c + g (s_c − s_u) = s_c (1 − g (s_u / s_c − 1)) of two log-scales, not below the floor."""
         kept = 1 - weight * torch.expm1(null - conditional)
-        self._below = self._below + (kept < (self.spec.floor or 0)).sum()
         self._guided += kept.numel()
+        self._overshot = self._overshot + (kept < (self.spec.floor or 0)).sum()
         return conditional.exp() * (kept if self.spec.floor is None else kept.clamp_min(self.spec.floor))
 
 
