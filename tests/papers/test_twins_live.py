@@ -23,7 +23,7 @@ from mimflow.training.loop import Splits, Trainer
 STEPS = 800
 """How many a twin is given."""
 EVERY = 50
-"""Steps after which it is asked whether it lives: most do long before they have had them all."""
+"""Steps after which it is asked whether it lives; then it need not go on."""
 
 PLAN = open_plan(REPOSITORY)
 TWINS = [
