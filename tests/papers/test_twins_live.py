@@ -1,4 +1,6 @@
-"""Shipped twins that train a tokenizer come to life: the first steps of their own training, on their real data."""
+"""What shipped twins decode passes through their decoder's transformer: the first steps of their own training.
+
+That a whole training decodes more than a mean image is for its health to say, under every table that it makes."""
 
 from __future__ import annotations
 
@@ -13,17 +15,18 @@ from projects import REPOSITORY
 
 from mimflow.data.prepared import Prepared, Split
 from mimflow.objectives.health import SOUND_SHARE, decoding_facts
-from mimflow.objectives.spec import DecoderTrainingSpec, ReconstructingSpec
+from mimflow.objectives.spec import ReconstructingSpec
 from mimflow.products.registry import open_plan
 from mimflow.progress import Progress
 from mimflow.stages import prepare, train
+from mimflow.tokenizers.masked_ae.spec import MaskedAeSpec
 from mimflow.training.batches import InOrder
 from mimflow.training.loop import Splits, Trainer
 
-STEPS = 800
-"""How many a twin is given."""
-EVERY = 50
-"""Steps after which it is asked whether it lives; then it need not go on."""
+STEPS = 40
+"""A few, of thousands: what goes past a transformer is learned before it is."""
+DECODED = 1e-3
+"""Share of the images' variance that is decoded by then, in order of magnitude: shares of less say nothing."""
 
 PLAN = open_plan(REPOSITORY)
 TWINS = [
@@ -31,9 +34,9 @@ TWINS = [
     for name, loaded in sorted(PLAN.workspace.runs.items())
     if loaded.file.parent.name == "mini"
     and isinstance(objective := next(iter(loaded.spec.phases.values())).objective, ReconstructingSpec)
-    and not isinstance(objective, DecoderTrainingSpec)
+    and isinstance(loaded.spec.tokenizer, MaskedAeSpec)
 ]
-"""Those whose first phase trains a tokenizer, alone or with a prior."""
+"""Those whose first phase trains a decoder with a transformer."""
 
 
 @pytest.fixture(scope="module")
@@ -55,26 +58,29 @@ def some(split: Split) -> Split:
 
 
 def test_there_are_such_twins() -> None:
-    assert {"mimflow-mnist5k", "simflow-mnist5k", "kl-vae-mnist5k"} <= set(TWINS)
+    assert {"mimflow-mnist5k", "mimflow-unmasked-mnist5k", "mimflow-digits", "mimflow-photos"} <= set(TWINS)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", TWINS)
-def test_a_twin_comes_to_life(name: str, splits: dict[str, Splits], tmp_path: Path) -> None:
-    """Within its steps half of the images' variance is decoded, and half of that by way of the decoder's transformer."""
+def test_what_a_twin_decodes_passes_through_its_transformer(
+    name: str, splits: dict[str, Splits], tmp_path: Path
+) -> None:
     run = PLAN.workspace.runs[name].spec
     phase_name, phase = next(iter(run.phases.items()))
-    # Most processors only emulate bf16.
-    phase = phase.model_copy(update={"precision": "fp32"})
     objective, of = train.build_objective(PLAN.train(name, phase_name, 0).task, {}), splits[run.dataset]
     cpu, quiet = torch.device("cpu"), Progress(name, stream=io.StringIO())
     trainer = Trainer(objective, phase, phase_name, phase.trained, of, 0, cpu, tmp_path, tmp_path, quiet)
     objective.prepare(InOrder(some(of.train), phase.batch_size, cpu))
-    health: dict[str, float] = {}
-    while health.get("decoded_variance", 0.0) < SOUND_SHARE:
-        assert trainer.step < STEPS, f"a mean image after {STEPS} steps: {health}"
-        for _ in range(EVERY):
-            trainer._step()
-            trainer.step += 1
-        health = decoding_facts(trainer.objective.tokenizer, trainer.val)
-    assert health.get("decoded_through_transformer", 1.0) >= SOUND_SHARE
+    for _ in range(STEPS):
+        trainer._step()
+        trainer.step += 1
+    health = decoding_facts(trainer.objective.tokenizer, trainer.val)
+    assert health["decoded_variance"] > DECODED
+    assert health["decoded_through_transformer"] >= SOUND_SHARE
+
+
+def test_the_tables_in_the_documents_have_no_warnings() -> None:
+    tables = [REPOSITORY / "docs" / f"{name}.md" for name in ("table1", "systems", "mimflow-masking", "photos")]
+    texts = [table.read_text(encoding="utf-8") for table in tables]
+    assert all("## Protocol" in text and "## Warnings" not in text for text in texts)
