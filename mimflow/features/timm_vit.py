@@ -34,7 +34,7 @@ class TimmVit(FrozenNetwork):
     def _load(self, spec: TimmVitSpec) -> None:
         path = given_file(spec.weights, f"timm's weights of {spec.architecture}")
         try:
-            given = checkpoint_filter_fn(load_state_dict(str(path)), self.network)
+            given = checkpoint_filter_fn(load_state_dict(str(path), weights_only=True), self.network)
             missing = self.network.load_state_dict(given, strict=False).missing_keys
         except (RuntimeError, KeyError, ValueError) as error:
             raise ArtifactError(f"{path}: not weights of {spec.architecture}: {str(error).splitlines()[0]}") from error
