@@ -19,7 +19,7 @@ from mimflow.artifacts.rows import Rows, claim
 from mimflow.artifacts.samples import SAMPLES, SamplesFacts, write_samples
 from mimflow.data.pixels import to_uint8
 from mimflow.data.prepared import Prepared, Split
-from mimflow.errors import NotFiniteError, OutOfMemoryError
+from mimflow.errors import OutOfMemoryError
 from mimflow.nn.draws import Draws
 from mimflow.outputs.drawing import Drawing
 from mimflow.progress import Progress
@@ -112,11 +112,6 @@ class ImageOutput(Output):
         def draw(rows: range) -> tuple[np.ndarray, dict[str, int]]:
             classes = torch.from_numpy(labels[rows.start : rows.stop]).to(setting.device)
             drawn = self.batch(setting, rows, classes)
-            if not (finite := finite_images(drawn.images)).all():
-                raise NotFiniteError(
-                    f"{int((~finite).sum())} of {len(finite)} images are not finite "
-                    "(its weights are of no use: train them with a lower optimizer.lr)"
-                )
             return to_uint8(drawn.images, drawing.quantisation), drawn.counts
 
         took = fill(setting, images, draw)
@@ -130,11 +125,6 @@ class ImageOutput(Output):
             images_per_second=round(took.images / took.seconds, 2) if took.images else None,
             redrawn=took.counts.get("redrawn", 0),
         )
-
-
-def finite_images(images: Tensor) -> Tensor:
-    """(B,) which of the images are finite throughout: of one that is not, 8 bits would say nothing."""
-    return images.isfinite().flatten(1).all(1)
 
 
 @dataclass(frozen=True)

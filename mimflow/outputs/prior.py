@@ -15,7 +15,7 @@ from mimflow.artifacts.samples import GRID, SamplesFacts
 from mimflow.errors import NotFiniteError
 from mimflow.nn.draws import Draws
 from mimflow.nn.modes import evaluating
-from mimflow.outputs.base import Drawn, ImageOutput, Setting, finite_images
+from mimflow.outputs.base import Drawn, ImageOutput, Setting
 from mimflow.outputs.grid import cells, choose, write_grid
 from mimflow.outputs.labels import draw_labels
 from mimflow.outputs.spec import SamplerSpec
@@ -50,13 +50,13 @@ class PriorSampler(ImageOutput):
         images = self.sample(tokenizer, prior, labels, setting.draws(rows))
         redrawn = 0
         for attempt in range(1, self._redraws + 1):
-            broken = (~finite_images(images)).nonzero().flatten()
+            broken = (~_finite(images)).nonzero().flatten()
             if not len(broken):
                 break
             redrawn += len(broken)
             draws = setting.draws([rows[place] for place in broken.tolist()], attempt)
             images[broken] = self.sample(tokenizer, prior, labels[broken], draws)
-        if not (finite := finite_images(images)).all():
+        if not (finite := _finite(images)).all():
             after = f" after {self._redraws} more draws" if self._redraws else ""
             raise NotFiniteError(
                 f"{int((~finite).sum())} of {len(images)} samples are not finite{after} ({self._remedy})"
@@ -82,6 +82,11 @@ class PriorSampler(ImageOutput):
     @property
     def _remedy(self) -> str:
         return self.remedy if self._redraws else f"{self.remedy}; on_nonfinite: redraw draws such samples anew"
+
+
+def _finite(images: Tensor) -> Tensor:
+    """(B,) which of the images are finite throughout."""
+    return images.isfinite().flatten(1).all(1)
 
 
 def _describe(part: dict[str, Any] | None) -> str:

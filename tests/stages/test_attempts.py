@@ -9,6 +9,7 @@ from artifacts import data_facts
 from projects import new_project
 
 from mimflow.artifacts import provenance
+from mimflow.artifacts.source import closure
 from mimflow.errors import StorageError
 from mimflow.plan import code, paths
 from mimflow.plan.build import Plan
@@ -121,6 +122,13 @@ def test_a_damaged_record_of_an_attempt_stops_nothing(text: str, attempted: Atte
 def test_an_evaluation_is_of_the_code_that_opens_what_it_measures(plan: Plan) -> None:
     job = next(job for job in plan.jobs.values() if job.stage == "evaluate")
     assert "mimflow.contents.images" in code.modules(job.task)
+
+
+@pytest.mark.parametrize("stage", ["prepare", "train", "infer"])
+def test_what_turns_pixels_is_the_code_of_whatever_turns_them(stage: str, plan: Plan) -> None:
+    job = next(job for job in plan.jobs.values() if job.stage == stage)
+    wanted = "mimflow.data.decode" if stage == "prepare" else "mimflow.data.pixels"
+    assert wanted in closure(code.modules(job.task))
 
 
 def test_what_computes_is_part_of_what_is_recorded() -> None:
