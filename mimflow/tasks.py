@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+import hashlib
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
 
+from mimflow.artifacts.manifest import Artifact, canonical
 from mimflow.compute.spec import Compute
 from mimflow.data.pins import Pin
 from mimflow.data.spec import DatasetSpec
@@ -24,6 +27,18 @@ class Task(Spec):
 
     stage: ClassVar[str]
     version: ClassVar[int] = 1
+
+    def hashed(self, inputs: Mapping[str, str]) -> dict[str, Any]:
+        """What the key of a job with this task is the digest of; `inputs` are the keys of what it reads, by role."""
+        return {"stage": self.stage, "version": self.version, "task": self.identity(), "inputs": dict(inputs)}
+
+    def key(self, inputs: Mapping[str, str]) -> str:
+        """The key of a job with this task."""
+        return hashlib.sha256(canonical(self.hashed(inputs)).encode()).hexdigest()
+
+    def job(self, inputs: Mapping[str, Artifact]) -> str:
+        """The same, given what the job reads: what its work in progress is signed with."""
+        return self.key({role: artifact.manifest.key for role, artifact in inputs.items()})
 
 
 class PrepareTask(Task):

@@ -14,7 +14,7 @@ from typing import Any
 from mimflow.errors import ArtifactError, StorageError
 
 MANIFEST = "manifest.json"
-FORMAT = 1
+FORMAT = 2
 
 
 def sha256_of(path: Path) -> str:
@@ -81,22 +81,32 @@ class Manifest:
     format: int = FORMAT
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        """Its text: all its fields, and their digest as `sha256`, the last."""
+        data = json.loads(json.dumps(asdict(self), allow_nan=False))
+        return json.dumps(data | {"sha256": _digest(data)}, indent=1, ensure_ascii=False) + "\n"
 
 
 def read_manifest(path: Path) -> Manifest:
-    """Read a manifest file; ArtifactError if it is missing or not one."""
+    """Read a manifest file; ArtifactError if it is missing, not one, or not as it was written."""
+    again = f"(delete {path.parent} and run again)"
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
+        found, digest = data.get("format"), data.pop("sha256", None)
+        if found != FORMAT:
+            raise ArtifactError(f"{path}: manifest of format {found}, this version reads {FORMAT} {again}")
+        if digest != _digest(data):
+            raise ArtifactError(f"{path}: not as it was written: its SHA-256 is not the one that it says {again}")
         files = {name: FileRecord(**record) for name, record in data.pop("files").items()}
-        manifest = Manifest(files=files, **data)
+        return Manifest(files=files, **data)
     except FileNotFoundError:
         raise ArtifactError(f"{path}: missing (run the job that makes it, or `dvc pull`)") from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ArtifactError(f"{path}: not a manifest: {error} (delete {path.parent} and run again)") from error
-    if manifest.format != FORMAT:
-        raise ArtifactError(f"{path}: manifest of format {manifest.format}, this version reads {FORMAT}")
-    return manifest
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ArtifactError(f"{path}: not a manifest: {error} {again}") from error
+
+
+def _digest(data: Any) -> str:
+    """The SHA-256 of a manifest's fields, as data that JSON holds: spaces and the order of keys do not matter."""
+    return hashlib.sha256(json.dumps(data, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 @dataclass(frozen=True)

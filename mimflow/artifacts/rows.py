@@ -26,7 +26,7 @@ class Record:
     """What is known of a piece that is done."""
 
     sha256: str
-    """Of its rows."""
+    """Of its rows, the key of their job, and the fields below."""
     made_from: str
     """A digest of what they follow from, for whoever may be given something else the next time."""
     notes: Any
@@ -37,8 +37,8 @@ class Record:
 class Rows:
     """The rows of an array in a `.npy` file of full size from the start, with a record beside it of each piece done.
 
-    Rows are written before their record, and are their record's digest, so that a piece that was cut short or
-    flipped in a bit counts as not done. Processes may write different pieces at the same time.
+    Rows are written before their record, which has a digest of both, so that a piece that was cut short or flipped in a
+    bit counts as not done. Processes may write different pieces at the same time.
     """
 
     path: Path
@@ -47,6 +47,8 @@ class Rows:
     dtype: np.dtype
     length: int
     """Rows of a piece; the last may have fewer."""
+    job: str
+    """The key of the job that they belong to: another's pieces count as not done."""
 
     @property
     def count(self) -> int:
@@ -79,7 +81,7 @@ class Rows:
                 stream.write(content.data)
         except OSError as error:
             raise _no_room(self.path, error) from error
-        record = Record(hashlib.sha256(content.data).hexdigest(), made_from, notes)
+        record = Record(self._digest(content.data, made_from, notes), made_from, notes)
         write_text(self._record_path(index), json.dumps(asdict(record)))
 
     def read(self, index: int) -> np.ndarray:
@@ -147,7 +149,13 @@ class Rows:
                 content = stream.read(math.prod(self._piece_shape(index)) * self.dtype.itemsize)
         except (FileNotFoundError, ValueError, TypeError):
             return None
-        return (record, content) if hashlib.sha256(content).hexdigest() == record.sha256 else None
+        whole = record.sha256 == self._digest(content, record.made_from, record.notes)
+        return (record, content) if whole else None
+
+    def _digest(self, content: bytes | memoryview, made_from: str, notes: Any) -> str:
+        digest = hashlib.sha256(content)
+        digest.update(json.dumps([self.job, made_from, notes], sort_keys=True).encode())
+        return digest.hexdigest()
 
     def _offset(self, index: int) -> int:
         row = math.prod(self.shape[1:]) * self.dtype.itemsize

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -42,7 +42,10 @@ class Evaluation:
     extractor_weights: Artifact | None
     cache: Path
     """Where features of references are kept."""
+    made_by: str
+    """A digest of the code and the packages that compute them: others' are computed anew."""
     device: torch.device
+    say: Callable[[str], None]
 
 
 @dataclass(frozen=True)

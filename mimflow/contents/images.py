@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 
 import numpy as np
-import torch
 import torch_fidelity
 
 from mimflow.artifacts.data import images_file
@@ -37,7 +36,7 @@ def open_images(content: Content, evaluation: Evaluation) -> Opened:
     extractor = EXTRACTORS.build(
         evaluation.extractor, shapes, evaluation.extractor_weights, evaluation.extractor_system
     )
-    name = _reference_name(data, reference, len(compared), evaluation.device)
+    name = _reference_name(data, reference, len(compared), evaluation)
     facts = EvaluateFacts(
         len(images),
         **extractor.facts,
@@ -46,7 +45,9 @@ def open_images(content: Content, evaluation: Evaluation) -> Opened:
         torch_fidelity=torch_fidelity.__version__,
     )
     mirrored = _mirrored(reference, len(compared)) if reference.mirror else None
-    given = ImageComparison(images, labels, compared, name, extractor, evaluation.cache, evaluation.device, mirrored)
+    given = ImageComparison(
+        images, labels, compared, name, extractor, evaluation.cache, evaluation.device, evaluation.say, mirrored
+    )
     return Opened(given, facts)
 
 
@@ -70,10 +71,10 @@ def _mirrored(reference: Reference, count: int) -> np.ndarray:
     return coins
 
 
-def _reference_name(data: Artifact, reference: Reference, count: int, device: torch.device) -> str:
+def _reference_name(data: Artifact, reference: Reference, count: int, evaluation: Evaluation) -> str:
     """A hash of the reference's pixels, and of what decides how they are rounded on the way to features."""
     pixels = data.manifest.files[images_file(reference.split)].sha256
-    content = [pixels, reference.split, count, reference.mirror, device.type, torch.__version__]
+    content = [pixels, reference.split, count, reference.mirror, evaluation.device.type, evaluation.made_by]
     return f"reference-{hashlib.sha256(canonical(content).encode()).hexdigest()[:16]}"
 
 

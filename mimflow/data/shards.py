@@ -33,6 +33,8 @@ class Recipe:
     transform: Transform
     channels: int
     folder: Path
+    job: str
+    """The key of the job."""
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -41,7 +43,7 @@ class Recipe:
     def rows(self, split: str, count: int) -> Rows:
         """A split's images on their way, uint8 (N, H, W, C)."""
         length = max(1, min(SHARD_IMAGES, PIECE_BYTES // int(np.prod(self.image_shape))))
-        return Rows(self.folder / images_file(split), (count, *self.image_shape), np.dtype(np.uint8), length)
+        return Rows(self.folder / images_file(split), (count, *self.image_shape), np.dtype(np.uint8), length, self.job)
 
 
 @dataclass(frozen=True)

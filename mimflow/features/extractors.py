@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import pickle
+import io
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ from mimflow.features.spec import ClassifierExtractorSpec, InceptionExtractorSpe
 from mimflow.system.modules import SystemModules, load_weights
 from mimflow.system.spec import Shapes, System
 from mimflow.weights.given import given_file
+from mimflow.weights.tensors import read_tensors
 
 FEATURES_VERSION = 1
 """Raised when an extractor gives other features for the same images."""
@@ -131,12 +132,14 @@ def inception_extractor(
     path = given_file(spec.weights, f"torch-fidelity's Inception weights ({INCEPTION_FILE})")
     name = _name("inception", spec.weights.sha256, shapes.channels)
     try:
-        # torch-fidelity unpickles without restraint: this refuses anything but tensors first.
-        torch.load(path, map_location="cpu", weights_only=True)
+        # torch-fidelity unpickles without restraint: it is given tensors only, as we write them.
+        only_tensors = io.BytesIO()
+        torch.save(dict(read_tensors(path)), only_tensors)
+        only_tensors.seek(0)
         features = ["2048", "logits_unbiased"]
-        module = _registered(name, InceptionFeatures, features, feature_extractor_weights_path=str(path))
-    except (pickle.UnpicklingError, RuntimeError, TypeError, AttributeError) as error:
-        reason = str(error).splitlines()[0]
+        module = _registered(name, InceptionFeatures, features, feature_extractor_weights_path=only_tensors)
+    except (ArtifactError, RuntimeError) as error:
+        reason = str(error).removeprefix(f"{path}: ").splitlines()[0]
         raise ArtifactError(f"{path}: not torch-fidelity's Inception weights ({INCEPTION_FILE}): {reason}") from error
     facts = {
         "extractor": name,

@@ -34,10 +34,12 @@ class TimmVit(FrozenNetwork):
     def _load(self, spec: TimmVitSpec) -> None:
         path = given_file(spec.weights, f"timm's weights of {spec.architecture}")
         try:
-            given = checkpoint_filter_fn(load_state_dict(str(path)), self.network)
+            given = checkpoint_filter_fn(load_state_dict(str(path), weights_only=True), self.network)
             missing = self.network.load_state_dict(given, strict=False).missing_keys
         except (RuntimeError, KeyError, ValueError) as error:
-            raise ArtifactError(f"{path}: not weights of {spec.architecture}: {str(error).splitlines()[0]}") from error
+            # timm's own words advise loading it without restraint.
+            reason = "it holds more than tensors" if "weights_only" in str(error) else str(error).splitlines()[0]
+            raise ArtifactError(f"{path}: not weights of {spec.architecture}: {reason}") from error
         if missing:  # what the file has beyond them is the classifier, which is not built
             raise ArtifactError(f"{path}: not weights of {spec.architecture}: no {', '.join(missing[:8])}")
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
-from torch_fidelity.metric_fid import fid_input_id_to_statistics_cached
-from torch_fidelity.utils import extract_featuresdict_from_input_id_cached
+from torch_fidelity.metric_fid import fid_features_to_statistics
+from torch_fidelity.utils import get_featuresdict_from_dataset
 
 from mimflow.features.extractors import Extractor
+from mimflow.weights.stored import remembered
 
 BATCH_SIZE = 64
 """Images that pass through the extractor at once: torch-fidelity's default."""
@@ -62,10 +63,9 @@ class RepresentedSplits:
 class ImageComparison:
     """Images, what they are compared with, and the extractor of one evaluation.
 
-    Features are extracted once, when first asked for.
-    Features of the reference, their mean and their covariance are kept below `cache` under `reference_name`
-    and the extractor's name. Both have to name content, because torch-fidelity's cache looks at nothing else.
-    It is read back with pickle, so only its owner may enter the folder.
+    Features are extracted once, when first asked for. Those of the reference are kept below `cache` under
+    `reference_name` and the extractor's name, and read back where their digest is right. Both have to name content:
+    nothing else tells one file from another.
     """
 
     samples: np.ndarray
@@ -75,43 +75,46 @@ class ImageComparison:
     reference: np.ndarray
     """(M, H, W, C) uint8; the originals of reconstructions, in their order."""
     reference_name: str
-    """A hash of the reference's content, fit for a file's name."""
+    """A hash of the reference's content and of what computes its features, fit for a file's name."""
     extractor: Extractor
     cache: Path
     device: torch.device
+    say: Callable[[str], None]
+    """Told of kept features that can't be used."""
     reference_mirrored: np.ndarray | None = None
     """(M,) bool which of the reference are looked at left to right; None for none of them."""
 
     def __post_init__(self) -> None:
-        self.cache.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.extractor.module.to(self.device)
 
     @cached_property
     def sample_features(self) -> dict[str, Tensor]:
         """Features (N, F) and logits (N, K) of the samples, by layer, on the CPU."""
-        return extract_featuresdict_from_input_id_cached(1, self.extractor.module, **self._options)
+        return self._features(ImageRows(self.samples))
 
     @cached_property
     def reference_features(self) -> dict[str, Tensor]:
         """Features (M, F) and logits (M, K) of the reference, by layer, on the CPU."""
-        return extract_featuresdict_from_input_id_cached(2, self.extractor.module, **self._options)
+        return remembered(
+            self.cache / f"{self.reference_name}-{self.extractor.name}.safetensors",
+            {"reference": self.reference_name, "extractor": self.extractor.name},
+            lambda: self._features(ImageRows(self.reference, self.reference_mirrored)),
+            self.say,
+        )
 
     @cached_property
     def reference_statistics(self) -> dict[str, np.ndarray]:
         """`mu` (F,) and `sigma` (F, F) of the reference's features."""
-        module, layer = self.extractor.module, self.extractor.features
-        return fid_input_id_to_statistics_cached(2, module, layer, **self._options)
+        return fid_features_to_statistics(self.reference_features[self.extractor.features])
 
-    @property
-    def _options(self) -> dict[str, Any]:
-        """torch-fidelity's keyword arguments. Samples have no cache name: they are measured once."""
-        return {
-            "input1": ImageRows(self.samples),
-            "input2": ImageRows(self.reference, self.reference_mirrored),
-            "input2_cache_name": self.reference_name,
-            "cache_root": str(self.cache),
-            "cuda": self.device.type == "cuda",
-            "batch_size": BATCH_SIZE,
-            "save_cpu_ram": True,  # also: no worker processes, which only cost time for arrays
-            "verbose": False,
-        }
+    def _features(self, images: ImageRows) -> dict[str, Tensor]:
+        """torch-fidelity's features of images, by layer, on the CPU."""
+        # To save the CPU's memory also means: no worker processes, which only cost time for arrays.
+        return get_featuresdict_from_dataset(
+            images,
+            self.extractor.module,
+            batch_size=BATCH_SIZE,
+            cuda=self.device.type == "cuda",
+            save_cpu_ram=True,
+            verbose=False,
+        )

@@ -47,6 +47,8 @@ class Setting:
     work: Path
     """Results go below `out`, batches that a later attempt may use beside it."""
     progress: Progress
+    job: str
+    """The key of the job."""
     _splits: dict[str, Split] = field(default_factory=dict, init=False)
 
     def draws(self, numbers: Iterable[int], attempt: int = 0) -> Draws:
@@ -105,7 +107,7 @@ class ImageOutput(Output):
         drawing, shapes = setting.drawing, setting.shapes
         labels = self.labels(setting)
         shape = (len(labels), shapes.size, shapes.size, shapes.channels)
-        images = Rows(setting.work / "images.npy", shape, np.dtype(np.uint8), drawing.batch_size)
+        images = Rows(setting.work / "images.npy", shape, np.dtype(np.uint8), drawing.batch_size, setting.job)
 
         def draw(rows: range) -> tuple[np.ndarray, dict[str, int]]:
             classes = torch.from_numpy(labels[rows.start : rows.stop]).to(setting.device)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
+from mimflow.artifacts.manifest import canonical
+from mimflow.artifacts.provenance import COMPUTING, versions
 from mimflow.artifacts.source import source_digest
 from mimflow.classifiers.registry import CLASSIFIERS
+from mimflow.contents.registry import CONTENTS
 from mimflow.data.registry import SOURCES
 from mimflow.features.registry import EXTRACTORS, NETWORKS
 from mimflow.metrics.registry import METRICS
@@ -14,7 +18,7 @@ from mimflow.outputs.registry import OUTPUTS
 from mimflow.priors.registry import PRIORS
 from mimflow.spec.base import Spec
 from mimflow.spec.registry import Registry
-from mimflow.tasks import Task
+from mimflow.tasks import EvaluateTask, Task
 from mimflow.tokenizers.registry import TOKENIZERS
 
 REGISTRIES: tuple[Registry, ...] = (
@@ -34,6 +38,8 @@ REGISTRIES: tuple[Registry, ...] = (
 def modules(task: Task) -> frozenset[str]:
     """The modules that a job with this task starts from."""
     found = {f"mimflow.stages.{task.stage}"}
+    if isinstance(task, EvaluateTask):
+        found.add(CONTENTS[task.content].opener.partition(":")[0])
     _parts(task, found)
     return frozenset(found)
 
@@ -41,6 +47,16 @@ def modules(task: Task) -> frozenset[str]:
 def digest(task: Task) -> str:
     """SHA-256 of the source that a job with this task runs."""
     return source_digest(modules(task))
+
+
+def makers(task: Task) -> dict[str, Any]:
+    """What the results of a job with this task follow from besides the task: its source, and packages that compute."""
+    return {"source": digest(task), "packages": versions(COMPUTING)}
+
+
+def made_by(task: Task) -> str:
+    """A digest of `makers`."""
+    return hashlib.sha256(canonical(makers(task)).encode()).hexdigest()
 
 
 def _parts(value: Any, found: set[str]) -> None:

@@ -2,13 +2,18 @@
 
 Keyed folders need none of this: a changed spec is a missing path. A rendered product has a record beside it that says
 what it was made from and what it looked like; a marker file, an input of the render rule, carries the answer to
-Snakemake: of time 0 while the product is what its specs ask for, new when it is not.
+Snakemake: of time 0 while the product is what its specs ask for, new when it is not. Snakemake compares that time with
+the product's own, and after a job the times of all its inputs with its outputs': files of the future, which another
+clock or a `touch` has left, are brought back to the present first.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import time
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from mimflow.artifacts.manifest import Manifest, canonical, read_manifest, sha256_of, write_text
@@ -20,6 +25,8 @@ from mimflow.plan.product import Product
 from mimflow.spec.differences import differences, show
 
 RENDER_VERSION = 2
+CLEARLY = 3.0
+"""Seconds by which a marker is newer than what is to be made anew: file systems round times, to two at worst."""
 
 
 def product_identity(product: Product) -> dict[str, Any]:
@@ -90,14 +97,26 @@ def _change(field: str, old: Any, new: Any) -> str:
 
 def update_markers(plan: Plan) -> None:
     """Bring every product's marker up to date. Only the main process of Snakemake calls this."""
+    root = plan.workspace.root
+    for job in plan.jobs.values():
+        _no_later_than(root / job.manifest, time.time())
     for product in plan.products.values():
-        marker = plan.workspace.root / paths.marker(product.name)
+        marker = root / paths.marker(product.name)
         reason = render_reason(product)
-        missing = not (plan.workspace.root / paths.product_record(product.name)).is_file()
         text = reason + "\n"
         if not marker.is_file() or marker.read_text(encoding="utf-8") != text:
             write_text(marker, text)
-        if missing or not reason:
+        if not reason:
             os.utime(marker, (0, 0))
-        else:
-            os.utime(marker)
+            continue
+        now = time.time()
+        os.utime(marker, (now, now))
+        for file in (*product.files, paths.product_record(product.name)):
+            _no_later_than(root / file, now - CLEARLY)
+
+
+def _no_later_than(path: Path, latest: float) -> None:
+    """Give a file that is newer than `latest` that time, and one of time 0, which Snakemake takes for none."""
+    with suppress(OSError):
+        if not 0 < path.stat().st_mtime <= latest:
+            os.utime(path, (latest, latest))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mimflow.artifacts.manifest import Artifact, canonical
+from mimflow.artifacts.manifest import Artifact
 from mimflow.errors import ArtifactError
 from mimflow.plan import paths
 from mimflow.tasks import Task
@@ -28,16 +27,15 @@ class Job:
     key: str = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "key", hashlib.sha256(canonical(self.hashed()).encode()).hexdigest())
+        object.__setattr__(self, "key", self.task.key(self._input_keys))
 
     def hashed(self) -> dict[str, Any]:
         """What the key is the digest of."""
-        return {
-            "stage": self.stage,
-            "version": self.task.version,
-            "task": self.task.identity(),
-            "inputs": {role: job.key for role, job in self.inputs.items()},
-        }
+        return self.task.hashed(self._input_keys)
+
+    @property
+    def _input_keys(self) -> dict[str, str]:
+        return {role: job.key for role, job in self.inputs.items()}
 
     @property
     def stage(self) -> str:

@@ -12,7 +12,7 @@ from mimflow.compute.devices import resolve
 from mimflow.contents.base import Evaluation
 from mimflow.contents.registry import CONTENTS
 from mimflow.metrics.registry import METRICS
-from mimflow.plan import paths
+from mimflow.plan import code, paths
 from mimflow.progress import Progress
 from mimflow.tasks import EvaluateTask
 
@@ -33,8 +33,10 @@ def run(task: EvaluateTask, inputs: dict[str, Artifact], work: Path, progress: P
             output=inputs["output"],
             data=inputs.get("data"),
             extractor_weights=inputs.get("extractor"),
-            cache=paths.cache(Path()) / "torch-fidelity",
+            cache=paths.cache(Path()) / "references",
+            made_by=code.made_by(task),
             device=resolve(task.compute.device),
+            say=progress.say,
         )
     )
     measured: dict[str, MetricValue] = {}

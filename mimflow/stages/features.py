@@ -38,7 +38,8 @@ def run(task: FeaturesTask, inputs: dict[str, Artifact], work: Path, progress: P
     prepared = Prepared.open(inputs["data"])
     splits = {name: prepared.split(name) for name in SPLITS}
     files = {name: features_file(name, task.network.name) for name in SPLITS}
-    arrays = {name: _rows(work / "rows" / files[name], len(split), task.network) for name, split in splits.items()}
+    job = task.job(inputs)
+    arrays = {name: _rows(work / "rows" / files[name], len(split), task.network, job) for name, split in splits.items()}
     out = work / "out"
     out.mkdir(parents=True, exist_ok=True)
     try:
@@ -72,11 +73,11 @@ def run(task: FeaturesTask, inputs: dict[str, Artifact], work: Path, progress: P
     )
 
 
-def _rows(path: Path, count: int, network: NetworkSpec) -> Rows:
+def _rows(path: Path, count: int, network: NetworkSpec, job: str) -> Rows:
     """A split's features on their way; a piece is some whole batches, so that all batches are those of one pass."""
     shape = (network.side**2, network.channels)
     batch = BATCH_SIZE * int(np.prod(shape)) * DTYPE.itemsize
-    return Rows(path, (count, *shape), DTYPE, BATCH_SIZE * max(1, min(KEEP_EVERY, PIECE_BYTES // batch)))
+    return Rows(path, (count, *shape), DTYPE, BATCH_SIZE * max(1, min(KEEP_EVERY, PIECE_BYTES // batch)), job)
 
 
 @torch.no_grad()

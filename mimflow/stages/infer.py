@@ -30,6 +30,7 @@ def run(
     load_weights(modules, inputs["weights"].file(weights))
     modules.to(device).eval()
     data = Prepared.open(inputs["data"]) if task.output.reads_data else None
-    setting = Setting(task.shapes, task.samples, task.seed, modules, weights, data, device, work, progress)
+    job = task.job(inputs)
+    setting = Setting(task.shapes, task.samples, task.seed, modules, weights, data, device, work, progress, job)
     output: Output = OUTPUTS.build(task.output)
     return output.write(setting)

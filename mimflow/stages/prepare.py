@@ -62,7 +62,7 @@ def run(task: PrepareTask, inputs: dict[str, Artifact], work: Path, progress: Pr
     listing = source.listing(by_split=dataset.split.kind != "stratified")
     check_classes(listing, dataset)
     items = assign(listing, dataset.split)
-    recipe = Recipe(source, dataset.transform, dataset.channels, work / "rows")
+    recipe = Recipe(source, dataset.transform, dataset.channels, work / "rows", task.job(inputs))
     rows = {split: recipe.rows(split, len(items[split])) for split in SPLITS}
     for split in SPLITS:
         # Of an attempt that ended before the store had it: a second name of the rows' file.

@@ -13,13 +13,14 @@ from mimflow.artifacts.facts import plain
 from mimflow.artifacts.lock import locked
 from mimflow.artifacts.manifest import MANIFEST, Artifact, Manifest, record_files, write_text
 from mimflow.artifacts.provenance import describe_process
-from mimflow.errors import ArtifactError, PlanError, StorageError
+from mimflow.errors import PlanError, StorageError
 from mimflow.plan import code, paths
 from mimflow.plan.build import Plan
 from mimflow.plan.jobs import Job
 from mimflow.plan.links import link_names
 from mimflow.plan.status import code_changed
 from mimflow.progress import Progress
+from mimflow.stages.attempts import begin
 
 
 def run_job(plan: Plan, job: Job, strict_code: bool = False) -> Artifact:
@@ -29,10 +30,10 @@ def run_job(plan: Plan, job: Job, strict_code: bool = False) -> Artifact:
     """
     root = plan.workspace.root.resolve()
     progress = Progress(f"{job.stage} {job.name}")
-    if job.done(root):
+    if (result := job.result(root)) is not None:
         _check_code(job, root, strict_code)
         progress.say(f"done already: {job.folder}")
-        return Artifact.open(root / job.folder)
+        return result
     inputs = {role: _input(upstream, root, strict_code) for role, upstream in job.inputs.items()}
     work = paths.work(root, job.id)
     try:
@@ -51,16 +52,12 @@ def run_job(plan: Plan, job: Job, strict_code: bool = False) -> Artifact:
 
 
 def _input(job: Job, root: Path, strict_code: bool) -> Artifact:
-    if not job.done(root):
+    artifact = job.result(root)
+    if artifact is None:
         raise PlanError(
             f"{job.stage} {job.name}: not there yet (run `snakemake --cores all {job.manifest}`, or `dvc pull`)"
         )
     _check_code(job, root, strict_code)
-    artifact = Artifact.open(root / job.folder)
-    if artifact.manifest.key != job.key:
-        raise ArtifactError(
-            f"{job.folder}: its manifest has the key {artifact.manifest.key[:12]}… (not made by this job: delete it)"
-        )
     return artifact
 
 
@@ -73,17 +70,17 @@ def _check_code(job: Job, root: Path, strict: bool) -> None:
 
 def _run(job: Job, inputs: dict[str, Artifact], root: Path, work: Path, progress: Progress) -> None:
     began, began_cpu = time.monotonic(), time.process_time()
-    out = work / "out"
-    # What an interrupted attempt has written stays: it was written for the same key.
+    # What an interrupted attempt has written stays: it was written for the same key by the same code.
+    attempt = begin(work, code.makers(job.task), root, progress.say)
+    out = attempt.folder / "out"
     out.mkdir(parents=True, exist_ok=True)
-    source = code.digest(job.task)
-    facts = import_module(f"mimflow.stages.{job.stage}").run(job.task, inputs, work, progress)
+    facts = import_module(f"mimflow.stages.{job.stage}").run(job.task, inputs, attempt.folder, progress)
     made = {
         **describe_process(root),
+        **attempt.made,
         "threads": job.compute.threads if job.compute is not None else None,
         "seconds": round(time.monotonic() - began, 2),
         "cpu_seconds": round(time.process_time() - began_cpu, 2),
-        "source": source,
     }
     manifest = Manifest(
         stage=job.stage,

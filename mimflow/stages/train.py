@@ -14,6 +14,7 @@ from mimflow.artifacts.log import write_log
 from mimflow.artifacts.manifest import Artifact
 from mimflow.compute.devices import memory_errors, peak_memory_mb, resolve
 from mimflow.data.prepared import Prepared, Split
+from mimflow.errors import NotFiniteError
 from mimflow.objectives.base import ClosedForm, Objective
 from mimflow.objectives.health import health_warnings
 from mimflow.objectives.registry import OBJECTIVES
@@ -27,7 +28,7 @@ from mimflow.training.loop import Splits, Trainer
 from mimflow.training.memory import out_of_memory
 from mimflow.training.validation import validate
 from mimflow.weights.given import given_file
-from mimflow.weights.tensors import save_state
+from mimflow.weights.tensors import not_finite, save_state
 
 
 def run(task: TrainTask, inputs: dict[str, Artifact], work: Path, progress: Progress) -> TrainFacts:
@@ -47,7 +48,7 @@ def run(task: TrainTask, inputs: dict[str, Artifact], work: Path, progress: Prog
     if isinstance(objective, ClosedForm):
         facts = _solve(objective, task, splits, device, out)
     else:
-        facts = _train(objective, task, splits, device, work, progress, inputs.get("start0"))
+        facts = _train(objective, task, splits, device, work, progress, inputs)
     save_state(objective.state(), out / WEIGHTS)
     return facts
 
@@ -99,25 +100,24 @@ def _train(
     device: torch.device,
     work: Path,
     progress: Progress,
-    before: Artifact | None,
+    inputs: dict[str, Artifact],
 ) -> TrainFacts:
-    phase = task.phase
+    phase, out, job = task.phase, work / "out", task.job(inputs)
     trainer = Trainer(
-        objective, phase, task.phase_name, phase.trained, splits, task.seed, device, work, work / "out", progress
+        objective, phase, task.phase_name, phase.trained, splits, task.seed, device, work, out, progress, job
     )
     if phase.continues:
-        assert before is not None, "refused by RunSpec.problems"
-        trainer.continue_from(before)
+        trainer.continue_from(inputs["start0"])
     val = trainer.run()
     with memory_errors(out_of_memory(task.phase_name, phase)):
         health = objective.health(trainer.val)
     warnings = health_warnings(health, val)
     for line in warnings:
         progress.say(f"warning: {line}")
-    write_log(work / "out", trainer.log.rows)
+    write_log(out, trainer.log.rows)
     if trainer.ema is not None:
-        save_state(trainer.averaged_state(), work / "out" / AVERAGED)
-    save_state(trainer.moments(), work / "out" / MOMENTS)
+        save_state(trainer.averaged_state(), out / AVERAGED)
+    save_state(trainer.moments(), out / MOMENTS)
     counts: dict[str, int] = {}
     for name, parameter in trainer.parameters.items():
         module = name.split(".", 1)[0]
@@ -153,6 +153,9 @@ def _solve(objective: ClosedForm, task: TrainTask, splits: Splits, device: torch
     objective.eval()
     with memory_errors(out_of_memory(task.phase_name, task.phase)):
         objective.fit(InOrder(splits.train, size, device))
+        broken = not_finite(objective.state())
+        if broken is not None:
+            raise NotFiniteError(f"phase '{task.phase_name}': {broken} is not finite as it is solved in closed form")
         figures = {
             name: validate(objective, InOrder(split, size, device), "system", task.seed, task.phase.precision)
             for name, split in (("final", splits.train), ("val", splits.val))

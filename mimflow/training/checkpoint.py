@@ -1,22 +1,19 @@
 """Checkpoints of work in progress: tensors as safetensors, the rest as JSON in their metadata, a SHA-256 beside.
 
-A checkpoint exists once its digest does. The last two are kept, so that one that is damaged costs little.
+A checkpoint exists once its digest does, and is of use to the job that wrote it alone. The last two are kept, so that
+one that is damaged costs little.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import safe_open
-from safetensors.torch import load_file
 from torch import Tensor
 
-from mimflow.artifacts.manifest import sha256_of, write_text
-from mimflow.weights.tensors import save_state
+from mimflow.weights.stored import digest_path, load_stored, store_tensors
 
 KEPT = 2
 
@@ -25,32 +22,47 @@ KEPT = 2
 class Checkpoint:
     """All that training needs to go on as if it had never stopped."""
 
+    job: str
+    """The key of the job that wrote it."""
     step: int
     """Steps done."""
     tensors: dict[str, Tensor]
     record: dict[str, Any]
-    """Plain data: log rows, sums since the last of them, figures of snapshots, seconds."""
+    """Plain data: log rows, sums since the last of them, figures and digests of snapshots, seconds."""
 
 
 def save(folder: Path, checkpoint: Checkpoint) -> Path:
     """Write a checkpoint and remove all but the last two. StorageError leaves earlier ones whole."""
     path = folder / f"step-{checkpoint.step:09}.safetensors"
-    record = json.dumps({"step": checkpoint.step, "record": checkpoint.record})
-    save_state(checkpoint.tensors, path, {"mimflow": record})
-    write_text(_digest(path), f"{sha256_of(path)}  {path.name}\n")
+    about = {"job": checkpoint.job, "step": checkpoint.step, "record": checkpoint.record}
+    store_tensors(path, checkpoint.tensors, about)
     for old in _paths(folder)[:-KEPT]:
         _remove(old)
     return path
 
 
-def newest(folder: Path, say: Callable[[str], None]) -> Checkpoint | None:
-    """The newest whole checkpoint, or None. Damaged ones are removed, and `say` is told."""
+def newest(
+    folder: Path,
+    job: str,
+    say: Callable[[str], None],
+    problem: Callable[[Checkpoint], str | None] = lambda checkpoint: None,
+) -> Checkpoint | None:
+    """The newest whole checkpoint of a job, or None. Others are removed, and `say` is told.
+
+    `problem` says why a whole one can't be gone on from, if that is so.
+    """
     paths = _paths(folder)
     for path in reversed(paths):
-        digest = _digest(path)
-        if digest.is_file() and digest.read_bytes().split()[:1] == [sha256_of(path).encode()]:
-            return _load(path)
-        say(f"checkpoint {path.name} is damaged or was not finished: not used")
+        found = _load(path)
+        if found is None:
+            reason = "is damaged or was not finished"
+        elif found.job != job:
+            reason = "is another job's"
+        else:
+            reason = problem(found) or ""
+        if found is not None and not reason:
+            return found
+        say(f"checkpoint {path.name} {reason}: not used")
         _remove(path)
     if paths:
         say("no checkpoint is whole: starting anew")
@@ -70,21 +82,18 @@ def remove_leftovers(folder: Path) -> None:
             path.unlink()
 
 
-def _load(path: Path) -> Checkpoint:
-    with safe_open(path, framework="pt") as stream:
-        data = json.loads(stream.metadata()["mimflow"])
-    return Checkpoint(data["step"], load_file(path), data["record"])
+def _load(path: Path) -> Checkpoint | None:
+    stored = load_stored(path)
+    if stored is None or not isinstance(stored[1], dict) or stored[1].keys() != {"job", "step", "record"}:
+        return None
+    return Checkpoint(tensors=stored[0], **stored[1])
 
 
 def _paths(folder: Path) -> list[Path]:
     return sorted(folder.glob("step-*.safetensors"))
 
 
-def _digest(path: Path) -> Path:
-    return path.with_suffix(".sha256")
-
-
 def _remove(path: Path) -> None:
     # The digest goes first: without it the file is no checkpoint.
-    _digest(path).unlink(missing_ok=True)
+    digest_path(path).unlink(missing_ok=True)
     path.unlink()

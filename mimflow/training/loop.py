@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from mimflow.artifacts.checkpoint import AVERAGED, MOMENTS, WEIGHTS, snapshot_file
-from mimflow.artifacts.manifest import Artifact
+from mimflow.artifacts.manifest import Artifact, sha256_of
 from mimflow.compute.devices import autocast, memory_errors
 from mimflow.data.prepared import Split
 from mimflow.errors import Interrupted, NotFiniteError
@@ -35,8 +35,9 @@ from mimflow.training.schedule import learning_rate_factor, warmup_steps
 from mimflow.training.signals import Interruption
 from mimflow.training.spec import Phase
 from mimflow.training.validation import validate
-from mimflow.weights.tensors import require_fit, save_state
+from mimflow.weights.tensors import not_finite, require_fit, save_state
 
+REMEDY = "lower optimizer.lr, or set clip"
 MOST_SKIPPED = 100
 """How many steps in a row may be skipped because they are not finite: what needs more does not train."""
 
@@ -52,7 +53,8 @@ class Splits:
 class Trainer:
     """A phase of training under way.
 
-    `work` keeps checkpoints, `out` receives snapshots. Raises DataError if there is too little to
+    `job` is the key of the job that it is: of checkpoints below `work`, it goes on from its own alone. `out` receives
+    snapshots. Raises DataError if there is too little to
     train on; `run` says what it raises.
     """
 
@@ -68,6 +70,7 @@ class Trainer:
         work: Path,
         out: Path,
         progress: Progress,
+        job: str,
     ):
         self.objective = objective
         self.phase = phase
@@ -76,6 +79,7 @@ class Trainer:
         self.device = device
         self.out = out
         self.progress = progress
+        self.job = job
         self.checkpoints = work / "checkpoints"
 
         self.train = Shuffled(splits.train, phase.batch_size, phase.accumulate, phase.augment, seed, device)
@@ -99,6 +103,7 @@ class Trainer:
         self.step = 0
         self.log = TrainingLog(self.total)
         self.snapshot_figures: dict[str, dict[str, float | None]] = {}
+        self._snapshot_digests: dict[str, str] = {}
         self.seconds = 0.0
         self.skipped = 0
         self._skipped_in_a_row = {player.name: 0 for player in self.players}
@@ -147,8 +152,9 @@ class Trainer:
     def run(self) -> dict[str, float | None]:
         """Train from the last checkpoint, or from the start, to the end; returns the figures on the val split.
 
-        Raises NotFiniteError before an update that is not finite and is not to be skipped, OutOfMemoryError,
-        StorageError, and Interrupted once a checkpoint is written after SIGTERM or SIGUSR1.
+        Raises NotFiniteError before an update that is not finite and is not to be skipped, and before anything that is
+        not finite would be saved; OutOfMemoryError; StorageError; and Interrupted once a checkpoint is written
+        after SIGTERM or SIGUSR1.
         """
         with Interruption() as interruption, memory_errors(out_of_memory(self.phase_name, self.phase)):
             self._interruption = interruption
@@ -252,11 +258,13 @@ class Trainer:
             self._skipped_in_a_row[player.name] += 1
             self.progress.say(f"{where}: skipped, {self.skipped} so far")
             return False
-        last = checkpoint.last_path(self.checkpoints)
-        kept = f"last good checkpoint: {last}" if last else "no checkpoint had been written yet"
         before = f", as {MOST_SKIPPED} steps before it" if self._skipped_in_a_row[player.name] else ""
-        remedy = "lower optimizer.lr, or set clip" + ("" if before else "; on_nonfinite: skip leaves such steps out")
-        raise NotFiniteError(f"{where}{before} with learning rate {lr:.4g}; {kept} ({remedy})")
+        remedy = REMEDY + ("" if before else "; on_nonfinite: skip leaves such steps out")
+        raise NotFiniteError(f"{where}{before} with learning rate {lr:.4g}; {self._last_good()} ({remedy})")
+
+    def _last_good(self) -> str:
+        last = checkpoint.last_path(self.checkpoints)
+        return f"last good checkpoint: {last}" if last else "no checkpoint had been written yet"
 
     def _buffers(self) -> dict[str, Tensor]:
         """Copies of what a forward pass alone may change: running statistics."""
@@ -278,20 +286,33 @@ class Trainer:
                 f"the next run goes on from {path}"
             )
 
+    def _require_finite(self) -> None:
+        """NotFiniteError unless all that would be saved is finite: a loss says nothing of the update after it."""
+        groups = {"": self.objective.state(), "the average of ": self.ema.averages if self.ema is not None else {}}
+        groups["the optimiser's "] = self.moments()
+        for of, tensors in groups.items():
+            broken = not_finite(tensors)
+            if broken is not None:
+                raise NotFiniteError(
+                    f"phase '{self.phase_name}': {of}{broken} is not finite after step {self.step} of {self.total}, "
+                    f"which had the learning rate {self.last_lr:.4g}; {self._last_good()} ({REMEDY})"
+                )
+
     def _save(self) -> Path:
+        self._require_finite()
         tensors = {f"weights.{name}": tensor for name, tensor in self.objective.state().items()}
         if self.ema is not None:
             tensors |= {f"ema.{name}": tensor for name, tensor in self.ema.averages.items()}
         tensors |= {f"optimiser.{name}": tensor for name, tensor in self.moments().items()}
         self.seconds = time.monotonic() - self._began
         record = {"log": self.log.state(), "snapshots": self.snapshot_figures, "seconds": self.seconds}
-        record |= {"skipped": [self.skipped, self._skipped_in_a_row]}
-        path = checkpoint.save(self.checkpoints, checkpoint.Checkpoint(self.step, tensors, record))
+        record |= {"skipped": [self.skipped, self._skipped_in_a_row], "snapshot_digests": self._snapshot_digests}
+        path = checkpoint.save(self.checkpoints, checkpoint.Checkpoint(self.job, self.step, tensors, record))
         self._saved = time.monotonic()
         return path
 
     def _resume(self) -> None:
-        found = checkpoint.newest(self.checkpoints, self.progress.say)
+        found = checkpoint.newest(self.checkpoints, self.job, self.progress.say, self._snapshot_problem)
         if found is None:
             return
         self.objective.load_state(_below("weights.", found.tensors))
@@ -301,9 +322,18 @@ class Trainer:
         self.step = found.step
         self.log.load_state(found.record["log"])
         self.snapshot_figures = found.record["snapshots"]
+        self._snapshot_digests = found.record["snapshot_digests"]
         self.seconds = found.record["seconds"]
         self.skipped, self._skipped_in_a_row = found.record["skipped"]
         self.progress.say(f"going on from the checkpoint at step {self.step} of {self.total}")
+
+    def _snapshot_problem(self, found: checkpoint.Checkpoint) -> str | None:
+        """Why a checkpoint can't be gone on from: snapshots before it are results too, and are not made again."""
+        for name, digest in found.record["snapshot_digests"].items():
+            path = self.out / snapshot_file(name)
+            if not path.is_file() or sha256_of(path) != digest:
+                return f"comes after snapshot {name}, which is missing or damaged"
+        return None
 
     def _load_moments(self, tensors: dict[str, Tensor]) -> None:
         for player in self.players:
@@ -313,8 +343,11 @@ class Trainer:
         """Write the snapshots that are due at this step and not made yet: averaged weights where there are any."""
         for name, fraction in {f"{fraction:g}": fraction for fraction in self.phase.snapshots}.items():
             if round(fraction * self.total) == self.step and name not in self.snapshot_figures:
-                save_state(self.averaged_state(), self.out / snapshot_file(name))
+                path = self.out / snapshot_file(name)
+                self._require_finite()
+                save_state(self.averaged_state(), path)
                 self.snapshot_figures[name] = self._validate()
+                self._snapshot_digests[name] = sha256_of(path)
 
     def _validate(self) -> dict[str, float | None]:
         self.objective.begin_step(self.step, logged=False)

@@ -51,6 +51,11 @@ def require_fit(file: Path, given: Mapping[str, Tensor], own: Mapping[str, Tenso
         raise ArtifactError(f"{file}: does not fit the {of}: {'; '.join(sorted(wrong)[:LISTED])}{more}")
 
 
+def not_finite(tensors: Mapping[str, Tensor]) -> str | None:
+    """The name of the first tensor with a NaN or an infinity in it; None if there is none."""
+    return next((name for name, tensor in tensors.items() if not tensor.isfinite().all()), None)
+
+
 def save_state(state: dict[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
     """Write tensors, and text about them, as safetensors, atomically. StorageError if that can't be done."""
     tensors = {name: tensor.detach().contiguous().cpu() for name, tensor in state.items()}

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
-from artifacts import store_artifact
+from artifacts import rewrite_manifest, store_artifact
 from pydantic_core import PydanticSerializationError
 
 from mimflow.artifacts.facts import plain, read_facts
@@ -36,9 +35,8 @@ DATA = {"count": 3, "seconds": 1.5, "figures": {"loss": 0.25, "nll": None}, "bad
 
 def stored(folder: Path, data: dict[str, Any]) -> Artifact:
     """An artifact whose manifest has these facts, whoever wrote them."""
-    manifest = store_artifact(folder, stage="train", name="tiny").manifest
-    text = json.loads(manifest.to_json()) | {"facts": data}
-    (folder / MANIFEST).write_text(json.dumps(text), encoding="utf-8")
+    store_artifact(folder, stage="train", name="tiny")
+    rewrite_manifest(folder / MANIFEST, facts=data)
     return Artifact.open(folder)
 
 

@@ -18,9 +18,9 @@ VALUES = np.arange(10 * 3, dtype=np.float32).reshape(10, 3)
 PIECES = {0: VALUES[:4], 1: VALUES[4:8], 2: VALUES[8:]}
 
 
-def array(folder: Path, count: int = 10, dtype: type = np.float32) -> Rows:
+def array(folder: Path, count: int = 10, dtype: type = np.float32, job: str = "one") -> Rows:
     """Ten rows of three numbers in pieces of four."""
-    return Rows(folder / "values.npy", (count, 3), np.dtype(dtype), length=4)
+    return Rows(folder / "values.npy", (count, 3), np.dtype(dtype), length=4, job=job)
 
 
 def filled(folder: Path) -> Rows:
@@ -127,6 +127,22 @@ def test_a_piece_made_from_something_else_is_not_done(tmp_path: Path) -> None:
     assert rows.record(0, "those") is None
 
 
+def test_pieces_of_another_job_are_not_done(tmp_path: Path) -> None:
+    filled(tmp_path)
+    other = array(tmp_path, job="two")
+    claim(other)
+    assert other.missing() == [0, 1, 2] and array(tmp_path).missing() == []
+
+
+@pytest.mark.parametrize(("old", "new"), [('"notes": null', '"notes": 1'), ('"made_from": ""', '"made_from": "x"')])
+def test_what_is_noted_of_a_piece_is_verified_as_its_rows_are(old: str, new: str, tmp_path: Path) -> None:
+    rows = filled(tmp_path)
+    record = tmp_path / "values.pieces" / "00000004.json"
+    assert old in record.read_text()
+    record.write_text(record.read_text().replace(old, new))
+    assert rows.missing() == [1]
+
+
 def test_rows_of_another_shape_are_refused(tmp_path: Path) -> None:
     rows = array(tmp_path)
     claim(rows)
@@ -197,7 +213,7 @@ def test_a_full_disk_is_a_storage_error_and_what_was_written_stays(tmp_path: Pat
 def test_too_little_space_is_said_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     almost_full = shutil.disk_usage(tmp_path)._replace(free=10)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: almost_full)
-    large = Rows(tmp_path / "large.npy", (3000, 1000, 1000), np.dtype(np.uint8), length=1)
+    large = Rows(tmp_path / "large.npy", (3000, 1000, 1000), np.dtype(np.uint8), length=1, job="0" * 64)
     with pytest.raises(StorageError, match=r"3\.0 GB are needed, 0\.0 GB are free"):
         claim(large)
 
@@ -207,8 +223,8 @@ def test_a_record_says_digest_origin_and_notes(tmp_path: Path) -> None:
     claim(rows)
     rows.write(1, np.zeros((4, 3), np.float32), "origin", {"read": 4})
     (path,) = (tmp_path / "values.pieces").iterdir()
-    # `head -c 48 /dev/zero | sha256sum`
-    digest = "17b0761f87b081d5cf10757ccc89f12be355c70e2e29df288b65b30710dcbcd1"
+    # `(head -c 48 /dev/zero; printf '["one", "origin", {"read": 4}]') | sha256sum`
+    digest = "d478c1ec0f3557bf75b09b9333327bafbb4209976e01b7d5884ebb27886f7f45"
     found = json.loads(path.read_text(encoding="utf-8"))
     assert found == {"sha256": digest, "made_from": "origin", "notes": {"read": 4}}
     assert path.name == "00000004.json"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
+import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -320,7 +323,70 @@ def test_the_cache_does_not_mix_extractors_or_references(tmp_path: Path) -> None
     assert far == value(FidSpec(), context_of(samples, shifted, tmp_path / "alone")) > fid + 10
 
 
-def test_only_the_owner_may_enter_the_cache(tmp_path: Path) -> None:
-    images = gaussian_images(5, 16, seed=0)
-    context_of(images, images, tmp_path / "cache")
-    assert (tmp_path / "cache").stat().st_mode & 0o077 == 0
+def flip_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 64
+    path.write_bytes(content)
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def pickle_code(path: Path) -> None:
+    torch.save(Malicious(path.with_name("executed")), path)
+
+
+def pickle_code_with_its_digest(path: Path) -> None:
+    pickle_code(path)
+    path.with_suffix(".sha256").write_text(hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+def lose_the_digest(path: Path) -> None:
+    path.with_suffix(".sha256").unlink()
+
+
+def mix_up_the_digest(path: Path) -> None:
+    path.with_suffix(".sha256").write_text("0" * 64)
+
+
+class Malicious:
+    """Unpickling it writes a file."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (Path.touch, (self.path,))
+
+
+DAMAGES = [flip_a_bit, truncate, pickle_code, pickle_code_with_its_digest, lose_the_digest, mix_up_the_digest]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_cache_is_made_anew_and_said(damage: Callable[[Path], None], tmp_path: Path) -> None:
+    samples, reference = gaussian_images(60, 16, seed=0), gaussian_images(50, 16, seed=1)
+    specs = [METRIC_EXAMPLES[kind][0] for kind in ("fid", "kid", "precision_recall")]
+    numbers = [measure(spec, context_of(samples, reference, tmp_path)) for spec in specs]
+    (file,) = tmp_path.glob("*.safetensors")
+    whole = file.read_bytes()
+    damage(file)
+    said: list[str] = []
+    again = context_of(samples, reference, tmp_path, say=said.append)
+    assert [measure(spec, again) for spec in specs] == numbers
+    assert said == [f"{file}: damaged: made anew"]
+    assert file.read_bytes() == whole
+    assert not (tmp_path / "executed").exists()
+
+
+def test_kept_features_of_another_reference_are_not_taken(tmp_path: Path) -> None:
+    """A whole file, its digest beside it, under a name that is not its own."""
+    samples, reference, other = (gaussian_images(50, 16, seed=seed) for seed in range(3))
+    fid = value(FidSpec(), context_of(samples, reference, tmp_path / "a"))
+    value(FidSpec(), context_of(samples, other, tmp_path / "b"))
+    (mine,), (theirs,) = (list((tmp_path / name).glob("*.safetensors")) for name in "ab")
+    for suffix in (".safetensors", ".sha256"):
+        shutil.copy(theirs.with_suffix(suffix), mine.with_suffix(suffix))
+    said: list[str] = []
+    assert value(FidSpec(), context_of(samples, reference, tmp_path / "a", say=said.append)) == fid
+    assert said == [f"{mine}: of something else: made anew"]

@@ -148,7 +148,9 @@ def test_one_step_moves_all_that_is_trained_and_nothing_else(example: Example, d
         spec = Phase.model_validate(phase(objective=example.objective, steps=1, snapshots=[]))
         progress = Progress("tiny", stream=io.StringIO())
         needs = list(spec.objective.needs)
-        trainer = Trainer(objective, spec, "main", needs, splits, 0, CPU, tmp_path, tmp_path / "out", progress)
+        trainer = Trainer(
+            objective, spec, "main", needs, splits, 0, CPU, tmp_path, tmp_path / "out", progress, "0" * 64
+        )
         trainer.run()
         moving = set(trainer.parameters)
         named = {checkpoint_name(name) for name, _ in objective.named_parameters()}
@@ -297,7 +299,7 @@ def test_the_likelihood_trains_no_frozen_vae(data: Artifact, tmp_path: Path) -> 
     prepared = Prepared.open(data)
     splits = Splits(prepared.split("train"), prepared.split("val"))
     progress = Progress("tiny", stream=io.StringIO())
-    Trainer(objective, spec, "main", spec.trained, splits, 0, CPU, tmp_path, tmp_path / "out", progress).run()
+    Trainer(objective, spec, "main", spec.trained, splits, 0, CPU, tmp_path, tmp_path / "out", progress, "0" * 64).run()
     changed = {name for name, tensor in objective.state().items() if not tensor.equal(before[name])}
     assert changed and all(name.startswith("prior.") for name in changed)
 

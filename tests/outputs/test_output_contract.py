@@ -101,6 +101,7 @@ def setting(
         device=torch.device("cpu"),
         work=work,
         progress=Progress("infer", interval=0.0, stream=stream or io.StringIO()),
+        job="0" * 64,
     )
 
 

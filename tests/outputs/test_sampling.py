@@ -293,7 +293,7 @@ def test_a_corrupt_batch_is_drawn_again(damage: str, weights: Artifact, tmp_path
 
 
 def test_batches_that_are_not_all_there_are_not_put_together(tmp_path: Path) -> None:
-    rows = Rows(tmp_path / "images.npy", (3, 4, 4, 1), np.dtype(np.uint8), length=2)
+    rows = Rows(tmp_path / "images.npy", (3, 4, 4, 1), np.dtype(np.uint8), length=2, job="0" * 64)
     claim(rows)
     rows.write(0, np.zeros((2, 4, 4, 1), np.uint8))
     with pytest.raises(ArtifactError, match=r"images\.npy: rows 2–2 missing or corrupt"):

@@ -82,6 +82,45 @@ def test_metrics_of_a_run_that_left_the_table_are_removed(project: Path) -> None
     assert [path.name for path in (project / "results/metrics/t").iterdir()] == ["tarflow.json"]
 
 
+# -- rows of one label ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def twins(project: Path) -> Path:
+    """A table whose two runs inherited one label."""
+    edit(project, "mini/gaussian", 'label: "Gaussian & 100 % _simple_ #1"', "label: TARFlow")
+    return project
+
+
+def test_sentences_under_a_table_are_those_of_the_row_that_they_name(twins: Path) -> None:
+    lines = render(twins).splitlines()
+    (seeds,) = [line for line in lines if "Seeds" in line]
+    assert "TARFlow (gaussian): 0; TARFlow (tarflow): 0, 1, 2" in seeds
+    (output,) = [line for line in lines if "Output unguided" in line]
+    assert "TARFlow (gaussian): inverse; weights of the last step" in output
+    assert "TARFlow (tarflow): inverse, denoise (score, std 0.2); averaged weights" in output
+
+
+def test_rows_of_one_label_are_told_apart_in_the_table(twins: Path) -> None:
+    text = render(twins)
+    assert cells(text, "TARFlow (gaussian)")[2] == "40.3" and cells(text, "TARFlow (tarflow)")[2] == "**22.0** ± 2.0"
+    rows = list(csv.DictReader((twins / "results/t.csv").open(encoding="utf-8")))
+    assert {row["run"]: row["row"] for row in rows if row["run"]} == {
+        "gaussian": "TARFlow (gaussian)",
+        "tarflow": "TARFlow (tarflow)",
+    }
+
+
+def test_a_label_that_looks_like_another_rows_name_has_its_run_too(twins: Path) -> None:
+    edit(twins, "tables/t", "{run: gaussian}", '{run: gaussian}, {run: gaussian, label: "TARFlow (gaussian)"}')
+    table = plan_of(twins).product("t")
+    assert [table.row_name(row) for row in table.rows] == [
+        "TARFlow (gaussian)",
+        "TARFlow (gaussian) (gaussian)",
+        "TARFlow (tarflow)",
+    ]
+
+
 # -- cells -----------------------------------------------------------------------------------------------------------
 
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import io
-import json
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from artifacts import rewrite_manifest
 from PIL import Image
 from tables_project import GOLDEN, drop, edit, make_project, masked, plan_of, put_metrics, render, use_template
 
-from mimflow.artifacts.manifest import MANIFEST
+from mimflow.artifacts.manifest import MANIFEST, read_manifest
 from mimflow.artifacts.samples import write_samples
 from mimflow.errors import PlanError, StorageError
 from mimflow.plan.freshness import render_reason
@@ -185,7 +185,5 @@ def test_why_knows_when_the_code_has_changed(project: Path) -> None:
     job = plan_of(project).job("gaussian.s0.unguided.small")
     assert "code changed since" not in trace(project, "gaussian", "is")
     manifest = project / job.folder / MANIFEST
-    data = json.loads(manifest.read_text(encoding="utf-8"))
-    data["made"]["source"] = "0" * 64
-    manifest.write_text(json.dumps(data), encoding="utf-8")
+    rewrite_manifest(manifest, made=read_manifest(manifest).made | {"source": "0" * 64})
     assert trace(project, "gaussian", "is").count("code changed since") == 1

@@ -21,7 +21,7 @@ from mimflow.compute.spec import Compute
 from mimflow.errors import ArtifactError, SpecError
 from mimflow.features.spec import ClassifierExtractorSpec
 from mimflow.metrics.spec import ClassAccuracySpec, FidSpec, IsSpec, KidSpec, PrecisionRecallSpec, Reference
-from mimflow.plan import paths
+from mimflow.plan import code, paths
 from mimflow.progress import Progress
 from mimflow.spec.weights import RunWeights
 from mimflow.stages.evaluate import run
@@ -189,7 +189,7 @@ def test_evaluations_of_a_project_share_the_reference(
     inputs: dict[str, Artifact], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, _, _ = evaluate(tmp_path, inputs, "first")
-    cache = paths.cache(tmp_path) / "torch-fidelity"
+    cache = paths.cache(tmp_path) / "references"
     files = {path: path.stat().st_mtime_ns for path in cache.iterdir()}
     assert files
     inputs["output"] = sampled(tmp_path / "others", random_images(40, 8))
@@ -213,3 +213,13 @@ def test_another_extractor_has_its_own_reference_features(
     monkeypatch.chdir(elsewhere)
     alone, _, _ = evaluate(elsewhere, inputs)
     assert second == alone
+
+
+def test_features_that_other_code_computed_are_not_taken(
+    inputs: dict[str, Artifact], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluate(tmp_path, inputs, "first")
+    before = set((paths.cache(tmp_path) / "references").iterdir())
+    monkeypatch.setattr(code, "digest", lambda task: "f" * 64)
+    evaluate(tmp_path, inputs, "second")
+    assert len(set((paths.cache(tmp_path) / "references").iterdir()) - before) == 2

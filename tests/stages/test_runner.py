@@ -11,8 +11,10 @@ import time
 from pathlib import Path
 
 import pytest
+from artifacts import rewrite_manifest
 from projects import command, edit, new_project
 
+from mimflow.artifacts.manifest import read_manifest
 from mimflow.errors import ArtifactError, PlanError
 from mimflow.products.registry import open_plan
 from mimflow.stages.runner import run_job
@@ -81,7 +83,7 @@ def test_an_artifact_of_another_key_is_refused(project: Path) -> None:
     plan = open_plan(project)
     job = plan.job("digits")
     manifest = project / job.manifest
-    manifest.write_text(manifest.read_text().replace(job.key, "0" * 64))
+    rewrite_manifest(manifest, key="0" * 64)
     with pytest.raises(
         ArtifactError, match=r"its manifest has the key 000000000000… \(not made by this job: delete it\)"
     ):
@@ -92,10 +94,9 @@ def test_strict_code_refuses_what_other_code_made(project: Path) -> None:
     plan = open_plan(project)
     job = plan.job("digits")
     manifest = project / job.manifest
-    source = run_job(plan, job).manifest.made["source"]
     planned = command(project, "mimflow", "plan", "table1").stdout.splitlines()
     assert planned[0].split() == ["done", "prepare", "digits", job.id]
-    manifest.write_text(manifest.read_text().replace(source, "f" * 64))
+    rewrite_manifest(manifest, made=read_manifest(manifest).made | {"source": "f" * 64})
     assert "done  prepare   digits" in command(project, "mimflow", "plan", "table1").stdout
     assert "code changed since" in command(project, "mimflow", "plan", "table1").stdout
     done = command(project, "mimflow", "prepare", "digits", "--strict-code", check=False)

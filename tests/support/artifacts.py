@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from mimflow.artifacts.checkpoint import TrainFacts
 from mimflow.artifacts.data import DataFacts
 from mimflow.artifacts.facts import plain
-from mimflow.artifacts.manifest import MANIFEST, Artifact, Manifest, record_files
+from mimflow.artifacts.manifest import MANIFEST, Artifact, Manifest, read_manifest, record_files
 
 
 def store_artifact(folder: Path, *, stage: str, name: str, facts: object = None) -> Artifact:
@@ -23,6 +25,11 @@ def store_artifact(folder: Path, *, stage: str, name: str, facts: object = None)
     )
     (folder / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
     return Artifact.open(folder)
+
+
+def rewrite_manifest(path: Path, **changes: Any) -> None:
+    """Put other fields into a manifest, as a job that found them so would have written it."""
+    path.write_text(replace(read_manifest(path), **changes).to_json(), encoding="utf-8")
 
 
 def data_facts(classes: str | list[str], train: int = 0, val: int = 0, split: str = "folders") -> DataFacts:

@@ -57,7 +57,9 @@ def trainer_of(objective: Objective, spec: dict[str, Any], data: Artifact, work:
     splits = Splits(prepared.split("train"), prepared.split("val"))
     needs = list(made.objective.needs)
     progress = Progress("tiny", stream=io.StringIO())
-    return Trainer(objective, made, "main", needs, splits, 0, torch.device("cpu"), work, work / "out", progress)
+    return Trainer(
+        objective, made, "main", needs, splits, 0, torch.device("cpu"), work, work / "out", progress, "0" * 64
+    )
 
 
 def log_of(work: Path) -> list[dict[str, float]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +63,7 @@ def context_of(
     cache: Path,
     labels: np.ndarray | None = None,
     extractor: Extractor | None = None,
+    say: Callable[[str], None] = lambda text: None,
 ) -> ImageComparison:
     return ImageComparison(
         samples,
@@ -71,6 +73,7 @@ def context_of(
         extractor or pixel_extractor(),
         cache,
         torch.device("cpu"),
+        say,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import random
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import training_parts
 from training_parts import (
     CLASSIFY,
     CONVNET,
+    SignalAt,
     checkpoints,
     interrupt,
     results,
@@ -25,9 +27,7 @@ from training_parts import (
 )
 
 from mimflow.artifacts.manifest import Artifact
-from mimflow.errors import (
-    StorageError,
-)
+from mimflow.errors import Interrupted, StorageError
 from mimflow.training.checkpoint import Checkpoint, newest, save
 
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -130,12 +130,42 @@ def test_without_a_whole_checkpoint_training_starts_anew_and_says_so(
 
 def test_checkpoints_come_back_as_they_were(tmp_path: Path) -> None:
     tensors = {"weights.a": torch.randn(3, 2), "weights.count": torch.tensor(7)}
-    save(tmp_path, Checkpoint(4, tensors, {"rows": [{"loss": 0.1}]}))
-    found = newest(tmp_path, pytest.fail)
+    save(tmp_path, Checkpoint("one", 4, tensors, {"rows": [{"loss": 0.1}]}))
+    found = newest(tmp_path, "one", pytest.fail)
     assert found is not None
     assert found.step == 4
     assert found.record == {"rows": [{"loss": 0.1}]}
     assert all(found.tensors[name].equal(tensor) for name, tensor in tensors.items())
+
+
+def test_a_checkpoint_of_another_job_is_not_taken(
+    data: Artifact, tmp_path: Path, uninterrupted: dict[str, bytes]
+) -> None:
+    """Another seed's has the same tensors: only the key of its job tells."""
+    with pytest.raises(Interrupted):
+        train_tiny(tiny_task(seed=1), data, tmp_path / "other", SignalAt(9))
+    interrupt(data, tmp_path, 5)
+    for suffix in ("safetensors", "sha256"):
+        name = f"checkpoints/step-000000009.{suffix}"
+        shutil.copy(tmp_path / "other" / name, tmp_path / name)
+    stream = io.StringIO()
+    train_tiny(tiny_task(), data, tmp_path, stream)
+    assert "checkpoint step-000000009.safetensors is another job's: not used" in stream.getvalue()
+    assert "going on from the checkpoint at step 5 of 16" in stream.getvalue()
+    shutil.rmtree(tmp_path / "other")
+    assert results(tmp_path) == uninterrupted
+
+
+@pytest.mark.parametrize("damage", [flip_a_bit, truncate, Path.unlink])
+def test_a_damaged_snapshot_is_not_a_result(
+    damage: Any, data: Artifact, tmp_path: Path, uninterrupted: dict[str, bytes]
+) -> None:
+    interrupt(data, tmp_path, 9)
+    damage(tmp_path / "out" / "snapshots" / "0.5.safetensors")
+    stream = io.StringIO()
+    train_tiny(tiny_task(), data, tmp_path, stream)
+    assert "step-000000009.safetensors comes after snapshot 0.5, which is missing or damaged" in stream.getvalue()
+    assert results(tmp_path) == uninterrupted
 
 
 def test_a_full_disk_leaves_earlier_files_whole(

@@ -77,6 +77,7 @@ def duel(data: Artifact, work: Path, stream: io.StringIO, **changes: Any) -> Tra
         work,
         work / "out",
         Progress("duel", interval=0.0, stream=stream),
+        "0" * 64,
     )
 
 

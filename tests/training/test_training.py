@@ -36,7 +36,9 @@ from mimflow.errors import (
     NotFiniteError,
     OutOfMemoryError,
 )
+from mimflow.objectives.base import ClosedForm
 from mimflow.progress import Progress
+from mimflow.tasks import TrainTask
 from mimflow.training.batches import Shuffled
 from mimflow.training.checkpoint import newest
 from mimflow.training.log import TrainingLog
@@ -126,10 +128,12 @@ def test_seeds_differ(data: Artifact, tmp_path: Path, uninterrupted: dict[str, b
     assert results(tmp_path)["weights.safetensors"] != uninterrupted["weights.safetensors"]
 
 
+def in_closed_form() -> TrainTask:
+    return tiny_task(GAUSSIAN).model_copy(update={"phase": Phase.model_validate({"objective": {"kind": "moments"}})})
+
+
 def test_closed_form_fits_and_validates(data: Artifact, tmp_path: Path) -> None:
-    task = tiny_task(GAUSSIAN)
-    solved = task.model_copy(update={"phase": Phase.model_validate({"objective": {"kind": "moments"}})})
-    facts = train_tiny(solved, data, tmp_path)
+    facts = train_tiny(in_closed_form(), data, tmp_path)
     assert facts.val["loss"] > facts.final["loss"]
     assert set(results(tmp_path)) == {"weights.safetensors", "log.csv"}
     assert float(rows(tmp_path)[0]["nll"]) == pytest.approx(facts.final["nll"])
@@ -147,9 +151,48 @@ def test_a_loss_that_is_not_finite_stops_before_the_update(data: Artifact, tmp_p
     assert "at step 2 of 16 with learning rate 1e+18" in message
     last = tmp_path / "checkpoints" / "step-000000001.safetensors"
     assert f"last good checkpoint: {last}" in message
-    found = newest(tmp_path / "checkpoints", pytest.fail)
+    found = newest(tmp_path / "checkpoints", tiny_task(**absurd).job({"data": data}), pytest.fail)
     assert found is not None
     assert all(tensor.isfinite().all() for tensor in found.tensors.values())
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"on_nonfinite": "skip"}, {"ema": None}, {"snapshots": [1.0], "checkpoint_seconds": 3600.0}],
+    ids=["stop", "skip", "no averages", "a snapshot at the end"],
+)
+def test_an_update_that_breaks_the_weights_is_never_saved(changes: dict, data: Artifact, tmp_path: Path) -> None:
+    """The loss of the step was fine; nothing tells of the update but the weights."""
+    absurd = {"steps": 1, "optimizer": OPTIMIZER | {"lr": 1e38}, "schedule": {}, "snapshots": []} | changes
+    with pytest.raises(NotFiniteError) as caught:
+        train_tiny(tiny_task(**absurd), data, tmp_path)
+    assert caught.value.exit_code == 3
+    message = str(caught.value)
+    assert "phase 'main': prior." in message
+    assert "is not finite after step 1 of 1, which had the learning rate 1e+38" in message
+    assert message.endswith("no checkpoint had been written yet (lower optimizer.lr, or set clip)")
+    assert not list(tmp_path.rglob("*.safetensors"))
+
+
+def test_the_last_good_checkpoint_stays_the_last_good_one(data: Artifact, tmp_path: Path) -> None:
+    """The rate explodes at the end of a long warm-up: checkpoints after every step, none of broken weights."""
+    absurd = {"optimizer": OPTIMIZER | {"lr": 1e38}, "schedule": {"warmup_steps": 16, "initial": 1e-40}}
+    with pytest.raises(NotFiniteError, match=r"last good checkpoint: .*/step-\d+\.safetensors|no checkpoint"):
+        train_tiny(tiny_task(**absurd), data, tmp_path)
+    files = list(tmp_path.rglob("*.safetensors"))
+    assert all(tensor.isfinite().all() for path in files for tensor in load_file(path).values())
+
+
+def test_a_closed_form_that_is_not_finite_is_not_stored(
+    data: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fit(self: ClosedForm, batches: object) -> None:
+        self.prior.mean.fill_(torch.nan)
+
+    monkeypatch.setattr("mimflow.objectives.moments.Moments.fit", fit)
+    with pytest.raises(NotFiniteError, match=r"phase 'main': prior\.mean is not finite"):
+        train_tiny(in_closed_form(), data, tmp_path)
+    assert not list(tmp_path.rglob("*.safetensors"))
 
 
 def test_cuda_that_is_not_there_is_said_before_data_is_read(tmp_path: Path) -> None:

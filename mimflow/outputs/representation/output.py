@@ -33,7 +33,8 @@ class Representations(Output):
                 return self.features(setting, images[rows.start : rows.stop]), {}
 
             shape = (len(split), *draw(range(1))[0].shape[1:])
-            rows = Rows(setting.work / f"{name}.npy", shape, np.dtype(np.float32), setting.drawing.batch_size)
+            length = setting.drawing.batch_size
+            rows = Rows(setting.work / f"{name}.npy", shape, np.dtype(np.float32), length, setting.job)
             seconds += fill(setting, rows, draw).seconds
             splits[name] = (rows, split.labels)
         write_representation(setting.work / "out" / REPRESENTATION, splits)

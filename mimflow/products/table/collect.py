@@ -32,7 +32,7 @@ def collect(table: TableProduct) -> Table:
     notes = Footnotes()
     columns = [column for group in groups for column in group.columns]
     rows = [
-        Row(row.label, row.run, tuple(_cell(column, row, found, counts, root, notes) for column in columns))
+        Row(table.row_name(row), row.run, tuple(_cell(column, row, found, counts, root, notes) for column in columns))
         for row in table.rows
     ]
     return Table(

@@ -77,9 +77,9 @@ class TableProduct(Product):
         return PlannedRow(run, label or spec.label or run, spec, trained, tuple(measured))
 
     def row_name(self, row: PlannedRow) -> str:
-        """What a row is called under the table: its label, and its run too where two rows have one label."""
-        labels = [each.label for each in self.rows]
-        return row.label if labels.count(row.label) == 1 else f"{row.label} ({row.run})"
+        """What a row is called, in the table and under it: its label, and its run too where others are called so."""
+        names = [name for each in self.rows for name in (each.label, f"{each.label} ({each.run})")]
+        return row.label if names.count(row.label) == 1 else f"{row.label} ({row.run})"
 
     @property
     def contents(self) -> dict[str, Content]:

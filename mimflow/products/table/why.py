@@ -69,7 +69,8 @@ def _names(group: Group, column: Column) -> set[str]:
 def _measured(table: TableProduct, wanted: str) -> list[int]:
     """The places of the rows of a run, or of those with a label."""
     runs = [place for place, row in enumerate(table.rows) if row.run == wanted]
-    return runs or [place for place, row in enumerate(table.rows) if row.label.casefold() == wanted.casefold()]
+    names = [{row.label.casefold(), table.row_name(row).casefold()} for row in table.rows]
+    return runs or [place for place, forms in enumerate(names) if wanted.casefold() in forms]
 
 
 def _published(plan: Plan, table: TableProduct, wanted: str) -> list[tuple[PublishedRows, str, PublishedEntry]]:
@@ -124,7 +125,10 @@ def _of_measured(
     value = wording.NOTHING if cell.value is None else f"{cell.value:.6g}"
     spread = "" if cell.std is None else f" ± {cell.std:.3g}"
     unit = f" {column.unit}" if column.unit and cell.value is not None else ""
-    yield 0, f"{_of_column(group, column)}, of {row.label}: {value if column.metric else cell.text}{spread}{unit}"
+    yield (
+        0,
+        f"{_of_column(group, column)}, of {table.row_name(row)}: {value if column.metric else cell.text}{spread}{unit}",
+    )
     if column.metric is None:
         for jobs in row.trained.values():
             yield from training_lines(jobs[-1], root, 1)

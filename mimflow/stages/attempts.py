@@ -1,0 +1,78 @@
+"""Attempts at a job: what an earlier one left is gone on from by the same code and packages alone.
+
+What an attempt has done lies in a folder that is named by a digest of the source and the packages that it was begun
+with. So no result is of two codes; and whoever goes back to the code that began it finds its work again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mimflow.artifacts.manifest import canonical, write_text
+from mimflow.artifacts.provenance import describe_host, git_state
+
+RECORD = "attempt.json"
+"""The file of an attempt's folder that says what it was begun with, and which processes have worked on it."""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One attempt at a job, which several processes may work on, one after the other."""
+
+    folder: Path
+    source: str
+    """The digest of the source that it was begun with."""
+    processes: list[dict[str, Any]]
+    """Commit and machine of every process that has worked on it, the present one last."""
+
+    @property
+    def made(self) -> dict[str, Any]:
+        """What a manifest says of it: the commit it ended with, and all processes where they were not alike."""
+        alike = all(process == self.processes[-1] for process in self.processes)
+        return {
+            "git": self.processes[-1]["git"],
+            "source": self.source,
+            **({} if alike else {"processes": self.processes}),
+        }
+
+
+def begin(work: Path, makers: dict[str, Any], root: Path, say: Callable[[str], None]) -> Attempt:
+    """Begin an attempt below `work`, or go on with the one that the same makers began.
+
+    `makers` is what `mimflow.plan.code.makers` says. `say` is told of work that others began.
+    """
+    folder = work / hashlib.sha256(canonical(makers).encode()).hexdigest()[:16]
+    if not folder.is_dir():
+        for other in sorted(work.glob(f"*/{RECORD}")):
+            say(f"begun before with {_difference(_read(other), makers)}: starting anew ({other.parent} stays)")
+    process = {"git": git_state(root), **describe_host()}
+    before = _read(folder / RECORD).get("processes")
+    processes = before if isinstance(before, list) else []
+    if processes[-1:] != [process]:
+        processes = [*processes, process]
+    write_text(folder / RECORD, json.dumps({**makers, "processes": processes}, indent=1) + "\n")
+    return Attempt(folder, makers["source"], processes)
+
+
+def _difference(before: dict[str, Any], now: dict[str, Any]) -> str:
+    """`other code`, `torch 2.6.0`: in what an attempt differs from one of now."""
+    packages = before.get("packages", {})
+    names = sorted(packages.keys() | now["packages"].keys())
+    others = [
+        f"{name} {packages.get(name, 'missing')}" for name in names if packages.get(name) != now["packages"].get(name)
+    ]
+    return " and ".join([*(["other code"] if before.get("source") != now["source"] else []), *others])
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """What is said of an attempt; nothing where there is none, or none that can be read."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
