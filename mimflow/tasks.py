@@ -97,3 +97,9 @@ class EvaluateTask(Task):
     reference: Reference | None
     """What the content says that it is compared with."""
     compute: Annotated[Compute, OUTSIDE_KEY]
+
+
+TASKS: dict[str, type[Task]] = {
+    task.stage: task for task in (PrepareTask, FeaturesTask, TrainTask, InferTask, EvaluateTask)
+}
+"""The tasks by stage."""

@@ -11,6 +11,7 @@ from mimflow.errors import MimflowError, PlanError, SpecError
 from mimflow.plan import paths
 from mimflow.plan.build import Plan
 from mimflow.plan.freshness import update_markers
+from mimflow.plan.handover import hand_over, handed_over
 from mimflow.plan.jobs import Job
 from mimflow.plan.links import update_links
 from mimflow.plan.pins import pin_problems
@@ -42,10 +43,12 @@ class Workflow:
 
     def job_inputs(self, job: str) -> list[str]:
         """The manifests of what a job reads."""
-        found = self.plan.jobs.get(job)
+        found = self._job(job)
         if found is None:
             # An input that nothing makes: Snakemake says so in a line, where an exception would be a traceback.
             return [f"no spec asks for the job {job}"]
+        if self.main_process and not found.done(self.plan.root):
+            hand_over(self.plan, found)
         return self._unpinned([found]) or [upstream.manifest for upstream in found.inputs.values()]
 
     def product_inputs(self, product: str) -> list[str]:
@@ -59,9 +62,15 @@ class Workflow:
         """As inputs that nothing makes: images of the user's that are not those that are pinned."""
         return pin_problems(self.plan, jobs) if self.main_process else []
 
+    def _job(self, job: str) -> Job | None:
+        """A job by its id; in a process that a workflow has started, one that specs do not ask for any more too."""
+        handed = None if self.main_process or job in self.plan.jobs else handed_over(self.plan.root, job)
+        return handed.job if handed is not None else self.plan.jobs.get(job)
+
     def name(self, job: str) -> str:
         """What a job is called."""
-        return self.plan.jobs[job].name if job in self.plan.jobs else job
+        found = self._job(job)
+        return job if found is None else found.name
 
     def gpus(self, job: str) -> int:
         """GPUs to set aside for a job. `auto` asks for one where there is one."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from mimflow.plan import paths
 from mimflow.plan.build import Plan
+from mimflow.plan.handover import HandedOver
 from mimflow.plan.jobs import Job
 
 
@@ -32,9 +33,9 @@ def update_links(plan: Plan) -> None:
             _link(root / link_name, root / target)
 
 
-def link_names(plan: Plan, job: Job) -> None:
+def link_names(plan: Plan | HandedOver, job: Job) -> None:
     """Make the links of one job that is done, under all its names."""
-    root = plan.workspace.root
+    root = plan.root
     for (stage, name), named in plan.names.items():
         if named.id == job.id:
             _link(root / paths.link(stage, name), root / job.folder)

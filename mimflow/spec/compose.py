@@ -103,7 +103,9 @@ def within(path: Path, root: Path) -> bool:
         if real.is_relative_to(root.resolve()):
             return True
         named = [Path(folder).expanduser() for folder in os.environ.get(OUTSIDE, "").split(os.pathsep) if folder]
-        folders = [*named, root / "specs", *(root / "specs").glob("*/")]
+        specs = (root / "specs").resolve()
+        # A link in place of `specs` leads to where a project lies.
+        folders = [*named, specs.parent, *specs.glob("*/")]
         return any(real.is_relative_to(folder.resolve()) for folder in folders)
     except (OSError, RuntimeError, ValueError):  # a name too long, a link to itself, a character that paths can't have
         return False
