@@ -91,7 +91,7 @@ def test_a_broken_tag_beside_the_orientation_does_not_matter(note: bytes) -> Non
 
 
 def test_a_tag_that_can_not_be_written_again_does_not_matter() -> None:
-    # A rational number with no number in it: Pillow reads it, and can't write it.
+    # A width that is text: Pillow reads it, and would fail to write it anew.
     entries = struct.pack("<HHLHH", 0x0112, 3, 1, 3, 0) + struct.pack("<HHLL", 0x0100, 2, 1, 0xFF)
     data = b"Exif\0\0II*\0" + struct.pack("<LH", 8, 2) + entries + struct.pack("<L", 0)
     plain = np.asarray(decode(encoded("JPEG", quality=95), 3, UPRIGHT))
