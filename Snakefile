@@ -20,7 +20,7 @@ WORKFLOW = open_workflow(
 # What `snakemake` makes when it is asked for nothing: the products that say so.
 rule all:
     input:
-        WORKFLOW.default_targets(),
+        lambda wildcards: WORKFLOW.default_targets(),
 
 
 include: "rules/stages.smk"

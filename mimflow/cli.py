@@ -20,6 +20,7 @@ from mimflow.errors import MimflowError
 
 if TYPE_CHECKING:
     from mimflow.plan.build import Plan
+    from mimflow.plan.handover import HandedOver
     from mimflow.project.workspace import Workspace
 
 app = typer.Typer(
@@ -36,6 +37,9 @@ Project = Annotated[Path, typer.Option("--project", help="The project's folder, 
 HERE = Path()
 JobName = Annotated[str, typer.Argument(help="A job's id or name, as `mimflow plan` prints them.")]
 ProductName = Annotated[str, typer.Argument(help="A product: table1 or results/table1.md.")]
+Planned = Annotated[
+    bool, typer.Option("--planned", help="Do the job as Snakemake has planned it, whatever specs say by now.")
+]
 StrictCode = Annotated[bool, typer.Option("--strict-code", help="Refuse results made by other code than now.")]
 
 
@@ -171,13 +175,20 @@ STAGES = {
 def _verb(stage: str) -> Callable[..., None]:
     """The command that runs a job of a stage."""
 
-    def run(job: JobName, project: Project = HERE, strict_code: StrictCode = False) -> None:
+    def run(
+        job: JobName, project: Project = HERE, strict_code: StrictCode = False, planned: Planned = False
+    ) -> None:
         from mimflow.errors import PlanError
+        from mimflow.plan.handover import handed_over
         from mimflow.stages.runner import run_job
 
         _end_with_parent()
-        made = _plan(project)
-        found = made.job(job)
+        made: Plan | HandedOver
+        if planned and (handed := handed_over(project, job)) is not None:
+            made, found = handed, handed.job
+        else:
+            made = _plan(project)
+            found = made.job(job)
         if found.stage != stage:
             raise PlanError(f"'{job}' is a job of stage {found.stage}: mimflow {found.stage} {job}")
         run_job(made, found, strict_code)

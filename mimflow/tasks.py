@@ -14,7 +14,7 @@ from mimflow.features.registry import EXTRACTORS, NETWORKS
 from mimflow.features.spec import ExtractorSpec, NetworkSpec
 from mimflow.metrics.registry import METRICS
 from mimflow.metrics.spec import MetricSpec, Reference
-from mimflow.outputs.drawing import Drawing
+from mimflow.outputs.drawing import Drawing, Samples
 from mimflow.outputs.registry import OUTPUTS
 from mimflow.outputs.spec import OutputSpec
 from mimflow.spec.base import OUTSIDE_KEY, Name, Spec
@@ -88,7 +88,7 @@ class InferTask(Task):
     shapes: Shapes
     system: System
     output: Annotated[OutputSpec, OUTPUTS]
-    samples: Drawing
+    samples: Samples | Drawing
     """`Samples` for outputs that draw from the prior."""
     seed: int
     """The run's seed: runs that differ in it draw different noise."""
@@ -112,3 +112,9 @@ class EvaluateTask(Task):
     reference: Reference | None
     """What the content says that it is compared with."""
     compute: Annotated[Compute, OUTSIDE_KEY]
+
+
+TASKS: dict[str, type[Task]] = {
+    task.stage: task for task in (PrepareTask, FeaturesTask, TrainTask, InferTask, EvaluateTask)
+}
+"""The tasks by stage."""

@@ -28,4 +28,4 @@ for stage, folder in FOLDERS.items():
         conda:
             "environment.yaml"
         shell:
-            "exec python -m mimflow {params.stage} {wildcards.job:q} 2> >(tee -a {log:q} >&2)"
+            "exec python -m mimflow {params.stage} {wildcards.job:q} --planned 2> >(tee -a {log:q} >&2)"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +40,8 @@ class DataFacts:
     skipped: int
     skipped_images: list[SkippedImage]
     """The first of them; `sources.csv` has them all."""
+    left_out: dict[str, int] = field(default_factory=dict)
+    """Files of the source's folders that are no images to it, counted by ending."""
     sources_listed_ns: int | None = None
     """When the files were listed, in nanoseconds since 1970; None for sources that are not files."""
 

@@ -109,7 +109,8 @@ def _prepare(recipe: Recipe, item: Item, row: np.ndarray) -> Reading:
         raw = recipe.source.fetch(item)
         if isinstance(raw, bytes):
             size, digest = len(raw), hashlib.sha256(raw).hexdigest()
-        row[...] = cut(decode(raw, recipe.channels, recipe.transform), recipe.transform)
+        image = decode(raw, recipe.channels, recipe.transform, recipe.source.max_pixels)
+        row[...] = cut(image, recipe.transform)
     except BadImageError as error:
         return Reading(size, digest, str(error))
     return Reading(size, digest, "")
@@ -118,5 +119,6 @@ def _prepare(recipe: Recipe, item: Item, row: np.ndarray) -> Reading:
 def _fingerprint(recipe: Recipe, shard: Shard) -> str:
     """A digest of all that a shard's rows follow from, with the files' sizes and times for their content."""
     items = [(item.name, item.label, item.size, item.changed) for item in shard.items]
-    made_from = [recipe.transform.identity(), recipe.channels, recipe.source.skips_bad, items]
+    source = recipe.source
+    made_from = [recipe.transform.identity(), recipe.channels, source.skips_bad, source.max_pixels, items]
     return hashlib.sha256(canonical(made_from).encode()).hexdigest()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from mimflow.compute.spec import Compute
 from mimflow.contents.registry import CONTENTS
 from mimflow.data.spec import Augment
-from mimflow.errors import PlanError
+from mimflow.errors import PlanError, SpecError
 from mimflow.features.spec import ClassifierExtractorSpec, NetworkSpec
 from mimflow.plan import paths
 from mimflow.plan.jobs import KEY_LENGTH, Job
@@ -36,32 +36,38 @@ class Measurement:
 
 
 class Plan:
-    """Every job and product that the specs of a workspace ask for. SpecError if a spec has problems."""
+    """Every job and product that the valid specs of a workspace ask for.
+
+    A spec is left out if something is wrong with it or with what it names; whoever asks for it is told.
+    """
 
     def __init__(self, workspace: Workspace):
-        workspace.raise_problems()
         self.workspace = workspace
+        self.root = workspace.root
         self.jobs: dict[str, Job] = {}
         """By id."""
         self.names: dict[tuple[str, str], Job] = {}
         """By stage and every name that the specs have for a job. Names with one key are one job."""
         self.looked_at: dict[str, str | None] = {}
         """By preparation: what is wrong with the folder that it reads, as far as anybody has asked."""
-        for run in workspace.runs.values():
+        for run in workspace.sound("run"):
             for seed in run.spec.seeds:
                 self.train(run.name, run.spec.last_phase, seed)
-        for dataset in workspace.datasets:
-            self.prepare(dataset)
+        for dataset in workspace.sound("dataset"):
+            self.prepare(dataset.name)
         self.products: dict[str, Product] = {
             loaded.name: kind.build(self, kind, loaded)
             for kind in workspace.products
-            for loaded in workspace.all(kind.name)
+            for loaded in workspace.sound(kind.name)
         }
         for product in self.products.values():
             product.jobs()
 
     def job(self, name: str, stage: str | None = None) -> Job:
-        """The job with that name or id, of any stage or of one; PlanError with the nearest name if there is none."""
+        """The job with that name or id, of any stage or of one.
+
+        PlanError with the nearest name if there is none; SpecError if a spec that is wrong may ask for it.
+        """
         if name in self.jobs:
             return self.jobs[name]
         named = {job.id: job for (of, given), job in self.names.items() if given == name and stage in (None, of)}
@@ -69,6 +75,7 @@ class Plan:
             return next(iter(named.values()))
         if named:
             raise PlanError(f"'{name}' is the name of several jobs: {', '.join(named)}")
+        self.workspace.raise_problems()
         if re.fullmatch(rf"[0-9a-f]{{{KEY_LENGTH}}}", name):
             raise PlanError(
                 f"no spec asks for the job {name} any more: specs have changed since (mimflow plan PRODUCT)"
@@ -77,16 +84,34 @@ class Plan:
         raise PlanError(f"no spec asks for a job '{name}'" + (f" ({hint})" if hint else ""))
 
     def product(self, target: str) -> Product:
-        """The product that a name or one of its files means; PlanError with the nearest name if there is none."""
+        """The product that a name or one of its files means; PlanError with the nearest name if there is none.
+
+        SpecError if something is wrong with its spec, or with what it names.
+        """
         name = paths.product_name(target)
         if name not in self.products:
+            problems = self.workspace.problems_of(*((kind.name, name) for kind in self.workspace.products))
+            if problems:
+                raise SpecError("\n".join(problems))
             hint = nearest(name, self.products)
             kinds = " or ".join(kind.name for kind in self.workspace.products)
             raise PlanError(f"no {kinds} named '{name}'" + (f" ({hint})" if hint else ""))
         return self.products[name]
 
     def by_default(self) -> list[Product]:
-        """The products that are made when nothing is asked for."""
+        """The products that are made when nothing is asked for. SpecError if one that may be is wrong."""
+        kinds = {
+            kind.name: {loaded.name: loaded for loaded in self.workspace.all(kind.name)}
+            for kind in self.workspace.products
+        }
+        # What can't be read may say that it is one.
+        asked = [
+            (kind, name)
+            for kind, name in self.workspace.wrong
+            if kind in kinds and (name not in kinds[kind] or kinds[kind][name].spec.by_default)
+        ]
+        if asked:
+            raise SpecError("\n".join(self.workspace.problems_of(*asked)))
         return [product for product in self.products.values() if product.spec.by_default]
 
     # -- the stages ----------------------------------------------------------------------------------------------

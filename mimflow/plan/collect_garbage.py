@@ -13,7 +13,8 @@ from mimflow.plan.links import update_links
 
 
 def collect(plan: Plan, delete: bool) -> str:
-    """List, and where asked delete, the folders of the store that are no job's."""
+    """List, and where asked delete, the folders of the store that are no job's. SpecError if any spec is wrong."""
+    plan.workspace.raise_problems()  # what it reaches is not known
     root = plan.workspace.root
     kept = {job.folder for job in plan.jobs.values()}
     folders = [folder for stage in paths.FOLDERS.values() for folder in (root / paths.STORE / stage).glob("*")]

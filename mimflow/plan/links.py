@@ -11,16 +11,20 @@ from pathlib import Path
 
 from mimflow.plan import paths
 from mimflow.plan.build import Plan
+from mimflow.plan.handover import HandedOver
 from mimflow.plan.jobs import Job
 
 
 def update_links(plan: Plan) -> None:
     """Make the links of all jobs that are done, and remove those that lead nowhere or that no spec names any more."""
-    root = plan.workspace.root
+    root = plan.root
+    # A spec that is wrong just now may name what is there.
+    all_known = not plan.workspace.problems
     wanted = {paths.link(stage, name): job.folder for (stage, name), job in plan.names.items()}
     for folder in paths.FOLDERS.values():
         for link in (root / paths.BY_NAME / folder).glob("*"):
-            if link.is_symlink() and not (link.relative_to(root).as_posix() in wanted and link.exists()):
+            named = link.relative_to(root).as_posix() in wanted or not all_known
+            if link.is_symlink() and not (named and link.exists()):
                 with suppress(OSError):
                     link.unlink()
     done = {f"{paths.STORE}/{folder}/{found}" for folder in paths.FOLDERS.values() for found in _listed(root, folder)}
@@ -29,9 +33,9 @@ def update_links(plan: Plan) -> None:
             _link(root / link_name, root / target)
 
 
-def link_names(plan: Plan, job: Job) -> None:
+def link_names(plan: Plan | HandedOver, job: Job) -> None:
     """Make the links of one job that is done, under all its names."""
-    root = plan.workspace.root
+    root = plan.root
     for (stage, name), named in plan.names.items():
         if named.id == job.id:
             _link(root / paths.link(stage, name), root / job.folder)

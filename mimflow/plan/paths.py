@@ -60,6 +60,11 @@ def marker(product: str) -> str:
     return f".mimflow/markers/{product}"
 
 
+def task(root: Path, job: str) -> Path:
+    """A job's task, handed over by the process that planned it."""
+    return root / ".mimflow" / "tasks" / f"{job}.json"
+
+
 def work(root: Path, job: str) -> Path:
     """Scratch of a job in progress: it survives an interruption."""
     return root / ".mimflow" / "work" / job

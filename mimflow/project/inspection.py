@@ -3,69 +3,73 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from mimflow.errors import PlanError, SpecError
-from mimflow.project.workspace import Loaded, Workspace
+from mimflow.project.workspace import Loaded, Owner, Workspace
 from mimflow.spec.compose import locate, nearest, shown_path
 from mimflow.spec.differences import differences, show
 
 
 def check(workspace: Workspace, names: list[str]) -> str:
-    """A sentence if the specs (all, or those named by name or file) are valid; SpecError with their problems if not."""
+    """A sentence if the specs (all, or those named by name or file) are valid; SpecError with their problems if not.
+
+    A spec is valid if nothing is wrong in what it extends, in what it names, and in what that names. Every spec of a
+    name is checked.
+    """
     if not names:
         workspace.raise_problems()
         counts = [(kind, sum(1 for _ in workspace.all(kind))) for kind in workspace.kinds]
-        return "valid: " + ", ".join(
+        found = ", ".join(
             f"{count} {kind}{'s' * (count != 1 and kind not in ('published', 'weights'))}" for kind, count in counts
         )
-    files = [_file(workspace, name) for name in names]
-    shown = {shown_path(file, workspace.root) for file in files}
-    found = [problem for problem in workspace.problems if _concerns(problem, shown, workspace)]
-    if found:
-        raise SpecError("\n".join(found))
-    return "valid: " + ", ".join(sorted(shown))
+        unread = workspace.unread()
+        return f"valid: {found}" + (f"\nnot read, because {_where(workspace)}: {', '.join(unread)}" if unread else "")
+    owners = [owner for name in names for owner in _owners(workspace, name)]
+    problems = workspace.problems_of(*owners)
+    if problems:
+        raise SpecError("\n".join(problems))
+    return "valid: " + ", ".join(sorted({_shown(workspace, owner) for owner in owners}))
 
 
-def _concerns(problem: str, shown: set[str], workspace: Workspace) -> bool:
-    file = problem.split(":", 1)[0]
-    if file in shown:
-        return True
-    # A problem may stand in a file that one of these extends.
-    return any(file in _sources(workspace, name) for name in shown)
+def _shown(workspace: Workspace, owner: Owner) -> str:
+    """The file of a spec, or the name of one that has none of its own: a run of an ablation."""
+    files = workspace.files.get(owner)
+    return shown_path(files[0], workspace.root) if files else owner[1]
 
 
-def _sources(workspace: Workspace, shown: str) -> set[str]:
-    for kind in workspace.kinds:
-        for loaded in workspace.all(kind):
-            if shown_path(loaded.file, workspace.root) == shown:
-                return set(_files(loaded.node))
-    return set()
+def _where(workspace: Workspace) -> str:
+    folders = ", ".join(folder for kind in workspace.kinds.values() for folder in kind.folders)
+    return f"specs end in .yaml and lie in the folders {folders} of specs"
 
 
-def _files(node: Any) -> Iterator[str]:
-    yield node.mark.file
-    children = (
-        node.value.values() if isinstance(node.value, dict) else node.value if isinstance(node.value, list) else ()
-    )
-    for child in children:
-        yield from _files(child)
-
-
-def _file(workspace: Workspace, name: str) -> Path:
+def _owners(workspace: Workspace, name: str) -> list[Owner]:
+    """The specs of a name, of whatever kind, or of a file. PlanError if there is none."""
     if name.endswith((".yaml", ".yml")) or "/" in name:
-        file = Path(name) if Path(name).is_absolute() or Path(name).exists() else workspace.root / name
-        if not file.is_file():
-            raise PlanError(f"{name}: no such file")
-        if not file.resolve().is_relative_to((workspace.root / "specs").resolve()):
-            raise PlanError(f"{name}: specs lie below {workspace.root / 'specs'}")
-        return file
-    matches = sorted((workspace.root / "specs").rglob(f"{name}.yaml"))
-    if not matches:
+        return [_of_file(workspace, name)]
+    known = {*workspace.files, *(("run", run) for run in workspace.runs)}
+    owners = [owner for owner in sorted(known) if owner[1] == name]
+    if not owners:
         raise PlanError(f"no spec named '{name}'" + _hint(workspace, name))
-    return matches[0]
+    return owners
+
+
+def _of_file(workspace: Workspace, name: str) -> Owner:
+    try:
+        # As it is given, from here or from the project's folder; a link is the spec that it stands for.
+        files = [file for file in (Path(name), workspace.root / name) if file.is_file()]
+        meant = {file.resolve() for file in files} | {Path(os.path.normpath(file.absolute())) for file in files}
+    except (OSError, RuntimeError, ValueError) as error:
+        raise PlanError(f"{name[:60]!a}: can't be read: {error}") from error
+    if not files:
+        raise PlanError(f"{name}: no such file")
+    for owner, own in workspace.files.items():
+        if any(Path(os.path.normpath(file.absolute())) in meant for file in own):
+            return owner
+    raise PlanError(f"{name}: not read as a spec ({_where(workspace)})")
 
 
 def _hint(workspace: Workspace, name: str) -> str:
@@ -74,13 +78,16 @@ def _hint(workspace: Workspace, name: str) -> str:
 
 
 def find_spec(workspace: Workspace, name: str) -> tuple[str, Loaded[Any]]:
-    """The spec of that name or file, and its kind; a run if several kinds have the name."""
-    workspace.raise_problems()
-    found = dict(workspace.find(Path(name).stem if name.endswith(".yaml") else name))
-    if not found:
-        raise PlanError(f"no spec named '{name}'" + _hint(workspace, name))
-    kind = "run" if "run" in found else next(iter(found))
-    return kind, found[kind]
+    """The valid spec of that name or file, and its kind; a run if several kinds have the name.
+
+    SpecError if something is wrong with it or with what it names.
+    """
+    owners = _owners(workspace, name)
+    kind, own = next((owner for owner in owners if owner[0] == "run"), owners[0])
+    problems = workspace.problems_of((kind, own))
+    if problems:
+        raise SpecError("\n".join(problems))
+    return kind, workspace.get(kind, own)
 
 
 def explain(workspace: Workspace, name: str) -> str:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from mimflow.artifacts.manifest import Artifact, write_text
 from mimflow.data.pins import Pin, pin_of, read_folder
-from mimflow.data.sources.folder import ImageFolder
+from mimflow.data.sources.folder import ImageFolder, counted
 from mimflow.data.sources.spec import ImageFolderSpec
 from mimflow.data.spec import DatasetSpec
 from mimflow.errors import PlanError, SpecError
@@ -110,7 +110,7 @@ def _lock(workspace: Workspace, loaded: Loaded[DatasetSpec], contents: bool) -> 
     if not isinstance(source, ImageFolderSpec):
         raise PlanError(f"data set '{loaded.name}' comes with a package: there is nothing to pin")
     folder, by_split = ImageFolder(source), _by_split(loaded.spec)
-    folder.listing(by_split)  # says what is wrong with it
+    left_out = folder.listing(by_split).left_out  # says what is wrong with it
     old = read_pin(loaded)
     if contents:
         progress = Progress(f"data lock {loaded.name}")
@@ -121,7 +121,8 @@ def _lock(workspace: Workspace, loaded: Loaded[DatasetSpec], contents: bool) -> 
     path = pin_file(loaded)
     write_text(path, json.dumps(pin.model_dump(mode="json"), indent=1) + "\n")
     what = "unchanged" if old == pin else "written" if old is None else "changed: what depends on it is stale"
-    return f"{shown_path(path, workspace.root)}: {pin.images:,} images, {pin.bytes:,} bytes: {what}"
+    left = f" (left out, because they are no images: {counted(left_out)})" if left_out else ""
+    return f"{shown_path(path, workspace.root)}: {pin.images:,} images, {pin.bytes:,} bytes: {what}{left}"
 
 
 def _by_split(dataset: DatasetSpec) -> bool:

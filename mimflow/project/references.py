@@ -18,24 +18,22 @@ if TYPE_CHECKING:
     from mimflow.project.workspace import Loaded, Workspace
 
 
-def check_references(workspace: Workspace) -> Iterator[str]:
-    """A line for every name that nothing has, and for every contradiction between specs."""
-    yield from _check_runs(workspace)
-    yield from _check_protocols(workspace)
+def check_references(workspace: Workspace, loaded: Loaded[Any]) -> Iterator[str]:
+    """A line for every name in a run or protocol that nothing has, and for every contradiction with other specs."""
+    yield from workspace.unknown(loaded, ("dataset",), "dataset", loaded.spec.dataset)
+    yield from (_check_run if loaded.kind == "run" else _check_protocol)(workspace, loaded)
 
 
-def _check_runs(workspace: Workspace) -> Iterator[str]:
-    for loaded in workspace.runs.values():
-        yield from workspace.unknown(loaded, ("dataset",), "dataset", loaded.spec.dataset)
-        if loaded.spec.dataset in workspace.datasets:
-            dataset = workspace.datasets[loaded.spec.dataset].spec
-            for problem in loaded.spec.data_problems(dataset):
-                yield describe(loaded.node, problem)
-        yield from _check_twin(workspace, loaded)
-        for name, phase in loaded.spec.phases.items():
-            for position, weights in enumerate(phase.start or []):
-                if isinstance(weights, RunWeights) and weights.run is not None:
-                    yield from _check_weights(workspace, loaded, ("phases", name, "start", position), weights)
+def _check_run(workspace: Workspace, loaded: Loaded[RunSpec]) -> Iterator[str]:
+    if loaded.spec.dataset in workspace.datasets:
+        dataset = workspace.datasets[loaded.spec.dataset].spec
+        for problem in loaded.spec.data_problems(dataset):
+            yield describe(loaded.node, problem)
+    yield from _check_twin(workspace, loaded)
+    for name, phase in loaded.spec.phases.items():
+        for position, weights in enumerate(phase.start or []):
+            if isinstance(weights, RunWeights) and weights.run is not None:
+                yield from _check_weights(workspace, loaded, ("phases", name, "start", position), weights)
 
 
 def _check_twin(workspace: Workspace, loaded: Loaded[RunSpec]) -> Iterator[str]:
@@ -83,21 +81,19 @@ def _check_weights(workspace: Workspace, loaded: Loaded[Any], path: FieldPath, w
             )
 
 
-def _check_protocols(workspace: Workspace) -> Iterator[str]:
-    for loaded in workspace.protocols.values():
-        yield from workspace.unknown(loaded, ("dataset",), "dataset", loaded.spec.dataset)
-        yield from _check_reference(workspace, loaded)
-        extractor = loaded.spec.extractor
-        if not isinstance(extractor, ClassifierExtractorSpec):
-            continue
-        path: FieldPath = ("extractor", "weights")
-        if extractor.weights.run is None:
-            yield loaded.line(path, "names no run", "run: the run that trains the classifier")
-            continue
-        yield from _check_weights(workspace, loaded, path, extractor.weights)
-        run = workspace.runs.get(extractor.weights.run)
-        if run is not None and run.spec.classifier is None:
-            yield loaded.line((*path, "run"), f"run '{run.name}' trains no classifier", "name one that does")
+def _check_protocol(workspace: Workspace, loaded: Loaded[ProtocolSpec]) -> Iterator[str]:
+    yield from _check_reference(workspace, loaded)
+    extractor = loaded.spec.extractor
+    if not isinstance(extractor, ClassifierExtractorSpec):
+        return
+    path: FieldPath = ("extractor", "weights")
+    if extractor.weights.run is None:
+        yield loaded.line(path, "names no run", "run: the run that trains the classifier")
+        return
+    yield from _check_weights(workspace, loaded, path, extractor.weights)
+    run = workspace.runs.get(extractor.weights.run)
+    if run is not None and run.spec.classifier is None:
+        yield loaded.line((*path, "run"), f"run '{run.name}' trains no classifier", "name one that does")
 
 
 def _check_reference(workspace: Workspace, loaded: Loaded[ProtocolSpec]) -> Iterator[str]:

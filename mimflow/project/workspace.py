@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -22,7 +23,7 @@ from mimflow.spec.base import Path as FieldPath
 from mimflow.spec.compose import load, nearest, override, shown_path
 from mimflow.spec.reader import Node, ReadError
 from mimflow.spec.validate import NAME_HINT, build, describe
-from mimflow.spec.weights import FileWeights
+from mimflow.spec.weights import FileWeights, files_in
 
 S = TypeVar("S", bound=Spec)
 
@@ -37,10 +38,15 @@ KINDS = (
 """What a project can hold besides products; read in this order, weights first because the others name them."""
 
 
+Owner = tuple[str, str]
+"""Kind and name of a spec."""
+
+
 @dataclass(frozen=True)
 class Loaded(Generic[S]):
     """A valid spec with the nodes that it was read from."""
 
+    kind: str
     name: str
     spec: S
     node: Node
@@ -54,6 +60,9 @@ class Loaded(Generic[S]):
 class Workspace:
     """The specs below `root/specs`. Read once; `problems` holds a line for everything that is wrong.
 
+    Whose problem each is, and what names what, is kept too: a spec that is wrong stops what depends on it and nothing
+    else. Hidden files and folders are no specs, and neither is what does not end in `.yaml`.
+
     The kinds of product that there are come from above: `mimflow.products.registry`.
     """
 
@@ -61,20 +70,23 @@ class Workspace:
         self.root = root
         self.products = tuple(products)
         self.kinds: dict[str, Kind] = {kind.name: kind for kind in (*KINDS, *products)}
-        self.problems: list[str] = []
-        self._broken: set[tuple[str, str]] = set()
+        self._told: list[tuple[Owner, str]] = []
+        self._broken: set[Owner] = set()
+        self._names: dict[Owner, set[Owner]] = {}
+        self._files: dict[Owner, list[Path]] = {}
+        """Where specs of each name lie: in one file, or it is a problem."""
         self._specs: dict[str, dict[str, Loaded[Any]]] = {kind: {} for kind in self.kinds}
         self._given: dict[str, FileWeights] = {}
         if not (root / "specs").is_dir():
             raise PlanError(f"{root / 'specs'}: no such folder (run mimflow in a project, or name one with --project)")
         for kind in self.kinds.values():
             for folder in kind.folders:
-                for file in sorted((root / "specs" / folder).rglob("*.yaml")):
+                for file in _spec_files(root / "specs" / folder):
                     self._read(kind.name, kind.spec, file)
         self._expand_ablations()
-        # Variants of an ablation repeat what is wrong with their run.
-        self.problems.extend(dict.fromkeys(check_references(self)))
-        self.problems.extend(self._product_problems())
+        for loaded in (*self.runs.values(), *self.protocols.values()):
+            self._tell(loaded, check_references(self, loaded))
+        self._check_products()
 
     # -- what there is -------------------------------------------------------------------------------------------
 
@@ -104,18 +116,69 @@ class Workspace:
     def published(self) -> dict[str, Loaded[PublishedSpec]]:
         return self._specs["published"]
 
+    @property
+    def problems(self) -> list[str]:
+        """A line for everything that is wrong, each once: variants of an ablation repeat what is wrong with their run.
+        """
+        return list(dict.fromkeys(line for _, line in self._told))
+
+    def problems_of(self, *specs: Owner) -> list[str]:
+        """A line for everything that is wrong with these specs, or with what they name, directly or not."""
+        reached, ahead = set(specs), list(specs)
+        while ahead:
+            new = self._names.get(ahead.pop(), set()) - reached
+            reached |= new
+            ahead += new
+        return list(dict.fromkeys(line for owner, line in self._told if owner in reached))
+
+    @cached_property
+    def wrong(self) -> set[Owner]:
+        """The specs with which something is wrong, or with what they name, directly or not."""
+        named_by: dict[Owner, list[Owner]] = {}
+        for owner, named in self._names.items():
+            for each in named:
+                named_by.setdefault(each, []).append(owner)
+        found = {owner for owner, _ in self._told}
+        ahead = list(found)
+        while ahead:
+            new = set(named_by.get(ahead.pop(), ())) - found
+            found |= new
+            ahead += new
+        return found
+
+    def sound(self, kind: str) -> Iterator[Loaded[Any]]:
+        """Every spec of a kind with which nothing is wrong, nor with what it names."""
+        return (loaded for loaded in self.all(kind) if (kind, loaded.name) not in self.wrong)
+
+    @property
+    def files(self) -> dict[Owner, list[Path]]:
+        """The files of every spec, valid or not: one, unless two have one name. Runs of ablations have none."""
+        return self._files
+
+    def unread(self) -> list[str]:
+        """The YAML files below `specs` that are no specs, and that no valid spec extends; as messages name them."""
+        extended = {file for kind in self.kinds for loaded in self.all(kind) for file in files_of(loaded.node)}
+        found = [file for file in (self.root / "specs").rglob("*.y*ml") if file.suffix in (".yaml", ".yml")]
+        read = {file for files in self._files.values() for file in files}
+        left = [file for file in sorted(found) if file not in read and not _hidden(file.relative_to(self.root))]
+        return [name for file in left if (name := shown_path(file, self.root)) not in extended]
+
     def get(self, kind: str, name: str) -> Loaded[Any]:
         """The spec of that kind and name; PlanError with the nearest name if there is none."""
         found = self._specs[kind].get(name)
         if found is None:
             if self.broken(kind, name):
-                raise SpecError("\n".join(self.problems))
+                raise SpecError("\n".join(self.problems_of((kind, name))))
             hint = nearest(name, self._specs[kind])
             raise PlanError(f"no {kind} named '{name}'" + (f" ({hint})" if hint else ""))
         return found
 
     def unknown(self, loaded: Loaded[Any], path: FieldPath, kind: str, name: str) -> Iterator[str]:
-        """A line if there is no such spec; none if there is, or if its own problems are told already."""
+        """A line if there is no such spec; none if there is, or if its own problems are told already.
+
+        Remembers that the one names the other.
+        """
+        self._names.setdefault((loaded.kind, loaded.name), set()).add((kind, name))
         if name not in self._specs[kind] and not self.broken(kind, name):
             yield loaded.line(path, f"there is no {kind} '{name}'", nearest(name, self._specs[kind]))
 
@@ -124,14 +187,8 @@ class Workspace:
         return (kind, name) in self._broken
 
     def all(self, kind: str) -> Iterator[Loaded[Any]]:
-        """Every valid spec of a kind."""
+        """Every spec of a kind that says what it may say; what it names may be wrong."""
         yield from self._specs[kind].values()
-
-    def find(self, name: str) -> Iterator[tuple[str, Loaded[Any]]]:
-        """Every spec of that name, with its kind."""
-        for kind, specs in self._specs.items():
-            if name in specs:
-                yield kind, specs[name]
 
     def members(self, ablation: str) -> list[str]:
         """The names of the runs that an ablation expands to."""
@@ -139,29 +196,35 @@ class Workspace:
 
     def raise_problems(self) -> None:
         """SpecError with every problem, if there are any."""
-        if self.problems:
+        if self._told:
             raise SpecError("\n".join(self.problems))
 
-    def _product_problems(self) -> Iterator[str]:
+    def _check_products(self) -> None:
         names: dict[str, Loaded[Any]] = {}
         for kind in self.products:
             for loaded in self.all(kind.name):
-                if loaded.name in names:
-                    other = shown_path(names[loaded.name].file, self.root)
-                    yield loaded.line((), f"a product named '{loaded.name}' is also at {other}", "rename one")
-                names.setdefault(loaded.name, loaded)
-                yield from kind.problems(self, loaded)
+                other = names.setdefault(loaded.name, loaded)
+                if other is not loaded:
+                    where = shown_path(other.file, self.root)
+                    line = loaded.line((), f"a product named '{loaded.name}' is also at {where}", "rename one")
+                    self._told += [((each.kind, each.name), line) for each in (loaded, other)]
+                self._tell(loaded, kind.problems(self, loaded))
+
+    def _tell(self, loaded: Loaded[Any], lines: Iterable[str]) -> None:
+        self._told += [((loaded.kind, loaded.name), line) for line in lines]
 
     # -- reading -------------------------------------------------------------------------------------------------
 
     def _read(self, kind: str, cls: type[Spec], file: Path) -> None:
         name, shown = file.stem, shown_path(file, self.root)
+        files = self._files.setdefault((kind, name), [])
+        files.append(file)
         if not SLUG.fullmatch(name):
-            self.problems.append(f"{shown}:1:1: the file's name '{name}' can't be a name ({NAME_HINT})")
+            self._fail(kind, name, [f"{shown}:1:1: the file's name '{name}' can't be a name ({NAME_HINT})"])
             return
-        if name in self._specs[kind]:
-            other = shown_path(self._specs[kind][name].file, self.root)
-            self.problems.append(f"{shown}:1:1: a {kind} named '{name}' is also at {other} (rename one)")
+        if len(files) > 1:
+            other = shown_path(files[0], self.root)
+            self._fail(kind, name, [f"{shown}:1:1: a {kind} named '{name}' is also at {other} (rename one)"])
             return
         try:
             node = load(file, self.root)
@@ -177,19 +240,20 @@ class Workspace:
         if spec is None:
             self._fail(kind, name, problems)
         else:
-            self._specs[kind][name] = Loaded(name, spec, node, file)
+            loaded = self._specs[kind][name] = Loaded(kind, name, spec, node, file)
+            self._names[kind, name] = {("weights", each.name) for each in files_in(loaded.spec) if each.name}
 
     def _fail(self, kind: str, name: str, problems: list[str]) -> None:
         self._broken.add((kind, name))
         if kind == "weights":  # told once, and not by every spec that names them
             self._given[name] = FileWeights(name=name, file=name, sha256=None)
-        self.problems.extend(problem for problem in problems if problem not in self.problems)
+        self._told += [((kind, name), problem) for problem in problems]
 
     def _expand_ablations(self) -> None:
         for name, loaded in list(self.ablations.items()):
+            self._tell(loaded, self.unknown(loaded, ("run",), "run", loaded.spec.run))
             base = self.runs.get(loaded.spec.run)
             if base is None:
-                self.problems.extend(self.unknown(loaded, ("run",), "run", loaded.spec.run))
                 self._broken.add(("ablation", name))
                 continue
             for variant, values in zip(loaded.spec.expand(), _written(loaded), strict=True):
@@ -204,6 +268,8 @@ class Workspace:
         values: dict[str, Node],
     ) -> None:
         mark = ablation.node.mark
+        # What is wrong with a variant is wrong with its ablation.
+        self._names["ablation", ablation.name].add(("run", name))
         if not SLUG.fullmatch(name) or name in self.runs:
             why = "is also another run's" if name in self.runs else "can't be a name"
             self._fail("run", name, [ablation.line((), f"the run name '{name}' {why}", "name variants by hand")])
@@ -221,7 +287,28 @@ class Workspace:
         if spec is None:
             self._fail("run", name, [_of_variant(problem, name, mark.file) for problem in problems])
         else:
-            self._specs["run"][name] = Loaded(name, spec, node, ablation.file)
+            self._specs["run"][name] = Loaded("run", name, spec, node, ablation.file)
+            self._names["run", name] = {("weights", each.name) for each in files_in(spec) if each.name}
+
+
+def _spec_files(folder: Path) -> list[Path]:
+    """The specs below a folder, sorted; hidden files, and what lies in hidden folders, are none."""
+    return [file for file in sorted(folder.rglob("*.yaml")) if not _hidden(file.relative_to(folder))]
+
+
+def _hidden(path: Path) -> bool:
+    """Whether a path leads through a name that begins with a dot: editors' locks, notebooks' checkpoints, macOS's."""
+    return any(part.startswith(".") for part in path.parts)
+
+
+def files_of(node: Node) -> Iterator[str]:
+    """The files that a value and what it holds come from, as messages name them."""
+    yield node.mark.file
+    children = (
+        node.value.values() if isinstance(node.value, dict) else node.value if isinstance(node.value, list) else ()
+    )
+    for child in children:
+        yield from files_of(child)
 
 
 def _of_variant(problem: str, run: str, file: str) -> str:

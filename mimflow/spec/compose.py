@@ -1,13 +1,14 @@
 """One spec out of several files: `extends`, then the file's own fields, then `overrides`; places are kept.
 
 Mappings merge field by field: what the base has first, then what is new. A mapping of another `kind` replaces the
-whole, and a list replaces a list.
+whole, and a list replaces a list. A base that names no `kind` is of whatever kind stands on top of it.
 """
 
 from __future__ import annotations
 
 import difflib
 import os
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -19,10 +20,26 @@ from mimflow.spec.reader import Mark, Node, ReadError, read
 def nearest(word: str, known: Iterable[str]) -> str:
     """A hint: the known name nearest to `word`, or all of them if they are few, or nothing."""
     names = list(known)
+    same = [name for name in names if name != word and _composed(name) == _composed(word)]
+    if same:
+        return f"'{same[0]}' is written in other Unicode characters that look the same: {ascii(same[0])}"
     close = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
     if close:
         return f"did you mean '{close[0]}'?"
     return f"known: {', '.join(names)}" if 0 < len(names) <= 12 else ""
+
+
+def _composed(word: str) -> str:
+    return unicodedata.normalize("NFC", word)
+
+
+OUTSIDE = "MIMFLOW_OUTSIDE"
+"""The environment variable that names folders, besides the project, that specs may extend files and take templates
+from; joined like PATH."""
+
+
+EXTENDS_LIMIT = 20
+"""Files that extend one another in a row."""
 
 
 def load(path: Path, root: Path) -> Node:
@@ -47,19 +64,58 @@ def _load(path: Path, root: Path, chain: tuple[Path, ...]) -> Node:
 
 
 def _base(reference: Node, path: Path, root: Path, chain: tuple[Path, ...]) -> Node:
-    if not isinstance(reference.value, str):
+    if not isinstance(reference.value, str) or not reference.value:
+        one = "one file, which may itself extend another" if isinstance(reference.value, list) else "extends: base.yaml"
         raise ReadError(
-            reference.mark, f"extends: got {reference.value!r}", "a path to a YAML file, relative to this one"
+            reference.mark, f"extends: got {shown(reference.plain())}, wanted a path relative to this file", one
         )
     base = path.parent / reference.value
-    if base.resolve() in chain:
-        start = chain.index(base.resolve())
-        circle = [shown_path(file, root) for file in (*chain[start:], base.resolve())]
+    try:
+        real = base.resolve()
+        there = base.is_file()
+    except (OSError, RuntimeError) as error:  # a RuntimeError is a link that leads to itself
+        why = error.strerror if isinstance(error, OSError) else "a link that leads to itself"
+        raise ReadError(reference.mark, f"extends: {reference.value[:60]!r} can't be read: {why}") from None
+    if real in chain:
+        circle = [shown_path(file, root) for file in (*chain[chain.index(real) :], real)]
         raise ReadError(reference.mark, f"extends: runs in a circle: {' → '.join(circle)}", "remove one link")
-    if not base.is_file():
+    if len(chain) >= EXTENDS_LIMIT:
+        raise ReadError(reference.mark, f"extends: more than {EXTENDS_LIMIT} files in a row", "fewer")
+    if not within(base, root):
+        raise ReadError(
+            reference.mark,
+            f"extends: {reference.value} lies outside of the project",
+            f"copy it into specs, or name its folder in {OUTSIDE}",
+        )
+    if not there:
         known = [file.name for file in sorted(base.parent.glob("*.yaml"))] if base.parent.is_dir() else []
         raise ReadError(reference.mark, f"extends: no file {shown_path(base, root)}", nearest(base.name, known))
     return _load(base, root, chain)
+
+
+def within(path: Path, root: Path) -> bool:
+    """Whether a file lies in the project, links followed, or in a folder that the user has named in `OUTSIDE`.
+
+    The folders of `specs` may themselves be links to elsewhere.
+    """
+    try:
+        real = path.resolve()
+        if real.is_relative_to(root.resolve()):
+            return True
+        named = [Path(folder).expanduser() for folder in os.environ.get(OUTSIDE, "").split(os.pathsep) if folder]
+        specs = (root / "specs").resolve()
+        # A link in place of `specs` leads to where a project lies.
+        folders = [*named, specs.parent, *specs.glob("*/")]
+        return any(real.is_relative_to(folder.resolve()) for folder in folders)
+    except (OSError, RuntimeError, ValueError):  # a name too long, a link to itself, a character that paths can't have
+        return False
+
+
+def shown(value: Any) -> str:
+    """A value as messages show it: in YAML's words, with what it is, cut where it is long."""
+    names = {str: "the text ", list: "the list ", dict: "the mapping ", type(None): "nothing: "}
+    text = {"True": "true", "False": "false", "None": "null"}.get(repr(value), repr(value))
+    return names.get(type(value), "") + (text if len(text) <= 60 else text[:57] + "…")
 
 
 def shown_path(path: Path, root: Path) -> str:
@@ -78,7 +134,7 @@ def _normal(path: Path) -> Path:
 def merge(base: Node, over: Node) -> Node:
     """`over` on top of `base`."""
     if isinstance(base.value, dict) and isinstance(over.value, dict):
-        if _kind(over) not in (None, _kind(base)):
+        if None not in (_kind(over), _kind(base)) and _kind(over) != _kind(base):
             return over
         merged = dict(base.value)
         for key, node in over.value.items():
@@ -89,9 +145,10 @@ def merge(base: Node, over: Node) -> Node:
     return over
 
 
-def _kind(node: Node) -> Any:
+def _kind(node: Node) -> str | None:
+    """The kind that a mapping names; None also for an item that happens to have that name."""
     kind = node.value.get("kind")
-    return kind.value if kind is not None else None
+    return kind.value if kind is not None and isinstance(kind.value, str) else None
 
 
 def override(root: Node, dotted: str, value: Node) -> Node:
@@ -109,8 +166,10 @@ def _override(node: Node, parts: list[str], value: Node, dotted: str) -> Node:
     part, rest = parts[0], parts[1:]
     mark = value.key_mark or value.mark
     if isinstance(node.value, dict):
-        inner = node.value.get(part, Node({} if rest else None, value.mark, value.key_mark))
-        return Node({**node.value, part: _override(inner, rest, value, dotted)}, node.mark, node.key_mark)
+        inner = node.value.get(part) or Node(
+            {} if rest else None, value.mark, value.key_mark, invented=bool(rest and node.value)
+        )
+        return replace(node, value={**node.value, part: _override(inner, rest, value, dotted)})
     if isinstance(node.value, list):
         index = _index(node.value, part, dotted, mark)
         items = list(node.value)
@@ -118,7 +177,7 @@ def _override(node: Node, parts: list[str], value: Node, dotted: str) -> Node:
         return Node(items, node.mark, node.key_mark)
     if node.value is None:
         return _override(Node({}, node.mark, node.key_mark), parts, value, dotted)
-    raise ReadError(mark, f"override {dotted}: no such path: '{part}' would be inside {node.value!r}")
+    raise ReadError(mark, f"override {dotted}: no such path: '{part}' would be inside {shown(node.value)}")
 
 
 def _index(items: list[Node], part: str, dotted: str, mark: Mark) -> int:

@@ -7,6 +7,7 @@ YAML 1.1 and 1.2 read differently is refused, because other tools read the same 
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -23,6 +24,12 @@ NODE_LIMIT = 20_000
 """Nodes of one file, aliases counted each time they are used."""
 DEPTH_LIMIT = 50
 """Levels of nesting."""
+SIZE_LIMIT = 1_000_000
+"""Bytes of one file."""
+TEXT_LIMIT = 10_000
+"""Characters of one text."""
+INTEGER_LIMIT = 2**63
+"""The first whole number that is too large; what seeds, counts and sizes are kept in has 64 bits."""
 
 
 @dataclass(frozen=True, order=True)
@@ -47,6 +54,8 @@ class Node:
     """Where the key of this value stands."""
     drops: bool = False
     """Whether it is a null that stands where another file, or the run that is varied, has a value."""
+    invented: bool = False
+    """Whether an override made this mapping, because nothing of its name was written out."""
 
     def plain(self) -> Any:
         """The value without places."""
@@ -75,6 +84,10 @@ _INT = re.compile(r"[-+]?(0|[1-9][0-9]*)")
 _HEX = re.compile(r"0x[0-9a-fA-F]+|0o[0-7]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|(0|[1-9][0-9]*)(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+_SPACES = re.compile("[\u00a0\u1680\u2000-\u200b\u202f\u205f\u2060\u3000\ufeff]")
+"""What looks like a space, or like nothing, and is none to YAML: copied from web pages and PDFs."""
+_REORDERING = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+"""Marks that make editors show text in another order than it is read in."""
 _AMBIGUOUS = [
     (
         re.compile(r"(?i:y|n|yes|no|on|off)"),
@@ -118,47 +131,89 @@ def parse(text: str, shown: str) -> Node:
     """Parse the text of a YAML mapping into nodes, which are not to be changed: many specs extend one file."""
     start = Mark(shown)
     try:
-        composer = _Composer(text)
-        tree = composer.get_single_node()
+        _require_shallow(text, shown)
+        tree = _Composer(text).get_single_node()
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = Mark(shown, mark.line + 1, mark.column + 1) if mark else start
         problem = getattr(error, "problem", None) or str(error)
         lines = text.splitlines()
         tab = mark is not None and mark.line < len(lines) and "\t" in lines[mark.line][: mark.column + 1]
-        hint = "a tab: indent with spaces" if tab else ""
+        hint = "a tab: indent with spaces" if tab else _space_hint(lines[: place.line])
         raise ReadError(place, f"not YAML: {problem}", hint) from None
     except RecursionError:
         raise ReadError(start, "nested too deeply") from None
     if tree is None:
         raise ReadError(start, "empty", "a spec is a mapping of fields")
     if not isinstance(tree, yaml.MappingNode):
-        raise ReadError(_mark(tree, shown), "not a mapping", "a spec is a mapping of fields: `name: value`")
+        hint = _space_hint(text.splitlines()) or "a spec is a mapping of fields: `name: value`"
+        raise ReadError(_mark(tree, shown), "not a mapping", hint)
     return _Converter(shown).convert(tree)
+
+
+def _require_shallow(text: str, shown: str) -> None:
+    """ReadError for a text that nests deeper than specs do: to compose it, the C parser would overflow its stack."""
+    events, depth = _Composer(text), 0
+    while events.check_event():
+        event = events.get_event()
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > DEPTH_LIMIT:
+            raise ReadError(_mark(event, shown), f"nested more than {DEPTH_LIMIT} deep", "a spec is flat")
 
 
 def _text(path: Path, shown: str) -> str:
     start = Mark(shown)
     try:
-        data = path.read_bytes()
+        with path.open("rb") as stream:
+            data = stream.read(SIZE_LIMIT + 1)
     except IsADirectoryError:
         raise ReadError(start, "a folder, not a file") from None
     except FileNotFoundError:
         raise ReadError(start, "no such file") from None
     except OSError as error:
         raise ReadError(start, f"can't be read: {error.strerror}") from None
+    if len(data) > SIZE_LIMIT:
+        raise ReadError(start, f"more than {SIZE_LIMIT:,} bytes", "a spec is small")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         column = error.start - data.rfind(b"\n", 0, error.start)
         raise ReadError(Mark(shown, line, column), "not UTF-8", "save it as UTF-8") from None
-    for index, character in enumerate(text):
-        if character < " " and character not in "\n\r\t":
-            line = text.count("\n", 0, index) + 1
-            column = index - text.rfind("\n", 0, index)
-            raise ReadError(Mark(shown, line, column), f"control character {character!r}", "remove it")
+    found = _control(text, "\n\r\t")
+    if found is not None:
+        line = text.count("\n", 0, found) + 1
+        column = found - text.rfind("\n", 0, found)
+        raise ReadError(Mark(shown, line, column), f"control character {text[found]!a}", "remove it")
     return text
+
+
+def _control(text: str, allowed: str) -> int | None:
+    """Where the first character stands that steers a terminal or an editor instead of being seen, if there is any."""
+    if text.isascii() and text.isprintable():
+        return None
+    for index, character in enumerate(text):
+        steers = unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") or character in _REORDERING
+        if steers and character not in allowed:
+            return index
+    return None
+
+
+def _space_hint(lines: list[str]) -> str:
+    """A hint at the last character of some lines that is no space but looks like one."""
+    for number, line in reversed(list(enumerate(lines, 1))):
+        found = _SPACES.search(line)
+        if found:
+            return f"{_named(found[0])} at line {number}, column {found.start() + 1}: type a space"
+    return ""
+
+
+def _named(character: str) -> str:
+    name = {"\u00a0": "no-break space"}.get(character, unicodedata.name(character, "a character").lower())
+    return f"{name} (U+{ord(character):04X})"
 
 
 def _mark(node: Any, shown: str) -> Mark:
@@ -193,7 +248,9 @@ class _Converter:
             key_mark = _mark(key_node, self.shown)
             key = self._scalar(key_node, key_mark) if isinstance(key_node, yaml.ScalarNode) else None
             if not isinstance(key, str):
-                raise ReadError(key_mark, f"a key that is not text: {key_node.value!r}", "quote it")
+                what = repr(key) if isinstance(key_node, yaml.ScalarNode) else "a list or a mapping"
+                raise ReadError(key_mark, f"a key that is not text: {what}", "quote it")
+            self._require_plain_key(key, key_mark)
             if key == "<<":
                 raise ReadError(key_mark, "merge keys are YAML 1.1", "use `extends`")
             if key in items:
@@ -204,16 +261,38 @@ class _Converter:
             items[key].key_mark = key_mark
         return items
 
+    def _require_plain_key(self, key: str, mark: Mark) -> None:
+        space = _SPACES.search(key)
+        if space:
+            raise ReadError(mark, f"{_named(space[0])} in the key {key!a}", "type a space")
+        if _control(key, "") is not None:
+            raise ReadError(mark, f"control character in the key {key!a}", "remove it")
+
+    def _is_number(self, text: str) -> bool:
+        return any(pattern.fullmatch(text) for pattern in (_INT, _HEX, _FLOAT))
+
     def _scalar(self, node: Any, mark: Mark) -> Any:
         text: str = node.value
+        if len(text) > TEXT_LIMIT:
+            raise ReadError(mark, f"a text of {len(text):,} characters", f"at most {TEXT_LIMIT:,}")
+        found = _control(text, "\n\t")
+        if found is not None:
+            raise ReadError(mark, f"control character {text[found]!a} in a text", "remove it")
         if node.style is not None and node.style != "":
             return text
+        space = _SPACES.search(text)
+        if space and (space.start() == 0 or _SPACES.match(text[-1]) or self._is_number(_SPACES.sub("", text))):
+            raise ReadError(mark, f"{_named(space[0])} in {text!a}", "type a space, or quote a text that has it")
         if text in _WORDS:
             return _WORDS[text]
         for pattern, what, hint in _AMBIGUOUS:
             if pattern.fullmatch(text):
                 raise ReadError(mark, f"`{text}` is {what}", hint)
         if _INT.fullmatch(text) or _HEX.fullmatch(text):
+            # Digits are counted first: Python refuses to read thousands of them.
+            if len(text) > 70 or abs(int(text, 0)) >= INTEGER_LIMIT:
+                shown = text if len(text) <= 30 else f"{text[:27]}…"
+                raise ReadError(mark, f"{shown} is too large for a whole number", f"below {INTEGER_LIMIT:,}")
             return int(text, 0)
         if _FLOAT.fullmatch(text):
             value = float(text)

@@ -9,7 +9,7 @@ from typing import Any, TypeVar, get_args, get_origin
 from pydantic import ValidationError
 
 from mimflow.spec.base import Problem, Spec, all_problems
-from mimflow.spec.compose import field_name, locate, nearest
+from mimflow.spec.compose import field_name, locate, nearest, shown
 from mimflow.spec.forms import MAPPING, WORD
 from mimflow.spec.reader import Mark, Node
 from mimflow.spec.registry import Registry
@@ -35,14 +35,15 @@ def build(cls: type[S], node: Node, weights: Mapping[str, FileWeights]) -> tuple
 
     `weights` is what the names of files of weights stand for.
     """
-    lost = [describe(node, problem) for problem in _lost_drops(cls, node)]
+    lost = [(_place(node, problem), describe(node, problem)) for problem in _lost_drops(cls, node)]
     node = _without_dropped(cls, node)
     try:
         spec = cls.model_validate(node.plain(), context={"weights": weights})
     except ValidationError as error:
-        lines = {_describe(cls, node, item) for item in error.errors(include_url=False)}
-        return None, sorted({*lost, *_without_echoes(lines)}, key=_line)
-    found = lost + [describe(node, problem) for problem in all_problems(spec)]
+        told = dict.fromkeys(_describe(cls, node, item) for item in error.errors(include_url=False))
+        kept = _without_echoes({line for _, line in told})
+        return None, [line for _, line in sorted({*lost, *(one for one in told if one[1] in kept)})]
+    found = [line for _, line in lost] + [describe(node, problem) for problem in all_problems(spec)]
     return (None if found else spec), found
 
 
@@ -62,8 +63,12 @@ def _lost_drops(cls: type[Spec], node: Node) -> Iterator[Problem]:
         known = [name for name, item in items.value.items() if item.value is not None]
         for name, item in items.value.items():
             if item.value is None and not item.drops:
-                one = field.removesuffix("s").removesuffix("ie") + "y" * field.endswith("ies")
-                yield Problem((field, name), f"no {one} '{name}' to drop", nearest(name, known))
+                yield Problem((field, name), f"no {_one(field)} '{name}' to drop", nearest(name, known))
+
+
+def _one(field: str) -> str:
+    """What an item of a field of many is called."""
+    return field.removesuffix("s").removesuffix("ie") + "y" * field.endswith("ies")
 
 
 def _without_dropped(cls: type[Spec], node: Node) -> Node:
@@ -86,16 +91,14 @@ def _without_echoes(lines: set[str]) -> set[str]:
     return {line for line in lines if not any(echo in line for echo in misspelt)}
 
 
-def _line(text: str) -> tuple[str, int, int]:
-    file, line, column, _ = text.split(":", 3)
-    return file, int(line), int(column)
-
-
 def describe(root: Node, problem: Problem) -> str:
     """A problem as a line, at the place of the field, or of the nearest one that is written out."""
+    return _format(_place(root, problem), field_name(problem.path), problem.message, problem.hint)
+
+
+def _place(root: Node, problem: Problem) -> Mark:
     node, walked, _ = locate(root, problem.path)
-    mark = node.mark if walked or not problem.path else root.mark
-    return _format(mark, field_name(problem.path), problem.message, problem.hint)
+    return node.mark if walked or not problem.path else root.mark
 
 
 def _format(mark: Mark, field: str, message: str, hint: str) -> str:
@@ -103,7 +106,8 @@ def _format(mark: Mark, field: str, message: str, hint: str) -> str:
     return where + message + (f" ({hint})" if hint else "")
 
 
-def _describe(cls: type[Spec], root: Node, error: Any) -> str:
+def _describe(cls: type[Spec], root: Node, error: Any) -> tuple[Mark, str]:
+    """What Pydantic found as a line, and the place that it names."""
     path, holders, options = _untagged(cls, error["loc"])
     node, _, left = locate(root, path)
     kind, value = error["type"], error["input"]
@@ -114,44 +118,64 @@ def _describe(cls: type[Spec], root: Node, error: Any) -> str:
         message, hint = "unknown field", nearest(str(path[-1]), known)
     elif kind == "missing":
         message, hint = "missing", f"add it beside {_beside(node)}" if not left[1:] else ""
+        if close := _close_item(cls, root, path):
+            hint = "; or ".join(filter(None, (hint, f"did you mean '{close}'?")))
     elif kind in ("union_tag_invalid", "union_tag_not_found"):
         path, message, hint, mark = _tag_problem(path, node, [str(_tag(option)) for option in options])
+        if (close := _close_item(cls, root, path)) and path[-1] != "kind":
+            hint = "; or ".join(filter(None, (hint, f"did you mean '{close}'?")))
     elif kind == "literal_error":
         options = [option.strip("'") for option in error["ctx"]["expected"].replace(" or ", ", ").split(", ")]
         message, hint = (
-            f"got {value!r}, wanted one of {', '.join(options)}",
+            f"got {_brief(value)}, wanted one of {', '.join(options)}",
             nearest(str(value), options).partition("known")[0],
         )
     elif kind == "string_pattern_mismatch":
-        message = f"got {value!r}, which does not look like {error['ctx']['pattern']}"
+        message = f"got {_brief(value)}, which does not look like {error['ctx']['pattern']}"
         if "{0,63}" in error["ctx"]["pattern"]:
-            message, hint = f"{value!r} can't be a name", NAME_HINT
+            message, hint = f"{_brief(value)} can't be a name", NAME_HINT
     elif kind == UNRESOLVED:
         message, hint = error["msg"], error["ctx"]["hint"]
     elif kind in _WANTED:
-        message, hint = f"got {_shown(value)}, wanted {_WANTED[kind]}", _type_hint(kind, value)
+        message, hint = f"got {shown(value)}, wanted {_WANTED[kind]}", _type_hint(kind, value)
     else:
         text = error["msg"][:1].lower() + error["msg"][1:]
-        message = f"got {_shown(value)}, {text.replace('input should', 'which should')}"
-    return _format(mark, field_name(path), message, hint)
+        message = f"got {shown(value)}, {text.replace('input should', 'which should')}"
+    if kind in ("missing", "union_tag_not_found") and (item := _invented(cls, root, path)):
+        path, message, hint, mark = item
+    return mark, _format(mark, field_name(path), message, hint)
+
+
+def _items_beside(cls: type[Spec], root: Node, path: list[str | int]) -> dict[str, Node]:
+    """The items of a field of many, where `path` leads to one of them or into it."""
+    return next((items.value for field, items in _named_items(cls, root) if path[1:] and field == path[0]), {})
+
+
+def _close_item(cls: type[Spec], root: Node, path: list[str | int]) -> str:
+    """The item that may be meant by the name of one that lacks fields; empty if none has a name like it."""
+    items = _items_beside(cls, root, path)
+    hint = nearest(str(path[1]), [name for name in items if name != path[1]]) if items else ""
+    return hint.removeprefix("did you mean '").removesuffix("'?") if hint.startswith("did you") else ""
+
+
+def _invented(cls: type[Spec], root: Node, path: list[str | int]) -> tuple[list[str | int], str, str, Mark] | None:
+    """That an override reaches into an item that there is not: its path, what to say, a hint and the place."""
+    items = _items_beside(cls, root, path)
+    item = items.get(str(path[1])) if items else None
+    if item is None or not item.invented:
+        return None
+    hint = nearest(str(path[1]), [name for name in items if name != path[1]])
+    return path[:2], f"there is no {_one(str(path[0]))} '{path[1]}' to override", hint, item.key_mark or item.mark
+
+
+def _brief(value: Any) -> str:
+    """A value as Python writes it, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= 120 else text[:117] + "…"
 
 
 def _beside(node: Node) -> str:
     return ", ".join(node.value) if isinstance(node.value, dict) and node.value else "nothing yet"
-
-
-def _shown(value: Any) -> str:
-    names = {
-        bool: "",
-        int: "",
-        float: "",
-        str: "the text ",
-        list: "the list ",
-        dict: "the mapping ",
-        type(None): "nothing: ",
-    }
-    text = {"True": "true", "False": "false", "None": "null"}.get(repr(value), repr(value))
-    return names.get(type(value), "") + (text if len(text) <= 60 else text[:57] + "…")
 
 
 def _type_hint(kind: str, value: Any) -> str:
@@ -174,13 +198,13 @@ def _tag_problem(path: list[str | int], node: Node, expected: list[str]) -> tupl
         what = (
             "kind is missing"
             if isinstance(node.value, dict)
-            else f"got {_shown(node.plain())}, wanted a mapping with a kind"
+            else f"got {shown(node.plain())}, wanted a mapping with a kind"
         )
         return path, what, f"kinds: {', '.join(expected)}", node.mark
-    hint = nearest(str(kind.value), expected)
+    hint = nearest(str(kind.plain()), expected)
     return (
         [*path, "kind"],
-        f"got {kind.value!r}, wanted one of {', '.join(expected)}",
+        f"got {_brief(kind.plain())}, wanted one of {', '.join(expected)}",
         hint if "did" in hint else "",
         kind.mark,
     )

@@ -23,7 +23,8 @@ from mimflow.artifacts.rows import Rows, claim
 from mimflow.data.pins import Pin, content_digest, listing_digest
 from mimflow.data.registry import SOURCES
 from mimflow.data.shards import Reading, Recipe, finished, shards
-from mimflow.data.sources.base import SPLITS, Item
+from mimflow.data.sources.base import SPLITS, Item, Listing
+from mimflow.data.sources.folder import counted
 from mimflow.data.sources.spec import ImageFolderSpec
 from mimflow.data.spec import DatasetSpec
 from mimflow.data.split import assign, check_classes
@@ -60,6 +61,8 @@ def run(task: PrepareTask, inputs: dict[str, Artifact], work: Path, progress: Pr
     source = SOURCES.build(dataset.source)
     listed_ns = time.time_ns()
     listing = source.listing(by_split=dataset.split.kind != "stratified")
+    if listing.left_out:
+        progress.say(f"left out, because they are no images: {counted(listing.left_out)}")
     check_classes(listing, dataset)
     items = assign(listing, dataset.split)
     recipe = Recipe(source, dataset.transform, dataset.channels, work / "rows", task.job(inputs))
@@ -71,7 +74,7 @@ def run(task: PrepareTask, inputs: dict[str, Artifact], work: Path, progress: Pr
     results = _read(recipe, items, rows, dataset.workers or available_cores(), progress)
     if task.files is not None:
         _require_pinned(task.files, results, dataset)
-    facts = _facts(results, dataset, listing.classes, None if source.in_memory else listed_ns)
+    facts = _facts(results, dataset, listing, None if source.in_memory else listed_ns)
 
     write_index(out, _index(results, listing.classes))
     if not source.in_memory:
@@ -121,9 +124,10 @@ def _read(
 
 
 def _facts(
-    results: dict[str, Result], dataset: DatasetSpec, classes: tuple[str, ...], listed_ns: int | None
+    results: dict[str, Result], dataset: DatasetSpec, listing: Listing, listed_ns: int | None
 ) -> DataFacts:
     """Counts. DataError if skipping has left nothing of a class to train on, or nothing to validate with."""
+    classes = listing.classes
     by_class = {
         split: np.bincount(_labels(result), minlength=len(classes)).tolist() for split, result in results.items()
     }
@@ -145,6 +149,7 @@ def _facts(
         images_by_class=by_class,
         skipped=len(skipped),
         skipped_images=skipped[:SKIPPED_SHOWN],
+        left_out=dict(listing.left_out),
         sources_listed_ns=listed_ns,
     )
 

@@ -16,6 +16,7 @@ from mimflow.artifacts.provenance import describe_process
 from mimflow.errors import PlanError, StorageError
 from mimflow.plan import code, paths
 from mimflow.plan.build import Plan
+from mimflow.plan.handover import HandedOver
 from mimflow.plan.jobs import Job
 from mimflow.plan.links import link_names
 from mimflow.plan.status import code_changed
@@ -23,12 +24,12 @@ from mimflow.progress import Progress
 from mimflow.stages.attempts import begin
 
 
-def run_job(plan: Plan, job: Job, strict_code: bool = False) -> Artifact:
+def run_job(plan: Plan | HandedOver, job: Job, strict_code: bool = False) -> Artifact:
     """Run a job whose inputs are in the store, unless its own result is there already; return the result.
 
     The project is the current folder while the stage runs.
     """
-    root = plan.workspace.root.resolve()
+    root = plan.root.resolve()
     progress = Progress(f"{job.stage} {job.name}")
     if (result := job.result(root)) is not None:
         _check_code(job, root, strict_code)

@@ -183,7 +183,7 @@ MISTAKES = {
     ),
     "override of no item": (
         RUN + "overrides: {phases.mian.steps: 3}\n",
-        "12:32: phases.mian.objective: missing (add it beside steps)",
+        "12:13: phases.mian: there is no phase 'mian' to override (did you mean 'main'?)",
     ),
     "guided blocks that are neither named nor counted": (
         guided_in("most"),
@@ -295,13 +295,10 @@ def test_all_errors_at_once_and_none_repeated_by_dependants(project: Path) -> No
     ]
 
 
-@pytest.mark.parametrize("name", ["..", "a b", "a;b", "$(x)", "-a", "{a}", "A", "a" * 65])
+@pytest.mark.parametrize("name", ["a b", "a;b", "$(x)", "-a", "{a}", "A", "a" * 65])
 def test_file_names_that_can_not_be_names(project: Path, name: str) -> None:
     write(project, f"mini/{name}", RUN)
-    if name == "..":
-        assert problems(project)[0].startswith("specs/mini/...yaml:1:1: the file's name '..' can't be a name")
-    else:
-        assert f"the file's name '{name}' can't be a name" in problems(project)[0]
+    assert f"the file's name '{name}' can't be a name" in problems(project)[0]
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mimflow.errors import DataError
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     import numpy as np
 
 SPLITS = ("train", "val")
+PIXELS = 89_478_485
+"""Pixels that an image may have where a spec says nothing else: Pillow's own limit, 268 MB of RGB."""
 
 
 class BadImageError(DataError):
@@ -39,6 +42,8 @@ class Listing:
 
     classes: tuple[str, ...]
     items: tuple[Item, ...]
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    """Files that are no images to the source, counted by ending."""
 
 
 class Source(ABC):
@@ -48,6 +53,8 @@ class Source(ABC):
     """It holds its images already: there is nothing for other processes to do."""
     skips_bad: bool = False
     """An image that can't be read is left out instead of stopping the preparation."""
+    max_pixels: int = PIXELS
+    """An image of more is one that can't be read."""
 
     @abstractmethod
     def listing(self, by_split: bool) -> Listing:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from mimflow.data.sources.base import PIXELS
 from mimflow.spec.base import OUTSIDE_KEY, Count, Fraction, Problem, Spec
 
 
@@ -123,4 +124,14 @@ class ImageFolderSpec(SourceSpec):
     on_bad: Literal["fail", "skip"] = "fail"
     """What to do with an image that can't be read: stop, or leave it out and report how many."""
 
+    max_pixels: Count = PIXELS
+    """Pixels that an image may have: one of more is taken for a decompression bomb, and can't be read."""
+
     splits = ("stratified", "folders")
+
+    def identity(self) -> dict[str, Any]:
+        """Every field but the path, and the limit of pixels only where it is another than Pillow's."""
+        found = super().identity()
+        if self.max_pixels == PIXELS:
+            del found["max_pixels"]
+        return found
