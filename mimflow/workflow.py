@@ -16,6 +16,7 @@ from mimflow.plan.links import update_links
 from mimflow.plan.pins import pin_problems
 from mimflow.plan.pull import missing_outputs, nothing_to_do
 from mimflow.products.registry import open_plan
+from mimflow.progress import report
 
 
 class Workflow:
@@ -83,7 +84,7 @@ def open_workflow(root: Path, main_process: bool, recompute: bool = False) -> Wo
                 (root / paths.STORE / folder).mkdir(parents=True, exist_ok=True)
         return Workflow(plan, main_process)
     except MimflowError as error:
-        print(error, file=sys.stderr)
+        report(error, sys.stderr)
         raise SystemExit(error.exit_code) from None
 
 
@@ -92,4 +93,4 @@ def _say_pull(plan: Plan, missing: list[str]) -> None:
     # DVC would lock empty folders: under it there is nothing to do without the results.
     if "DVC_STAGE" in os.environ or not nothing_to_do(plan):
         raise PlanError(f"{text}; to compute them anew instead: snakemake --config recompute=true")
-    print(text, file=sys.stderr)
+    report(text, sys.stderr)

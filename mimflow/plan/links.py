@@ -16,7 +16,7 @@ from mimflow.plan.jobs import Job
 
 def update_links(plan: Plan) -> None:
     """Make the links of all jobs that are done, and remove those that lead nowhere or that no spec names any more."""
-    root = plan.workspace.root
+    root = plan.workspace.root.resolve()
     wanted = {paths.link(stage, name): job.folder for (stage, name), job in plan.names.items()}
     for folder in paths.FOLDERS.values():
         for link in (root / paths.BY_NAME / folder).glob("*"):
@@ -31,7 +31,7 @@ def update_links(plan: Plan) -> None:
 
 def link_names(plan: Plan, job: Job) -> None:
     """Make the links of one job that is done, under all its names."""
-    root = plan.workspace.root
+    root = plan.workspace.root.resolve()
     for (stage, name), named in plan.names.items():
         if named.id == job.id:
             _link(root / paths.link(stage, name), root / job.folder)
@@ -45,7 +45,8 @@ def _listed(root: Path, folder: str) -> list[str]:
 
 
 def _link(link: Path, folder: Path) -> None:
-    target = os.path.relpath(folder, link.parent)
+    # As it is seen from where the link really lies: the folder of links may itself be one.
+    target = os.path.relpath(folder, link.parent.resolve())
     with suppress(OSError):
         if link.is_symlink():
             if str(link.readlink()) == target:

@@ -32,6 +32,8 @@ from mimflow.errors import DataError
 from mimflow.progress import Progress
 from mimflow.tasks import PrepareTask
 
+OUT_OF_MEMORY = "fewer workers"
+"""What to change where memory runs out."""
 SKIPPED_SHOWN = 20
 """Skipped images that the facts name; `sources.csv` has them all."""
 

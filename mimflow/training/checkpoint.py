@@ -63,13 +63,6 @@ def last_path(folder: Path) -> Path | None:
     return paths[-1] if paths else None
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Remove the temporary files that a killed process left below `folder`."""
-    for path in folder.rglob(".*"):
-        if path.is_file():
-            path.unlink()
-
-
 def _load(path: Path) -> Checkpoint:
     with safe_open(path, framework="pt") as stream:
         data = json.loads(stream.metadata()["mimflow"])
