@@ -1,7 +1,7 @@
 """The command line: one verb a stage, and verbs to look at specs, plans and results. Parses and calls; no logic.
 
-Exit codes: 0 done, 2 a spec, plan or data problem, 3 not finite, 4 out of memory, 5 can't write (or read), 6 locked, 7 a bad
-artifact, 8 no such device, 143 stopped by a signal (training: after a checkpoint). Anything else is a bug.
+Exit codes: 0 done, 2 a spec, plan or data problem, 3 not finite, 4 out of memory, 5 can't write or read, 6 locked, 7 a
+bad artifact, 8 no such device, 143 stopped by a signal (training: after a checkpoint). Anything else is a bug.
 """
 
 from __future__ import annotations
@@ -65,9 +65,10 @@ def main() -> None:
 
 def _let_go(stream: TextIO | None) -> None:
     """Drop what nobody reads any more, or Python would end with an exit code of its own when it fails to write it."""
+    if stream is None:
+        return
     try:
-        if stream is not None:
-            stream.flush()
+        stream.flush()
     except (OSError, ValueError):
         with suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

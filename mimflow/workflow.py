@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from functools import cache, partial
 from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import psutil  # type: ignore[import-untyped]  # Snakemake's own
 
 from mimflow.errors import MimflowError, PlanError
 from mimflow.plan import paths
@@ -55,10 +63,12 @@ class Workflow:
         """What a job is called."""
         return self.plan.jobs[job].name if job in self.plan.jobs else job
 
-    def gpus(self, job: str) -> int:
-        """GPUs to set aside for a job. `auto` asks for one where there is one."""
+    def gpus(self, job: str, executor: str = "local") -> int:
+        """GPUs to set aside for a job that an executor of Snakemake's runs. `auto` asks for one where there is one."""
         compute = self.plan.jobs[job].compute if job in self.plan.jobs else None
-        return int(compute is not None and compute.device != "cpu")
+        if compute is None or compute.device == "cpu":
+            return 0
+        return int(compute.device == "cuda" or not executor.startswith("slurm") or slurm_has_gpus())
 
     def threads(self, job: str) -> int:
         """CPU threads to set aside for a job."""
@@ -66,11 +76,39 @@ class Workflow:
         return 1 if compute is None else int(compute.threads)
 
 
+    def pass_on_signals(self) -> None:
+        """From now on, SIGTERM and SIGINT that this process gets reach its jobs, which end as they do by themselves."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            before = signal.getsignal(number)
+            if callable(before):
+                signal.signal(number, partial(_pass_on, before))
+
+
+def _pass_on(before: Callable[[int, FrameType | None], Any], number: int, frame: FrameType | None) -> None:
+    for child in psutil.Process().children():
+        with suppress(psutil.Error):
+            if "mimflow" in child.cmdline():
+                child.terminate()
+    before(number, frame)
+
+
+@cache
+def slurm_has_gpus() -> bool:
+    """Whether any node of the Slurm cluster has a GPU. A job that asks for one where there is none is refused."""
+    try:
+        done = subprocess.run(["sinfo", "--noheader", "--format=%G"], capture_output=True, text=True, timeout=60)
+    except (OSError, subprocess.SubprocessError):
+        return True
+    return done.returncode != 0 or "gpu" in done.stdout
+
+
 def open_workflow(root: Path, main_process: bool, recompute: bool = False) -> Workflow:
     """The workflow of the project at `root`. The main process also brings the markers and links up to date.
 
     Where `dvc.lock` records results that are not here, nothing is computed unless `recompute` says so.
     """
+    # `python` in the rules is the one that runs Snakemake, also where its environment is not activated.
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     try:
         plan = open_plan(root)
         if main_process:
@@ -81,7 +119,8 @@ def open_workflow(root: Path, main_process: bool, recompute: bool = False) -> Wo
                 _say_pull(plan, missing)
             # DVC's stage declares them, and a plan without frozen networks leaves theirs empty.
             for folder in paths.FOLDERS.values():
-                (root / paths.STORE / folder).mkdir(parents=True, exist_ok=True)
+                with suppress(OSError):  # a checkout that is only read
+                    (root / paths.STORE / folder).mkdir(parents=True, exist_ok=True)
         return Workflow(plan, main_process)
     except MimflowError as error:
         report(error, sys.stderr)

@@ -21,5 +21,6 @@ for kind in WORKFLOW.plan.workspace.products:
             ".mimflow/logs/{product}.log",
         conda:
             "environment.yaml"
+        localrule: True
         shell:
             "exec python -m mimflow render {wildcards.product:q} 2> >(tee -a {log:q} >&2)"
