@@ -7,11 +7,14 @@ import sys
 
 import torch
 
+from mimflow.compute.slots import take_gpu
 from mimflow.errors import DeviceError
 
 
 def resolve(device: str) -> torch.device:
     """`auto`, `cpu` or `cuda` → a device that is there. DeviceError if it is not."""
+    if device != "cpu":
+        take_gpu()
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cuda" and not torch.cuda.is_available():

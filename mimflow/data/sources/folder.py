@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from mimflow.data.sources.base import SPLITS, BadImageError, Item, Listing, Source
@@ -93,33 +93,44 @@ def folder_of(spec: ImageFolderSpec) -> Path:
 
 
 def stamp(path: Path | os.DirEntry[str]) -> tuple[int, int]:
-    """Size and time of the last change of a file; zeros if there is none.
+    """Size and time of the last change of a file; zeros if there is none, or none that can be looked at.
 
     A copy may keep the modification time of what it was copied from, so the inode's change time counts too.
     """
     try:
         status = path.stat()
-    except FileNotFoundError:
+    except OSError:
         return 0, 0
     return status.st_size, max(status.st_mtime_ns, status.st_ctime_ns)
 
 
 def _folders(top: Path) -> list[str]:
-    return sorted(entry.name for entry in _entries(top) if entry.is_dir())
+    return sorted(entry.name for entry in _entries(top) if _is(entry.is_dir))
 
 
 def _images(folder: Path, name: str, above: frozenset[tuple[int, int]]) -> Iterator[tuple[str, os.DirEntry[str]]]:
     """`name`/… and the entry of every image below a folder, whose ancestors are `above`, by device and inode."""
-    status = folder.stat()
+    try:
+        status = folder.stat()
+    except OSError as error:
+        raise DataError(f"{folder}: can't be looked at: {error.strerror or error}") from error
     identity = (status.st_dev, status.st_ino)
     if identity in above:
         raise DataError(f"{folder}: a link to a folder that holds it (remove the link)")
     for entry in _entries(folder):
-        if entry.is_dir():
+        if _is(entry.is_dir):
             yield from _images(Path(entry.path), f"{name}/{entry.name}", above | {identity})
-        # A link that leads nowhere is an image that can't be read; a pipe or a socket is none.
-        elif entry.name.lower().endswith(EXTENSIONS) and (entry.is_file() or not Path(entry.path).exists()):
+        # A link that leads nowhere, or to itself, is an image that can't be read; a pipe or a socket is none.
+        elif entry.name.lower().endswith(EXTENSIONS) and (_is(entry.is_file) or not _is(Path(entry.path).exists)):
             yield f"{name}/{entry.name}", entry
+
+
+def _is(asked: Callable[[], bool]) -> bool:
+    """What the system says of a file; False where it says an error: a link to itself, a folder that is closed."""
+    try:
+        return asked()
+    except OSError:
+        return False
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
