@@ -21,9 +21,8 @@ WORKFLOW = open_workflow(
 )
 
 
-# A signal to Snakemake alone would leave its jobs running, and it would wait for them.
 onstart:
-    WORKFLOW.pass_on_signals()
+    WORKFLOW.begin()
 
 
 # What `snakemake` makes when it is asked for nothing: the products that say so.

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import cache, partial
@@ -15,7 +18,7 @@ from typing import Any
 
 import psutil  # type: ignore[import-untyped]  # Snakemake's own
 
-from mimflow.errors import MimflowError, PlanError
+from mimflow.errors import MimflowError, PlanError, StorageError, storage_errors
 from mimflow.plan import paths
 from mimflow.plan.build import Plan
 from mimflow.plan.freshness import update_markers
@@ -30,9 +33,11 @@ from mimflow.progress import report
 class Workflow:
     """The plan of a project, and what Snakemake's rules want to know of it."""
 
-    def __init__(self, plan: Plan, main_process: bool):
+    def __init__(self, plan: Plan, main_process: bool, read_only: Path | None = None):
         self.plan = plan
         self.main_process = main_process
+        self.read_only = read_only
+        """The project's folder, where it can't be written: jobs can be listed (`-n`), and none can run."""
 
     def of_kind(self, kind: str) -> list[str]:
         """The names of the products of a kind."""
@@ -75,9 +80,14 @@ class Workflow:
         compute = self.plan.jobs[job].compute if job in self.plan.jobs else None
         return 1 if compute is None else int(compute.threads)
 
+    def begin(self) -> None:
+        """Before the first job: refuse a project that can't be written, and pass on what asks this process to stop.
 
-    def pass_on_signals(self) -> None:
-        """From now on, SIGTERM and SIGINT that this process gets reach its jobs, which end as they do by themselves."""
+        Its jobs then end as they do when they are asked themselves.
+        """
+        if self.read_only is not None:
+            report(f"{self.read_only}: can't write: jobs can be listed (snakemake -n), but none can run", sys.stderr)
+            raise SystemExit(StorageError.exit_code)
         for number in (signal.SIGTERM, signal.SIGINT):
             before = signal.getsignal(number)
             if callable(before):
@@ -109,8 +119,9 @@ def open_workflow(root: Path, main_process: bool, recompute: bool = False) -> Wo
     """
     # `python` in the rules is the one that runs Snakemake, also where its environment is not activated.
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    shown = _looked_at_from_elsewhere(root) if main_process else None
     try:
-        plan = open_plan(root)
+        plan = open_plan(shown or root)
         if main_process:
             update_markers(plan)
             update_links(plan)
@@ -118,13 +129,29 @@ def open_workflow(root: Path, main_process: bool, recompute: bool = False) -> Wo
             if missing and not recompute:
                 _say_pull(plan, missing)
             # DVC's stage declares them, and a plan without frozen networks leaves theirs empty.
-            for folder in paths.FOLDERS.values():
-                with suppress(OSError):  # a checkout that is only read
+            for folder in paths.FOLDERS.values() if shown is None else ():
+                with storage_errors(root):
                     (root / paths.STORE / folder).mkdir(parents=True, exist_ok=True)
-        return Workflow(plan, main_process)
+        return Workflow(plan, main_process, read_only=root if shown else None)
     except MimflowError as error:
         report(error, sys.stderr)
         raise SystemExit(error.exit_code) from None
+
+
+def _looked_at_from_elsewhere(root: Path) -> Path | None:
+    """A folder of this process alone that shows a project that can only be read; None if the project can be written.
+
+    Snakemake keeps records where it runs, even of `-n`, and we the markers.
+    """
+    if all(os.access(path, os.W_OK) for path in (root, root / ".snakemake", root / ".mimflow") if path.exists()):
+        return None
+    folder = Path(tempfile.mkdtemp(prefix="mimflow-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    for path in root.iterdir():
+        if path.name not in (".snakemake", ".mimflow"):
+            (folder / path.name).symlink_to(path)
+    os.chdir(folder)
+    return folder
 
 
 def _say_pull(plan: Plan, missing: list[str]) -> None:
