@@ -73,7 +73,7 @@ def _myself() -> str:
 
 
 def _held(what: str, holder: str) -> LockedError:
-    name = holder.partition(ALIVE)[0].strip() or "another process"
+    name = holder.partition(",")[0].strip() or "another process"
     return LockedError(f"{what}: {name} is at work on it (wait for it, or end it)")
 
 
