@@ -1,7 +1,11 @@
 """From specs to products: `snakemake --cores all results/table1.md`. Wiring only: the plan knows the jobs."""
 
 import re
+import sys
 from pathlib import Path
+
+# Snakemake looks in the project's folder first: a random.py there would be taken for Python's.
+sys.path.append(sys.path.pop(0))
 
 from snakemake.utils import min_version
 
@@ -15,6 +19,10 @@ WORKFLOW = open_workflow(
     main_process=workflow.is_main_process,
     recompute=config.get("recompute", False),
 )
+
+
+onstart:
+    WORKFLOW.begin()
 
 
 # What `snakemake` makes when it is asked for nothing: the products that say so.

@@ -1,22 +1,26 @@
 """The command line: one verb a stage, and verbs to look at specs, plans and results. Parses and calls; no logic.
 
-Exit codes: 0 done, 2 a spec, plan or data problem, 3 not finite, 4 out of memory, 5 can't write, 6 locked, 7 a bad
-artifact, 8 no such device, 143 stopped by a signal after a checkpoint. Anything else is a bug.
+Exit codes: 0 done, 2 a spec, plan or data problem, 3 not finite, 4 out of memory, 5 can't write or read, 6 locked, 7 a
+bad artifact, 8 no such device, 143 stopped by a signal (training: after a checkpoint). Anything else is a bug.
 """
 
 from __future__ import annotations
 
 import ctypes
+import io
 import os
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
-from mimflow.errors import MimflowError
+from mimflow.compute.memory import memory_errors
+from mimflow.errors import MimflowError, StorageError, storage_errors
+from mimflow.progress import report
 
 if TYPE_CHECKING:
     from mimflow.plan.build import Plan
@@ -45,17 +49,43 @@ StrictCode = Annotated[bool, typer.Option("--strict-code", help="Refuse results 
 
 def main() -> None:
     """Run the command line. A user's mistake is a line on standard error and an exit code, never a traceback."""
+    # A module of the standard library is never one that lies in the project's folder, in processes of ours neither.
+    os.environ["PYTHONSAFEPATH"] = "1"
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that is not UTF-8 lacks some of our characters
     try:
-        app()
+        with memory_errors("out of memory (a smaller spec, or a machine with more)"), storage_errors("a file"):
+            app()
     except MimflowError as error:
-        print(error, file=sys.stderr)
+        report(error, sys.stderr)
         sys.exit(error.exit_code)
-    except BrokenPipeError:
-        # Whoever reads the output has seen enough; nothing is lost.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
     except KeyboardInterrupt:
         sys.exit(130)
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            _let_go(stream)
+
+
+def _let_go(stream: TextIO | None) -> None:
+    """Drop what nobody reads any more, or Python would end with an exit code of its own when it fails to write it."""
+    if stream is None:
+        return
+    try:
+        stream.flush()
+    except (OSError, ValueError):
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _echo(text: object) -> None:
+    """Print a result. Whoever reads it may have seen enough: nothing is lost."""
+    try:
+        typer.echo(text)
+    except BrokenPipeError:
+        sys.exit(0)
+    except OSError as error:
+        raise StorageError(f"standard output: can't write: {error.strerror}") from error
 
 
 def _workspace(project: Path) -> Workspace:
@@ -78,7 +108,7 @@ def validate(
     """Check specs: every problem at once, with its place."""
     from mimflow.project.inspection import check
 
-    typer.echo(check(_workspace(project), names or []))
+    _echo(check(_workspace(project), names or []))
 
 
 @app.command()
@@ -89,7 +119,7 @@ def plan(
     """List the jobs of a product, which would run, and the field that is why."""
     from mimflow.plan.status import describe_plan
 
-    typer.echo(describe_plan(_plan(project), target))
+    _echo(describe_plan(_plan(project), target))
 
 
 @app.command()
@@ -97,7 +127,7 @@ def explain(name: Annotated[str, typer.Argument(help="A spec.")], project: Proje
     """Print a spec as it is resolved, with the place that each value comes from."""
     from mimflow.project.inspection import explain as explained
 
-    typer.echo(explained(_workspace(project), name))
+    _echo(explained(_workspace(project), name))
 
 
 @app.command()
@@ -109,7 +139,7 @@ def diff(
     """Print the fields in which two specs differ."""
     from mimflow.project.inspection import diff as compared
 
-    typer.echo(compared(_workspace(project), left, right))
+    _echo(compared(_workspace(project), left, right))
 
 
 @app.command()
@@ -122,7 +152,7 @@ def why(
     """Trace a product, or one number of it, back to spec, seeds, commit and checkpoint."""
     from mimflow.products.trace import why as traced
 
-    typer.echo(traced(_plan(project).product(product), row, column))
+    _echo(traced(_plan(project).product(product), row, column))
 
 
 @app.command()
@@ -134,7 +164,7 @@ def schema(
     from mimflow.project.schemas import write_schemas
 
     for path in write_schemas(folder, PRODUCTS):
-        typer.echo(path)
+        _echo(path)
 
 
 @app.command()
@@ -142,7 +172,7 @@ def weights(project: Project = HERE) -> None:
     """List the files of weights that only you can bring: which are there, and where the others are published."""
     from mimflow.project.weights import describe_weights
 
-    typer.echo(describe_weights(_workspace(project)))
+    _echo(describe_weights(_workspace(project)))
 
 
 @app.command()
@@ -153,7 +183,7 @@ def gc(
     """List, or delete, results in the store that no spec reaches any more."""
     from mimflow.plan.collect_garbage import collect
 
-    typer.echo(collect(_plan(project), delete))
+    _echo(collect(_plan(project), delete))
 
 
 def _end_with_parent() -> None:
@@ -175,9 +205,7 @@ STAGES = {
 def _verb(stage: str) -> Callable[..., None]:
     """The command that runs a job of a stage."""
 
-    def run(
-        job: JobName, project: Project = HERE, strict_code: StrictCode = False, planned: Planned = False
-    ) -> None:
+    def run(job: JobName, project: Project = HERE, strict_code: StrictCode = False, planned: Planned = False) -> None:
         from mimflow.errors import PlanError
         from mimflow.plan.handover import handed_over
         from mimflow.stages.runner import run_job
@@ -210,7 +238,7 @@ def render(
     from mimflow.products.render import render_product
 
     for path in render_product(_plan(project).product(product), partial):
-        typer.echo(path)
+        _echo(path)
 
 
 @app.command()
@@ -218,7 +246,7 @@ def dvc(project: Project = HERE) -> None:
     """Write dvc.yaml: it versions the store and the products that are made by default."""
     from mimflow.products.dvc import write_dvc
 
-    typer.echo(write_dvc(_plan(project)))
+    _echo(write_dvc(_plan(project)))
 
 
 @data.command()
@@ -233,7 +261,7 @@ def lock(
     from mimflow.project.pins import lock as pinned
 
     for line in pinned(_workspace(project), names or [], contents=not names_only):
-        typer.echo(line)
+        _echo(line)
 
 
 @app.command("import-checkpoint")
@@ -247,4 +275,4 @@ def import_checkpoint(
     """Make an artifact of a public checkpoint, or name the tensors that do not fit."""
     from mimflow.project.importing import import_checkpoint as import_artifact
 
-    typer.echo(import_artifact(file, source, _workspace(project), spec, out))
+    _echo(import_artifact(file, source, _workspace(project), spec, out))

@@ -6,6 +6,19 @@ traceback. Anything else that is raised is a bug of ours and stays loud.
 
 from __future__ import annotations
 
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_OF_STORAGE = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EXDEV),
+    *(errno.EIO, errno.ESTALE, errno.ELOOP, errno.EBUSY, errno.EMFILE, errno.ENFILE),
+)
+"""Errors of the system's that say something of its disks, and nothing of our code."""
+
 
 class MimflowError(Exception):
     """Something a person can put right. `exit_code` is what the process ends with."""
@@ -44,7 +57,7 @@ class OutOfMemoryError(MimflowError):
 
 
 class StorageError(MimflowError):
-    """A file could not be written: no space, or no permission. Earlier files are whole."""
+    """A file could not be written, or not be reached: no space, no permission, a fault. Earlier files are whole."""
 
     exit_code = 5
 
@@ -68,6 +81,23 @@ class DeviceError(MimflowError):
 
 
 class Interrupted(MimflowError):
-    """SIGTERM or SIGUSR1 arrived; a checkpoint was written first."""
+    """A signal that asks to stop arrived; training writes a checkpoint first."""
 
     exit_code = 143
+
+
+@contextmanager
+def storage_errors(place: object) -> Iterator[None]:
+    """Turn the system's errors about disks into StorageError, which names the file, or else `place`."""
+    try:
+        yield
+    except shutil.Error as error:  # of copying a folder: source, target and reason of each file that failed
+        _, target, reason = error.args[0][0]
+        raise StorageError(f"{target}: can't write: {reason}") from error
+    except OSError as error:
+        if error.errno not in _OF_STORAGE:
+            raise
+        path = error.filename
+        unreadable = isinstance(path, str) and Path(path).is_file() and not os.access(path, os.R_OK)
+        verb = "read" if unreadable or error.errno == errno.ELOOP else "write"
+        raise StorageError(f"{path or place}: can't {verb}: {error.strerror}") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import suppress
 from typing import TextIO
 
 
@@ -14,13 +15,21 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
+def report(text: object, stream: TextIO | None) -> None:
+    """Print a line, unless the stream is closed, full or was never there: a line that is not read is not an error."""
+    # A process started with a closed standard error has None for it, and `print` would take standard output.
+    if stream is not None:
+        with suppress(OSError, ValueError):
+            print(text, file=stream, flush=True)
+
+
 class Progress:
     """Prints how far a job has come, at most every `interval` seconds. Lines of jobs side by side stay readable."""
 
     def __init__(self, label: str, interval: float = 10.0, stream: TextIO | None = None):
         self.label = label
         self.interval = interval
-        self.stream = stream or sys.stderr
+        self.stream = sys.stderr if stream is None else stream
         self.start(0)
 
     def start(self, total: int, done: int = 0, unit: str = "step") -> None:
@@ -41,8 +50,8 @@ class Progress:
             self.say(self._line(now, shown))
 
     def say(self, text: str) -> None:
-        """Print a line under the job's label."""
-        print(f"[{self.label}] {text}", file=self.stream, flush=True)
+        """Print a line under the job's label. Where nobody listens any more, the work goes on without."""
+        report(f"[{self.label}] {text}", self.stream)
 
     def _line(self, now: float, shown: dict[str, float]) -> str:
         elapsed = max(now - self._began, 1e-9)

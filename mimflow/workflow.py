@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
+import signal
+import subprocess
 import sys
-from collections.abc import Iterable
+import tempfile
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from functools import cache, partial
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
-from mimflow.errors import MimflowError, PlanError, SpecError
+import psutil  # type: ignore[import-untyped]  # Snakemake's own
+
+from mimflow.errors import MimflowError, PlanError, SpecError, StorageError, storage_errors
 from mimflow.plan import paths
 from mimflow.plan.build import Plan
 from mimflow.plan.freshness import update_markers
@@ -17,15 +28,18 @@ from mimflow.plan.links import update_links
 from mimflow.plan.pins import pin_problems
 from mimflow.plan.pull import missing_outputs, nothing_to_do
 from mimflow.products.registry import open_plan
+from mimflow.progress import report
 from mimflow.spec.base import SLUG
 
 
 class Workflow:
     """The plan of a project, and what Snakemake's rules want to know of it."""
 
-    def __init__(self, plan: Plan, main_process: bool):
+    def __init__(self, plan: Plan, main_process: bool, read_only: Path | None = None):
         self.plan = plan
         self.main_process = main_process
+        self.read_only = read_only
+        """The project's folder, where it can't be written: jobs can be listed (`-n`), and none can run."""
 
     def of_kind(self, kind: str) -> list[str]:
         """The names of the products of a kind, those whose specs are wrong included: to ask for one says so."""
@@ -72,15 +86,48 @@ class Workflow:
         found = self._job(job)
         return job if found is None else found.name
 
-    def gpus(self, job: str) -> int:
-        """GPUs to set aside for a job. `auto` asks for one where there is one."""
+    def gpus(self, job: str, executor: str = "local") -> int:
+        """GPUs to set aside for a job that an executor of Snakemake's runs. `auto` asks for one where there is one."""
         compute = self.plan.jobs[job].compute if job in self.plan.jobs else None
-        return int(compute is not None and compute.device != "cpu")
+        if compute is None or compute.device == "cpu":
+            return 0
+        return int(compute.device == "cuda" or not executor.startswith("slurm") or slurm_has_gpus())
 
     def threads(self, job: str) -> int:
         """CPU threads to set aside for a job."""
         compute = self.plan.jobs[job].compute if job in self.plan.jobs else None
         return 1 if compute is None else int(compute.threads)
+
+    def begin(self) -> None:
+        """Before the first job: refuse a project that can't be written, and pass on what asks this process to stop.
+
+        Its jobs then end as they do when they are asked themselves.
+        """
+        if self.read_only is not None:
+            report(f"{self.read_only}: can't write: jobs can be listed (snakemake -n), but none can run", sys.stderr)
+            raise SystemExit(StorageError.exit_code)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            before = signal.getsignal(number)
+            if callable(before):
+                signal.signal(number, partial(_pass_on, before))
+
+
+def _pass_on(before: Callable[[int, FrameType | None], Any], number: int, frame: FrameType | None) -> None:
+    for child in psutil.Process().children():
+        with suppress(psutil.Error):
+            if "mimflow" in child.cmdline():
+                child.terminate()
+    before(number, frame)
+
+
+@cache
+def slurm_has_gpus() -> bool:
+    """Whether any node of the Slurm cluster has a GPU. A job that asks for one where there is none is refused."""
+    try:
+        done = subprocess.run(["sinfo", "--noheader", "--format=%G"], capture_output=True, text=True, timeout=60)
+    except (OSError, subprocess.SubprocessError):
+        return True
+    return done.returncode != 0 or "gpu" in done.stdout
 
 
 def open_workflow(root: Path, main_process: bool, recompute: bool = False) -> Workflow:
@@ -88,8 +135,11 @@ def open_workflow(root: Path, main_process: bool, recompute: bool = False) -> Wo
 
     Where `dvc.lock` records results that are not here, nothing is computed unless `recompute` says so.
     """
+    # `python` in the rules is the one that runs Snakemake, also where its environment is not activated.
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    shown = _looked_at_from_elsewhere(root) if main_process else None
     try:
-        plan = open_plan(root)
+        plan = open_plan(shown or root)
         if main_process:
             _say_problems(plan)
             update_markers(plan)
@@ -98,11 +148,12 @@ def open_workflow(root: Path, main_process: bool, recompute: bool = False) -> Wo
             if missing and not recompute:
                 _say_pull(plan, missing)
             # DVC's stage declares them, and a plan without frozen networks leaves theirs empty.
-            for folder in paths.FOLDERS.values():
-                (root / paths.STORE / folder).mkdir(parents=True, exist_ok=True)
-        return Workflow(plan, main_process)
+            for folder in paths.FOLDERS.values() if shown is None else ():
+                with storage_errors(root):
+                    (root / paths.STORE / folder).mkdir(parents=True, exist_ok=True)
+        return Workflow(plan, main_process, read_only=root if shown else None)
     except MimflowError as error:
-        print(error, file=sys.stderr)
+        report(error, sys.stderr)
         raise SystemExit(error.exit_code) from None
 
 
@@ -114,9 +165,25 @@ def _say_problems(plan: Plan) -> None:
         print(problem, file=sys.stderr)
 
 
+def _looked_at_from_elsewhere(root: Path) -> Path | None:
+    """A folder of this process alone that shows a project that can only be read; None if the project can be written.
+
+    Snakemake keeps records where it runs, even of `-n`, and we the markers.
+    """
+    if all(os.access(path, os.W_OK) for path in (root, root / ".snakemake", root / ".mimflow") if path.exists()):
+        return None
+    folder = Path(tempfile.mkdtemp(prefix="mimflow-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    for path in root.iterdir():
+        if path.name not in (".snakemake", ".mimflow"):
+            (folder / path.name).symlink_to(path)
+    os.chdir(folder)
+    return folder
+
+
 def _say_pull(plan: Plan, missing: list[str]) -> None:
     text = f"dvc.lock records results that are not here ({', '.join(missing)}): `dvc pull` fetches them"
     # DVC would lock empty folders: under it there is nothing to do without the results.
     if "DVC_STAGE" in os.environ or not nothing_to_do(plan):
         raise PlanError(f"{text}; to compute them anew instead: snakemake --config recompute=true")
-    print(text, file=sys.stderr)
+    report(text, sys.stderr)

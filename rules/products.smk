@@ -11,7 +11,7 @@ for kind in WORKFLOW.plan.workspace.products:
             lambda wildcards: map(ancient, WORKFLOW.product_inputs(wildcards.product)),
             marker=".mimflow/markers/{product}",
         output:
-            # `update`: an interrupted render leaves the old files whole.
+            # `update`: Snakemake leaves the old files, which the render replaces one by one, the record last.
             update(multiext("results/{product}", *(f".{suffix}" for suffix in kind.suffixes), ".manifest.json")),
         wildcard_constraints:
             product="|".join(map(re.escape, WORKFLOW.of_kind(kind.name))) or "none",
@@ -21,5 +21,6 @@ for kind in WORKFLOW.plan.workspace.products:
             ".mimflow/logs/{product}.log",
         conda:
             "environment.yaml"
+        localrule: True
         shell:
             "exec python -m mimflow render {wildcards.product:q} 2> >(tee -a {log:q} >&2)"

@@ -20,7 +20,7 @@ for stage, folder in FOLDERS.items():
             name=lambda wildcards: WORKFLOW.name(wildcards.job),
         threads: lambda wildcards: WORKFLOW.threads(wildcards.job)
         resources:
-            gpu=lambda wildcards: WORKFLOW.gpus(wildcards.job),
+            gpu=lambda wildcards: WORKFLOW.gpus(wildcards.job, workflow.executor_plugin.name),
         message:
             "{params.stage} {params.name}"
         log:

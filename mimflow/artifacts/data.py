@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mimflow.artifacts.cells import from_cell, to_cell
 from mimflow.artifacts.manifest import Artifact, write_atomically
 
 INDEX = "index.csv"
@@ -99,7 +100,8 @@ def read_sources(artifact: Artifact) -> dict[str, SourceFile]:
     with artifact.file(SOURCES).open(encoding="utf-8", newline="") as stream:
         rows = csv.reader(stream)
         next(rows)
-        return {path: SourceFile(path, int(size), sha256, problem) for path, size, sha256, problem in rows}
+        cells = ([from_cell(cell) for cell in row] for row in rows)
+        return {path: SourceFile(path, int(size), sha256, problem) for path, size, sha256, problem in cells}
 
 
 def _write_csv(path: Path, columns: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> None:
@@ -107,6 +109,6 @@ def _write_csv(path: Path, columns: tuple[str, ...], rows: Iterable[tuple[object
         with temporary.open("w", encoding="utf-8", newline="") as stream:
             writer = csv.writer(stream, lineterminator="\n")
             writer.writerow(columns)
-            writer.writerows(rows)
+            writer.writerows(map(to_cell, row) for row in rows)
 
     write_atomically(path, write)

@@ -1,19 +1,20 @@
-"""Devices: which one, in what precision, and what to say when its memory runs out."""
+"""Devices: which one, and in what precision."""
 
 from __future__ import annotations
 
 import resource
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import torch
 
-from mimflow.errors import DeviceError, OutOfMemoryError
+from mimflow.compute.slots import take_gpu
+from mimflow.errors import DeviceError
 
 
 def resolve(device: str) -> torch.device:
     """`auto`, `cpu` or `cuda` → a device that is there. DeviceError if it is not."""
+    if device != "cpu":
+        take_gpu()
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cuda" and not torch.cuda.is_available():
@@ -37,14 +38,3 @@ def peak_memory_mb(device: torch.device) -> float:
         return torch.cuda.max_memory_allocated(device) / 2**20
     unit = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
-
-
-@contextmanager
-def memory_errors(message: str) -> Iterator[None]:
-    """Turn PyTorch's out-of-memory errors into ours; `message` says what did not fit and what to change."""
-    try:
-        yield
-    except RuntimeError as error:  # torch.OutOfMemoryError is one; the CPU's allocator raises it bare
-        if not isinstance(error, torch.OutOfMemoryError) and "DefaultCPUAllocator" not in str(error):
-            raise
-        raise OutOfMemoryError(message) from error

@@ -17,9 +17,9 @@ from torch import Tensor
 from mimflow.artifacts.representation import RepresentationFacts
 from mimflow.artifacts.rows import Rows, claim
 from mimflow.artifacts.samples import SAMPLES, SamplesFacts, write_samples
+from mimflow.compute.memory import memory_errors
 from mimflow.data.pixels import to_uint8
 from mimflow.data.prepared import Prepared, Split
-from mimflow.errors import OutOfMemoryError
 from mimflow.nn.draws import Draws
 from mimflow.outputs.drawing import Drawing
 from mimflow.progress import Progress
@@ -147,13 +147,8 @@ def fill(setting: Setting, array: Rows, draw: Callable[[range], tuple[np.ndarray
     drawn, began = 0, time.monotonic()
     for index in missing:
         rows = array.piece(index)
-        try:
+        with memory_errors(_out_of_memory(setting, len(rows))):
             result, counted = draw(rows)
-        except torch.OutOfMemoryError as error:
-            raise OutOfMemoryError(
-                f"no memory left on {setting.device} for {len(rows)} images at once "
-                f"(samples.batch_size: {max(1, setting.drawing.batch_size // 2)})"
-            ) from error
         array.write(index, result, notes=counted)
         drawn += len(rows)
         done += 1
@@ -164,3 +159,9 @@ def fill(setting: Setting, array: Rows, draw: Callable[[range], tuple[np.ndarray
         record = array.record(index)
         counts.update(record.notes if record is not None else {})
     return Took(drawn, seconds, dict(counts))
+
+
+def _out_of_memory(setting: Setting, images: int) -> str:
+    size = setting.drawing.batch_size
+    hint = f"samples.batch_size: {size // 2}" if size > 1 else "the system does not fit with one image"
+    return f"no memory left on {setting.device} for {images} image{'s' if images > 1 else ''} at once ({hint})"

@@ -1,36 +1,73 @@
-"""Results that no spec reaches any more."""
+"""Results that no spec reaches any more, and work that nobody goes on with."""
 
 from __future__ import annotations
 
-import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
+from mimflow.artifacts.leftovers import remove
+from mimflow.artifacts.lock import locked
 from mimflow.artifacts.manifest import MANIFEST, read_manifest
-from mimflow.errors import ArtifactError
+from mimflow.errors import ArtifactError, LockedError
 from mimflow.plan import paths
 from mimflow.plan.build import Plan
 from mimflow.plan.links import update_links
 
 
 def collect(plan: Plan, delete: bool) -> str:
-    """List, and where asked delete, the folders of the store that are no job's. SpecError if any spec is wrong."""
+    """List, and where asked delete, what lies in the store and is no job's, and the work of attempts that are over.
+
+    An attempt is over if its job is done, or no spec asks for it. What a process is at work on is not deleted.
+    SpecError if any spec is wrong.
+    """
     plan.workspace.raise_problems()  # what it reaches is not known
     root = plan.workspace.root
-    kept = {job.folder for job in plan.jobs.values()}
-    folders = [folder for stage in paths.FOLDERS.values() for folder in (root / paths.STORE / stage).glob("*")]
-    lost = [folder for folder in sorted(folders) if folder.is_dir() and folder.relative_to(root).as_posix() not in kept]
-    lines = [f"{folder.relative_to(root).as_posix()}  {_name(folder)}".rstrip() for folder in lost]
-    size = sum(_size(folder) for folder in lost)
+    lost = [*_results(plan), *_attempts(plan)]
+    lines = [f"{path.relative_to(root).as_posix()}  {_name(path)}".rstrip() for path in lost]
+    size = sum(map(_size, lost))
+    kept = [line for path, line in zip(lost, lines, strict=True) if not _delete(root, path)] if delete else []
     if delete:
-        for folder in lost:
-            shutil.rmtree(folder)
         update_links(plan)
-    what = "deleted" if delete else "no spec reaches them; --delete deletes them"
+    what = "deleted" if delete else "nothing needs them; --delete deletes them"
+    if kept:
+        what = f"deleted but {len(kept)} that a process is at work on: {', '.join(kept)}"
     return "\n".join([*lines, f"{len(lost)} folders, {size / 1e6:.1f} MB: {what}" if lost else "nothing to collect"])
 
 
+def _results(plan: Plan) -> Iterator[Path]:
+    """The folders of the store that are no job's, those included that a killed process had copied in part."""
+    root = plan.workspace.root
+    kept = {job.folder for job in plan.jobs.values()}
+    folders = [folder for stage in paths.FOLDERS.values() for folder in (root / paths.STORE / stage).glob("*")]
+    for folder in sorted(folders):
+        if (folder.is_dir() or folder.is_symlink()) and folder.relative_to(root).as_posix() not in kept:
+            yield folder
+
+
+def _attempts(plan: Plan) -> Iterator[Path]:
+    """The work folders of jobs that are done or that no spec asks for."""
+    root = plan.workspace.root
+    for folder in sorted(paths.work(root, "").glob("*")):
+        job = plan.jobs.get(folder.name)
+        if folder.is_dir() and (job is None or job.done(root)):
+            yield folder
+
+
+def _delete(root: Path, path: Path) -> bool:
+    """Delete what is lost, unless a process is at work on its job."""
+    # A folder that is copied into the store is `.KEY.partial` until it is whole.
+    lock = paths.work_lock(root, path.name.removeprefix(".").removesuffix(".partial"))
+    try:
+        with locked(lock, path.name):
+            remove(path)
+            lock.unlink(missing_ok=True)
+    except LockedError:
+        return False
+    return True
+
+
 def _name(folder: Path) -> str:
-    """What the job of a folder was called when it ran; empty where its manifest does not say."""
+    """What the job of a folder was called when it ran; empty where no manifest says so."""
     try:
         return read_manifest(folder / MANIFEST).name
     except ArtifactError:

@@ -17,7 +17,7 @@ from mimflow.plan.jobs import Job
 
 def update_links(plan: Plan) -> None:
     """Make the links of all jobs that are done, and remove those that lead nowhere or that no spec names any more."""
-    root = plan.root
+    root = plan.root.resolve()
     # A spec that is wrong just now may name what is there.
     all_known = not plan.workspace.problems
     wanted = {paths.link(stage, name): job.folder for (stage, name), job in plan.names.items()}
@@ -35,7 +35,7 @@ def update_links(plan: Plan) -> None:
 
 def link_names(plan: Plan | HandedOver, job: Job) -> None:
     """Make the links of one job that is done, under all its names."""
-    root = plan.root
+    root = plan.root.resolve()
     for (stage, name), named in plan.names.items():
         if named.id == job.id:
             _link(root / paths.link(stage, name), root / job.folder)
@@ -49,7 +49,8 @@ def _listed(root: Path, folder: str) -> list[str]:
 
 
 def _link(link: Path, folder: Path) -> None:
-    target = os.path.relpath(folder, link.parent)
+    # As it is seen from where the link really lies: the folder of links may itself be one.
+    target = os.path.relpath(folder, link.parent.resolve())
     with suppress(OSError):
         if link.is_symlink():
             if str(link.readlink()) == target:

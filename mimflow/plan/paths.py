@@ -70,6 +70,11 @@ def work(root: Path, job: str) -> Path:
     return root / ".mimflow" / "work" / job
 
 
+def work_lock(root: Path, job: str) -> Path:
+    """The lock of whoever is at work on a job."""
+    return work(root, job).with_name(f"{job}.lock")
+
+
 def cache(root: Path) -> Path:
     """What can be computed again, shared by jobs."""
     return root / ".mimflow" / "cache"

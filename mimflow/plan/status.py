@@ -50,7 +50,7 @@ class History:
     def _stage(self, stage: str) -> dict[str, list[Manifest]]:
         if stage not in self._stages:
             found = []
-            for path in (self.root / paths.STORE / paths.FOLDERS[stage]).glob(f"*/{MANIFEST}"):
+            for path in (self.root / paths.STORE / paths.FOLDERS[stage]).glob(f"[!.]*/{MANIFEST}"):
                 try:
                     found.append((path.stat().st_mtime, read_manifest(path)))
                 except ArtifactError:

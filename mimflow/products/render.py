@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
-import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from mimflow.artifacts.lock import locked
 from mimflow.artifacts.manifest import FileRecord, Manifest
 from mimflow.artifacts.provenance import describe_process
-from mimflow.errors import ArtifactError, PlanError, StorageError
+from mimflow.errors import ArtifactError, PlanError, storage_errors
 from mimflow.plan import paths
 from mimflow.plan.freshness import number_digests, product_identity, product_key, product_record
 from mimflow.plan.product import Product
@@ -20,7 +19,9 @@ LISTED = 5
 
 
 def render_product(product: Product, partial: bool = False) -> list[Path]:
-    """Render a product and its record; the files, the record last. An interrupted render leaves the old ones.
+    """Render a product and its record; the files, the record last. What was written before a render that fails stays.
+
+    One that is killed while it moves files into place is done again by the next run of Snakemake.
 
     `partial` renders with the results that are there. Raises PlanError that names missing ones otherwise,
     ArtifactError for corrupt ones, SpecError for a user's broken template, StorageError if a file can't be written.
@@ -41,9 +42,8 @@ def render_product(product: Product, partial: bool = False) -> list[Path]:
     )
     before = _files_before(product)
     files[paths.product_record(product.name)] = record.to_json().encode()
-    _write(product.root, product.name, files)
-    for name in before - files.keys():
-        (product.root / name).unlink(missing_ok=True)
+    with locked(paths.work_lock(product.root, f"render-{product.name}"), f"{product.kind.name} {product.name}"):
+        _write(product.root, product.name, files, before - files.keys())
     return [product.root / name for name in files]
 
 
@@ -68,20 +68,23 @@ def _files_before(product: Product) -> set[str]:
     return set() if record is None else set(record.files)
 
 
-def _write(root: Path, name: str, files: Mapping[str, bytes]) -> None:
-    """Write all files aside, then move them into place in their order: the record last."""
-    results = root / paths.product_record(name)
-    staging: Path | None = None
-    try:
-        results.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=results.parent))
-        for index, (file, data) in enumerate(files.items()):
-            (root / file).parent.mkdir(parents=True, exist_ok=True)
-            (staging / str(index)).write_bytes(data)
-        for index, file in enumerate(files):
-            (staging / str(index)).replace(root / file)
-    except OSError as error:
-        raise StorageError(f"{error.filename or results}: can't write: {error.strerror}") from error
-    finally:
-        if staging is not None:
-            shutil.rmtree(staging, ignore_errors=True)
+def _write(root: Path, name: str, files: Mapping[str, bytes], gone: Iterable[str]) -> None:
+    """Write all files aside, then move them into place in their order and remove those that are `gone`: the record
+    last, so that a render which is killed on the way is known to be none.
+    """
+    record = paths.product_record(name)
+    # Beside its place, which may be on another disk.
+    aside = {file: (root / file).with_name(f".{name}.{(root / file).name}") for file in files}
+    with storage_errors(root / record):
+        try:
+            for file, data in files.items():
+                (root / file).parent.mkdir(parents=True, exist_ok=True)
+                aside[file].write_bytes(data)
+            for file in files:
+                if file == record:
+                    for old in gone:
+                        (root / old).unlink(missing_ok=True)
+                aside[file].replace(root / file)
+        finally:
+            for path in aside.values():
+                path.unlink(missing_ok=True)

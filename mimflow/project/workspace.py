@@ -84,7 +84,8 @@ class Workspace:
                 for file in _spec_files(root / "specs" / folder):
                     self._read(kind.name, kind.spec, file)
         self._expand_ablations()
-        for loaded in (*self.runs.values(), *self.protocols.values()):
+        referring: list[Loaded[Any]] = [*self.runs.values(), *self.protocols.values()]
+        for loaded in referring:
             self._tell(loaded, check_references(self, loaded))
         self._check_products()
 
@@ -118,8 +119,7 @@ class Workspace:
 
     @property
     def problems(self) -> list[str]:
-        """A line for everything that is wrong, each once: variants of an ablation repeat what is wrong with their run.
-        """
+        """A line for everything that is wrong, each once: variants of an ablation repeat what is wrong with their run."""
         return list(dict.fromkeys(line for _, line in self._told))
 
     def problems_of(self, *specs: Owner) -> list[str]:

@@ -7,6 +7,7 @@ YAML 1.1 and 1.2 read differently is refused, because other tools read the same 
 from __future__ import annotations
 
 import re
+import stat
 import unicodedata
 from dataclasses import dataclass
 from functools import lru_cache
@@ -123,7 +124,17 @@ class ReadError(SpecError):
 
 def read(path: Path, shown: str) -> Node:
     """Read a YAML mapping. `shown` is how the file is named in messages. ReadError (exit 2) says what is wrong."""
+    if _special(path):
+        raise ReadError(Mark(shown), "a pipe or a device, not a file", "reading it may never end")
     return parse(_text(path, shown), shown)
+
+
+def _special(path: Path) -> bool:
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
 @lru_cache(256)

@@ -16,6 +16,9 @@ from mimflow.plan import code, paths
 from mimflow.progress import Progress
 from mimflow.tasks import EvaluateTask
 
+OUT_OF_MEMORY = "a smaller samples.count or reference.count in the protocol, or a smaller batch_size of a probe"
+"""What to change where memory runs out."""
+
 
 def run(task: EvaluateTask, inputs: dict[str, Artifact], work: Path, progress: Progress) -> EvaluateFacts:
     """Measure what an output gave by every metric of the task; the result is `metrics.json`.

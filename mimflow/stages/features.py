@@ -20,6 +20,8 @@ from mimflow.features.spec import NetworkSpec
 from mimflow.progress import Progress
 from mimflow.tasks import FeaturesTask
 
+OUT_OF_MEMORY = "compute.device: cpu, or stored_features: false"
+"""What to change where memory runs out."""
 BATCH_SIZE = 64
 """Images that pass through the network at once."""
 KEEP_EVERY = 64

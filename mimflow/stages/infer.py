@@ -18,6 +18,9 @@ from mimflow.progress import Progress
 from mimflow.system.modules import SystemModules, load_weights
 from mimflow.tasks import InferTask
 
+OUT_OF_MEMORY = "a smaller samples.batch_size in the protocol, or compute.device: cpu"
+"""What to change where memory runs out."""
+
 
 def run(
     task: InferTask, inputs: dict[str, Artifact], work: Path, progress: Progress

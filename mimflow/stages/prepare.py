@@ -33,6 +33,8 @@ from mimflow.errors import DataError
 from mimflow.progress import Progress
 from mimflow.tasks import PrepareTask
 
+OUT_OF_MEMORY = "fewer workers"
+"""What to change where memory runs out."""
 SKIPPED_SHOWN = 20
 """Skipped images that the facts name; `sources.csv` has them all."""
 
@@ -123,9 +125,7 @@ def _read(
     return results
 
 
-def _facts(
-    results: dict[str, Result], dataset: DatasetSpec, listing: Listing, listed_ns: int | None
-) -> DataFacts:
+def _facts(results: dict[str, Result], dataset: DatasetSpec, listing: Listing, listed_ns: int | None) -> DataFacts:
     """Counts. DataError if skipping has left nothing of a class to train on, or nothing to validate with."""
     classes = listing.classes
     by_class = {

@@ -10,10 +10,12 @@ from importlib import import_module
 from pathlib import Path
 
 from mimflow.artifacts.facts import plain
+from mimflow.artifacts.leftovers import remove, sweep
 from mimflow.artifacts.lock import locked
 from mimflow.artifacts.manifest import MANIFEST, Artifact, Manifest, record_files, write_text
 from mimflow.artifacts.provenance import describe_process
-from mimflow.errors import PlanError, StorageError
+from mimflow.compute.memory import memory_errors
+from mimflow.errors import PlanError, storage_errors
 from mimflow.plan import code, paths
 from mimflow.plan.build import Plan
 from mimflow.plan.handover import HandedOver
@@ -22,6 +24,7 @@ from mimflow.plan.links import link_names
 from mimflow.plan.status import code_changed
 from mimflow.progress import Progress
 from mimflow.stages.attempts import begin
+from mimflow.training.signals import ending_orderly
 
 
 def run_job(plan: Plan | HandedOver, job: Job, strict_code: bool = False) -> Artifact:
@@ -37,18 +40,15 @@ def run_job(plan: Plan | HandedOver, job: Job, strict_code: bool = False) -> Art
         return result
     inputs = {role: _input(upstream, root, strict_code) for role, upstream in job.inputs.items()}
     work = paths.work(root, job.id)
-    try:
-        # Paths in specs are relative to the project.
-        with chdir(root), locked(work.with_name(f"{work.name}.lock"), job.name):
-            if job.done(root):
-                return Artifact.open(root / job.folder)
-            _run(job, inputs, root, work, progress)
-            shutil.rmtree(work, ignore_errors=True)
-            link_names(plan, job)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM):
-            raise StorageError(f"{error.filename or work}: can't write: {error.strerror}") from error
-        raise
+    lock = paths.work_lock(root, job.id)
+    # Paths in specs are relative to the project.
+    with storage_errors(work), ending_orderly(job.name), chdir(root), locked(lock, job.name):
+        if job.done(root):
+            return Artifact.open(root / job.folder)
+        sweep(work)
+        _run(job, inputs, root, work, progress)
+        shutil.rmtree(work, ignore_errors=True)
+        link_names(plan, job)
     return Artifact.open(root / job.folder)
 
 
@@ -75,7 +75,9 @@ def _run(job: Job, inputs: dict[str, Artifact], root: Path, work: Path, progress
     attempt = begin(work, code.makers(job.task), root, progress.say)
     out = attempt.folder / "out"
     out.mkdir(parents=True, exist_ok=True)
-    facts = import_module(f"mimflow.stages.{job.stage}").run(job.task, inputs, attempt.folder, progress)
+    stage = import_module(f"mimflow.stages.{job.stage}")
+    with memory_errors(f"{job.stage} {job.name}: out of memory (try {stage.OUT_OF_MEMORY})"):
+        facts = stage.run(job.task, inputs, attempt.folder, progress)
     made = {
         **describe_process(root),
         **attempt.made,
@@ -101,8 +103,7 @@ def _run(job: Job, inputs: dict[str, Artifact], root: Path, work: Path, progress
 def _move(out: Path, folder: Path) -> None:
     """Move a finished folder into the store in one step; a broken one that is in the way makes room."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    if folder.exists():
-        shutil.rmtree(folder)
+    remove(folder)
     try:
         out.replace(folder)
     except OSError as error:

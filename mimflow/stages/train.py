@@ -12,7 +12,8 @@ from mimflow.artifacts.checkpoint import AVERAGED, MOMENTS, WEIGHTS, TrainFacts,
 from mimflow.artifacts.features import open_features
 from mimflow.artifacts.log import write_log
 from mimflow.artifacts.manifest import Artifact
-from mimflow.compute.devices import memory_errors, peak_memory_mb, resolve
+from mimflow.compute.devices import peak_memory_mb, resolve
+from mimflow.compute.memory import memory_errors
 from mimflow.data.prepared import Prepared, Split
 from mimflow.errors import NotFiniteError
 from mimflow.objectives.base import ClosedForm, Objective
@@ -29,6 +30,9 @@ from mimflow.training.memory import out_of_memory
 from mimflow.training.validation import validate
 from mimflow.weights.given import given_file
 from mimflow.weights.tensors import not_finite, save_state
+
+OUT_OF_MEMORY = "a larger accumulate, a smaller batch_size, or a smaller system"
+"""What to change where memory runs out."""
 
 
 def run(task: TrainTask, inputs: dict[str, Artifact], work: Path, progress: Progress) -> TrainFacts:

@@ -75,13 +75,6 @@ def last_path(folder: Path) -> Path | None:
     return paths[-1] if paths else None
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Remove the temporary files that a killed process left below `folder`."""
-    for path in folder.rglob(".*"):
-        if path.is_file():
-            path.unlink()
-
-
 def _load(path: Path) -> Checkpoint | None:
     stored = load_stored(path)
     if stored is None or not isinstance(stored[1], dict) or stored[1].keys() != {"job", "step", "record"}:

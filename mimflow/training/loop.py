@@ -19,7 +19,8 @@ from torch import Tensor
 
 from mimflow.artifacts.checkpoint import AVERAGED, MOMENTS, WEIGHTS, snapshot_file
 from mimflow.artifacts.manifest import Artifact, sha256_of
-from mimflow.compute.devices import autocast, memory_errors
+from mimflow.compute.devices import autocast
+from mimflow.compute.memory import memory_errors
 from mimflow.data.prepared import Split
 from mimflow.errors import Interrupted, NotFiniteError
 from mimflow.objectives.base import Batch, Objective, Player
@@ -153,13 +154,11 @@ class Trainer:
         """Train from the last checkpoint, or from the start, to the end; returns the figures on the val split.
 
         Raises NotFiniteError before an update that is not finite and is not to be skipped, and before anything that is
-        not finite would be saved; OutOfMemoryError; StorageError; and Interrupted once a checkpoint is written
-        after SIGTERM or SIGUSR1.
+        not finite would be saved; OutOfMemoryError; StorageError; and Interrupted once a checkpoint is written after a
+        signal that asks to stop.
         """
         with Interruption() as interruption, memory_errors(out_of_memory(self.phase_name, self.phase)):
             self._interruption = interruption
-            checkpoint.remove_leftovers(self.checkpoints)
-            checkpoint.remove_leftovers(self.out)
             self._resume()
             self._saved = time.monotonic()
             self._began = self._saved - self.seconds

@@ -1,30 +1,71 @@
-"""Signals that ask training to stop."""
+"""Signals that ask a job to stop."""
 
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
-from typing import Any
+
+from mimflow.errors import Interrupted
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
+"""What schedulers, Ctrl-C and terminals that are closed send."""
+Handler = Callable[[int, FrameType | None], None]
+
+
+@contextmanager
+def handled(handler: Handler) -> Iterator[None]:
+    """Within it, signals that ask to stop call `handler`; those that the process is to ignore (nohup) stay ignored."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    kept = {number: old for number, old in before.items() if old != signal.SIG_IGN}
+    try:
+        for number in kept:
+            signal.signal(number, handler)
+        yield
+    finally:
+        for number, old in kept.items():
+            signal.signal(number, old)
 
 
 class Interruption:
-    """Within it, SIGTERM and SIGUSR1 are noted instead of ending the process, so that a checkpoint can be written."""
-
-    SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+    """Within it, signals that ask to stop are noted instead of ending the process: a checkpoint can be written."""
 
     def __init__(self) -> None:
         self.received: signal.Signals | None = None
-        self._before: dict[signal.Signals, Any] = {}
+        self._handled = handled(self._note)
 
     def __enter__(self) -> Interruption:
-        self._before = {number: signal.signal(number, self._note) for number in self.SIGNALS}
+        self._handled.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+        self._handled.__exit__(kind, error, trace)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.received = signal.Signals(number)
+
+
+@contextmanager
+def ending_orderly(what: str) -> Iterator[None]:
+    """Within it, a signal that asks to stop ends what is under way as Ctrl-C does, and Interrupted says so.
+
+    Temporary files are removed on the way; a second signal does not cut that short.
+    """
+    received: list[str] = []
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        received.append(signal.Signals(number).name)
+        if len(received) == 1:
+            # Not an Exception, which whoever reads damaged files may take for the file's fault.
+            raise KeyboardInterrupt
+
+    with handled(stop):
+        try:
+            yield
+        except KeyboardInterrupt:
+            raise Interrupted(
+                f"{what}: {received[0] if received else 'interrupted'}; the next run goes on with what is finished"
+            ) from None

@@ -17,7 +17,7 @@ from mimflow.artifacts.rows import Rows, claim
 from mimflow.artifacts.samples import read_samples, write_samples
 from mimflow.compute.spec import Compute
 from mimflow.data.pixels import to_uint8
-from mimflow.errors import ArtifactError, DeviceError, NotFiniteError
+from mimflow.errors import ArtifactError, DeviceError, NotFiniteError, OutOfMemoryError
 from mimflow.nn.draws import Draws
 from mimflow.outputs.drawing import Samples
 from mimflow.outputs.inverse.output import InverseSampler
@@ -105,6 +105,25 @@ def test_how_often_guidance_overshot_a_scale_is_in_the_facts(weights: Artifact, 
         shares.append(run(task, {"weights": weights}, tmp_path / f"{floor}", silent()).overshot_scales)
     assert shares[0] == 0  # the branches hardly differ
     assert 0.2 < shares[1] < 0.8  # and every other scale shrinks
+
+
+@pytest.mark.parametrize(
+    ("size", "message"),
+    [
+        (6, r"no memory left on cpu for 6 images at once \(samples\.batch_size: 3\)"),
+        (1, r"no memory left on cpu for 1 image at once \(the system does not fit with one image\)"),
+    ],
+)
+def test_too_large_a_batch_names_one_to_try(
+    weights: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int, message: str
+) -> None:
+    def too_large(*_: object) -> None:
+        torch.empty(2**50)  # a plain RuntimeError of the CPU's allocator
+
+    monkeypatch.setattr("mimflow.outputs.prior.PriorSampler.batch", too_large)
+    with pytest.raises(OutOfMemoryError, match=message) as caught:
+        run(changed(samples={"batch_size": size}), {"weights": weights}, tmp_path, silent())
+    assert caught.value.exit_code == 4
 
 
 def test_the_file_is_the_one_that_numpy_writes(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -256,6 +257,15 @@ def test_circle_of_extends_shows_the_circle(project: Path) -> None:
 def test_folder_in_place_of_a_file(project: Path) -> None:
     (project / "specs/mini/folder.yaml").mkdir()
     assert problems(project) == ["specs/mini/folder.yaml:1:1: a folder, not a file"]
+
+
+def test_a_pipe_and_a_device_in_place_of_a_file(project: Path) -> None:
+    os.mkfifo(project / "specs/mini/pipe.yaml")
+    (project / "specs/mini/zeros.yaml").symlink_to("/dev/zero")
+    assert problems(project) == [
+        f"specs/mini/{name}.yaml:1:1: a pipe or a device, not a file (reading it may never end)"
+        for name in ("pipe", "zeros")
+    ]
 
 
 def test_unreadable_file(project: Path) -> None:

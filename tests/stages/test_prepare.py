@@ -109,6 +109,28 @@ def test_a_link_that_leads_nowhere_is_a_bad_image(photographs: Path, tmp_path: P
         prepare(dataset(photographs), tmp_path)
 
 
+def test_a_link_to_itself_and_a_file_that_cannot_be_opened_are_bad_images(
+    photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (photographs / "val" / "chelsea" / "loop.png").symlink_to("loop.png")
+    closed = photographs / "train" / "chelsea" / "03.png"
+    read_bytes = Path.read_bytes
+
+    def refuse(self: Path) -> bytes:  # as for any user but root
+        if self == closed:
+            raise PermissionError(13, "Permission denied", str(self))
+        return read_bytes(self)
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    facts = prepare(dataset(photographs, on_bad="skip"), tmp_path / "work")
+    assert [(bad.name, bad.problem) for bad in facts.skipped_images] == [
+        ("train/chelsea/03.png", "can't be opened: Permission denied"),
+        ("val/chelsea/loop.png", "can't be opened: Too many levels of symbolic links"),
+    ]
+    with pytest.raises(DataError, match=r"chelsea/03.png: can't be opened: Permission denied"):
+        prepare(dataset(photographs), tmp_path / "strict")
+
+
 def test_bad_images_are_skipped_and_counted_where_the_spec_says_so(photographs: Path, tmp_path: Path) -> None:
     prepare(dataset(photographs), tmp_path / "whole")
     spoil(photographs / "train" / "astronaut" / "01.png")

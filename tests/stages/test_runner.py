@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
 
 import pytest
+import torch
 from artifacts import rewrite_manifest
 from projects import command, edit, new_project
 
+from mimflow.artifacts.lock import locked
 from mimflow.artifacts.manifest import read_manifest
-from mimflow.errors import ArtifactError, PlanError
+from mimflow.errors import ArtifactError, Interrupted, OutOfMemoryError, PlanError, StorageError
 from mimflow.products.registry import open_plan
 from mimflow.stages.runner import run_job
 
@@ -111,6 +116,118 @@ def test_a_stage_refuses_the_job_of_another_and_an_old_key_says_the_new_one(proj
     assert open_plan(project).job("tarflow.main.s0").id != old
     done = command(project, "mimflow", "train", old, check=False)
     assert done.returncode == 2 and f"no spec asks for the job {old} any more: specs have changed since" in done.stdout
+
+
+def test_leftovers_of_a_killed_attempt_enter_neither_store_nor_manifest(project: Path) -> None:
+    plan = open_plan(project)
+    job = plan.job("gaussian.main.s0")
+    work = project / ".mimflow/work" / job.id
+    for name in (".weights.safetensors.x.safetensors", "snapshots/.0.5.safetensors.x.safetensors"):
+        (work / "out" / name).parent.mkdir(parents=True, exist_ok=True)
+        (work / "out" / name).write_text("half")
+    artifact = run_job(plan, job)
+    assert not [name for name in artifact.manifest.files if name.rpartition("/")[2].startswith(".")]
+    assert list(artifact.folder.rglob(".*")) == []
+    assert not work.exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1])
+def test_a_signal_ends_any_stage_with_a_line(
+    project: Path, number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        try:
+            os.kill(os.getpid(), number)
+            time.sleep(10)
+        finally:
+            # A second one does not cut the cleaning up short.
+            os.kill(os.getpid(), number)
+            (project / "cleaned").touch()
+
+    monkeypatch.setattr("mimflow.stages.features.run", interrupted)
+    monkeypatch.setattr("mimflow.stages.train.run", interrupted)
+    before = signal.getsignal(number)
+    plan = open_plan(project)
+    with pytest.raises(Interrupted, match=rf"^gaussian\.main\.s0: {number.name}; the next run goes on") as caught:
+        run_job(plan, plan.job("gaussian.main.s0"))
+    assert caught.value.exit_code == 143 and (project / "cleaned").is_file()
+    assert signal.getsignal(number) is before
+
+
+def test_memory_that_runs_out_anywhere_in_a_stage_is_told(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def too_large(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    plan = open_plan(project)
+    monkeypatch.setattr("mimflow.stages.train.run", too_large)
+    wanted = r"train gaussian\.main\.s0: out of memory \(try a larger accumulate, a smaller batch_size"
+    with pytest.raises(OutOfMemoryError, match=wanted):
+        run_job(plan, plan.job("gaussian.main.s0"))
+
+
+@pytest.mark.parametrize("stage", ["prepare", "features", "train", "infer", "evaluate"])
+def test_every_stage_says_what_to_change_where_memory_runs_out(stage: str) -> None:
+    assert import_module(f"mimflow.stages.{stage}").OUT_OF_MEMORY
+
+
+def test_a_disk_that_is_full_while_a_result_is_copied_to_it_is_told(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def other_disk(self: Path, target: Path) -> Path:
+        if self.name == "out":
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+        return replace(self, target)
+
+    def full(source: Path, target: Path) -> None:
+        raise shutil.Error([(str(source / "a"), str(target / "a"), "[Errno 28] No space left on device")])
+
+    replace = Path.replace
+    monkeypatch.setattr(Path, "replace", other_disk)
+    plan = open_plan(project)
+    job = plan.job("gaussian.main.s0")
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "copytree", full)
+        with pytest.raises(StorageError, match=r"\.partial/a: can't write: \[Errno 28\] No space left on device"):
+            run_job(plan, job)
+    assert run_job(plan, job).manifest.key == job.key
+
+
+def test_a_store_whose_folders_are_links_and_an_artifact_that_is_one(project: Path, tmp_path: Path) -> None:
+    checkpoints, elsewhere = project / "results/store/checkpoints", tmp_path / "disk"
+    elsewhere.mkdir()
+    checkpoints.parent.mkdir(parents=True, exist_ok=True)
+    checkpoints.symlink_to(elsewhere, target_is_directory=True)
+    names = project / "results/by-name/checkpoints"
+    (tmp_path / "names").mkdir()
+    names.symlink_to(tmp_path / "names", target_is_directory=True)
+    plan = open_plan(project)
+    job = plan.job("gaussian.main.s0")
+    run_job(plan, job)
+    assert (names / "gaussian.main.s0" / "manifest.json").is_file()
+    moved = tmp_path / "moved"
+    (elsewhere / job.id).replace(moved)
+    (elsewhere / job.id).symlink_to(moved, target_is_directory=True)
+    edit(project, "mini/gaussian", "patch_size: 2", "patch_size: 4")
+    listed = command(project, "mimflow", "gc", "--delete").stdout
+    assert f"results/store/checkpoints/{job.id}" in listed
+    assert not (elsewhere / job.id).is_symlink() and (moved / "manifest.json").is_file(), "only the link is ours"
+
+
+def test_gc_collects_work_that_is_over_and_leaves_what_is_under_way(project: Path) -> None:
+    plan = open_plan(project)
+    work = project / ".mimflow/work"
+    under_way, over, unknown = plan.job("gaussian.main.s0").id, plan.job("digits").id, "0" * 16
+    for name in (under_way, over, unknown):
+        (work / name / "out").mkdir(parents=True)
+        (work / name / "out/half").write_text("half")
+    partial = project / "results/store/checkpoints" / f".{unknown}.partial"
+    partial.mkdir(parents=True)
+    with locked(work / f"{unknown}.lock", "job"):
+        text = command(project, "mimflow", "gc", "--delete").stdout
+    assert "3 folders" in text and "deleted but 2 that a process is at work on" in text
+    assert not (work / over).exists() and (work / unknown).is_dir() and partial.is_dir()
+    assert "2 folders" in command(project, "mimflow", "gc", "--delete").stdout
+    assert not (work / unknown).exists() and not partial.exists() and (work / under_way / "out/half").is_file()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's parent-death signal")

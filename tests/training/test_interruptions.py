@@ -48,7 +48,7 @@ def test_resumed_training_equals_uninterrupted(changes: dict[str, Any], data: Ar
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1])
 def test_a_signal_leaves_a_checkpoint_and_exit_status_143(
     number: signal.Signals, data: Artifact, tmp_path: Path
 ) -> None:
@@ -186,9 +186,10 @@ def test_a_full_disk_leaves_earlier_files_whole(
     assert results(tmp_path) == uninterrupted
 
 
-def test_leftovers_of_a_killed_process_are_removed(data: Artifact, tmp_path: Path) -> None:
-    for name in ("checkpoints/.step-1.safetensors.x.safetensors", "out/snapshots/.0.5.safetensors.x.safetensors"):
-        (tmp_path / name).parent.mkdir(parents=True)
-        (tmp_path / name).write_text("half")
-    train_tiny(tiny_task(), data, tmp_path)
-    assert [path for path in tmp_path.rglob(".*") if path.is_file()] == []
+def test_a_signal_that_the_process_is_to_ignore_does_not_stop_training(data: Artifact, tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as under nohup
+    try:
+        facts = train_tiny(tiny_task(), data, tmp_path, SignalAt(5, signal.SIGHUP))
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert facts.steps == 16

@@ -26,7 +26,7 @@ from training_parts import (
 
 from mimflow.artifacts.log import log_text
 from mimflow.artifacts.manifest import Artifact, sha256_of
-from mimflow.compute.devices import memory_errors
+from mimflow.compute.memory import memory_errors
 from mimflow.data.prepared import Prepared
 from mimflow.data.spec import Augment
 from mimflow.errors import (

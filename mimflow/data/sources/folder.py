@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from mimflow.data.sources.base import SPLITS, BadImageError, Item, Listing, Source
@@ -72,9 +72,7 @@ class ImageFolder(Source):
     def _tops(self, by_split: bool) -> list[Path]:
         return [self.root / split for split in SPLITS] if by_split else [self.root]
 
-    def _files(
-        self, by_split: bool, left_out: Counter[str]
-    ) -> Iterator[tuple[str, str, str | None, os.DirEntry[str]]]:
+    def _files(self, by_split: bool, left_out: Counter[str]) -> Iterator[tuple[str, str, str | None, os.DirEntry[str]]]:
         """Relative path, class, split and directory entry of every image; what else there is is counted."""
         for top in self._tops(by_split):
             classes = _folders(top) if top.is_dir() else []
@@ -110,47 +108,58 @@ def folder_of(spec: ImageFolderSpec) -> Path:
 
 
 def stamp(path: Path | os.DirEntry[str]) -> tuple[int, int]:
-    """Size and time of the last change of a file; zeros if there is none.
+    """Size and time of the last change of a file; zeros if there is none, or none that can be looked at.
 
     A copy may keep the modification time of what it was copied from, so the inode's change time counts too.
     """
     try:
         status = path.stat()
-    except FileNotFoundError:
+    except OSError:
         return 0, 0
     return status.st_size, max(status.st_mtime_ns, status.st_ctime_ns)
 
 
 def _folders(top: Path) -> list[str]:
-    return sorted(entry.name for entry in _entries(top) if entry.is_dir())
+    return sorted(entry.name for entry in _entries(top) if _is(entry.is_dir))
 
 
 def _images(
     folder: Path, name: str, above: frozenset[tuple[int, int]], left_out: Counter[str]
 ) -> Iterator[tuple[str, os.DirEntry[str]]]:
     """`name`/… and the entry of every image below a folder, whose ancestors are `above`, by device and inode."""
-    status = folder.stat()
+    try:
+        status = folder.stat()
+    except OSError as error:
+        raise DataError(f"{folder}: can't be looked at: {error.strerror or error}") from error
     identity = (status.st_dev, status.st_ino)
     if identity in above:
         raise DataError(f"{folder}: a link to a folder that holds it (remove the link)")
     for entry in _entries(folder, left_out):
-        if entry.is_dir():
+        if _is(entry.is_dir):
             yield from _images(Path(entry.path), f"{name}/{entry.name}", above | {identity}, left_out)
-        # A link that leads nowhere is an image that can't be read; a pipe or a socket is none.
-        elif _named_like_an_image(entry) and (entry.is_file() or not Path(entry.path).exists()):
+        # A link that leads nowhere, or to itself, is an image that can't be read; a pipe or a socket is none.
+        elif _named_like_an_image(entry) and (_is(entry.is_file) or not _is(Path(entry.path).exists)):
             yield f"{name}/{entry.name}", entry
         else:
             left_out[_ending(entry.name)] += 1
+
+
+def _is(asked: Callable[[], bool]) -> bool:
+    """What the system says of a file; False where it says an error: a link to itself, a folder that is closed."""
+    try:
+        return asked()
+    except OSError:
+        return False
 
 
 def _named_like_an_image(entry: os.DirEntry[str]) -> bool:
     """Whether a file ends as images do; one without an ending is looked at."""
     if entry.name.lower().endswith(EXTENSIONS):
         return True
-    if Path(entry.name).suffix or not entry.is_file():
+    if Path(entry.name).suffix or not _is(entry.is_file):
         return False
     try:
-        with open(entry.path, "rb") as stream:
+        with Path(entry.path).open("rb") as stream:
             start = stream.read(12)
     except OSError:
         return False

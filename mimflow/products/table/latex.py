@@ -2,27 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 from mimflow.products.table.layout import RAISED, after, heading
 from mimflow.products.table.model import Block, Cell, Group
+from mimflow.products.table.symbols import code, named, symbol
 
-_MATHS = {
-    "±": r"\pm",
-    "×": r"\times",
-    "−": "-",
-    "↓": r"\downarrow",
-    "↑": r"\uparrow",
-    "≤": r"\leq",
-    "≥": r"\geq",
-    "≈": r"\approx",
-    "∞": r"\infty",
-    "β": r"\beta",
-    "γ": r"\gamma",
-    "ε": r"\varepsilon",
-    "λ": r"\lambda",
-    "μ": r"\mu",
-    "σ": r"\sigma",
-    "τ": r"\tau",
-}
 _LATEX = str.maketrans(
     {
         "\\": r"\textbackslash{}",
@@ -40,18 +25,29 @@ _LATEX = str.maketrans(
         "|": r"\textbar{}",
         "[": "{[}",  # after `\\` TeX would read an argument
         "*": "{*}",  # and here its starred form
-        "—": "---",
-        "–": "--",
-        "…": r"\ldots{}",
     }
-    | {symbol: f"${name}$" for symbol, name in _MATHS.items()}
     | {raised: rf"\textsuperscript{{{digit}}}" for digit, raised in RAISED.items()}
 )
+_NO_ASCII = re.compile(r"[^\x00-\x7f]")
 
 
 def latex(text: str) -> str:
-    """A text with TeX's own characters escaped, on one line, and symbols that pdfTeX's fonts lack as maths."""
-    return " ".join(text.split()).translate(_LATEX)
+    """A text with TeX's own characters escaped, on one line, and symbols that pdfTeX's fonts lack as maths.
+
+    What neither its fonts nor its maths have stands as its code, `U+4E2D`.
+    """
+    return _NO_ASCII.sub(lambda match: _symbol(match.group()), " ".join(text.split()).translate(_LATEX))
+
+
+def _symbol(character: str) -> str:
+    known = symbol(character)
+    return rf"\texttt{{{code(character)}}}" if known is None else known
+
+
+def unknown_characters(tex: str) -> str:
+    """The characters that stand as their codes in a text that `latex` has set, as comments with their names."""
+    found = {chr(int(match, 16)) for match in re.findall(r"\\texttt\{U\+([0-9A-F]{4,6})\}", tex)}
+    return "".join(f"% {line}: no character of every TeX\n" for line in named("".join(found)))
 
 
 def latex_cell(cell: Cell) -> str:

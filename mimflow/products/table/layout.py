@@ -6,6 +6,7 @@ import csv
 import io
 import re
 
+from mimflow.artifacts.cells import to_cell
 from mimflow.products.table.model import Block, Cell, Column, Group, Table
 
 _ARROWS = {"lower": " ↓", "higher": " ↑"}
@@ -102,7 +103,7 @@ def _spans(groups: tuple[Group, ...], widths: list[int]) -> list[str]:
 def tidy(table: Table) -> str:
     """One line a row, output and metric that has been measured, at full precision; `key` names the evaluations.
 
-    Published ones have a source instead.
+    Published ones have a source instead. A text that a spreadsheet would run has an apostrophe before it.
     """
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
@@ -111,19 +112,18 @@ def tidy(table: Table) -> str:
         for row in block.rows:
             for column, cell in zip(block.columns, row.cells, strict=True):
                 if column.metric is not None and (cell.jobs or cell.value is not None):
-                    writer.writerow(
-                        [
-                            row.label,
-                            row.run,
-                            column.output,
-                            column.metric,
-                            cell.value,
-                            cell.std,
-                            cell.n if row.run else None,
-                            cell.count,
-                            block.protocol,
-                            row.source,
-                            " ".join(cell.jobs),
-                        ]
-                    )
+                    values = [
+                        row.label,
+                        row.run,
+                        column.output,
+                        column.metric,
+                        cell.value,
+                        cell.std,
+                        cell.n if row.run else None,
+                        cell.count,
+                        block.protocol,
+                        row.source,
+                        " ".join(cell.jobs),
+                    ]
+                    writer.writerow(map(to_cell, values))
     return stream.getvalue()

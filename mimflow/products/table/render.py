@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from mimflow.artifacts.manifest import Artifact
 from mimflow.plan import paths
 from mimflow.products.table.collect import collect
 from mimflow.products.table.layout import tidy
 from mimflow.products.table.model import Group, Row, Table
-from mimflow.products.table.picture import Strip, picture, read_strip
+from mimflow.products.table.picture import STRIPS, picture, read_strip
 from mimflow.products.table.product import PlannedRow, TableProduct
 from mimflow.products.table.templating import render_markdown, render_tex, render_users
 
@@ -25,7 +26,7 @@ def render_table(table: TableProduct) -> dict[str, bytes]:
         paths.product_file(table.name, "md"): _markdown(collected, table, root).encode(),
         paths.product_file(table.name, "tex"): render_tex(collected).encode(),
         paths.product_file(table.name, "csv"): tidy(collected).encode(),
-        paths.product_file(table.name, "png"): picture(_strips(table, collected, root)),
+        paths.product_file(table.name, "png"): _picture(table, collected),
     }
     for row in collected.measured.rows:
         files[paths.metrics_file(table.name, row.run)] = _metrics(collected, row).encode()
@@ -47,17 +48,20 @@ def _metrics(collected: Table, row: Row) -> str:
     return json.dumps(values, indent=1) + "\n"
 
 
-def _strips(table: TableProduct, collected: Table, root: Path) -> list[Strip]:
+def _picture(table: TableProduct, collected: Table) -> bytes:
     """What there is to see of each row and output, of the first seed that there is any of."""
-    return [
-        strip
+    found = [
+        images
         for row in table.rows
         for group in collected.measured.groups
-        if group.output and (strip := _strip(table, row, group)) is not None
+        if group.output and (images := _images(table, row, group)) is not None
     ]
+    strips = [read_strip(artifact.file(name), title) for artifact, name, title in found[:STRIPS]]
+    return picture(strips, len(found) - len(strips))
 
 
-def _strip(table: TableProduct, row: PlannedRow, group: Group) -> Strip | None:
+def _images(table: TableProduct, row: PlannedRow, group: Group) -> tuple[Artifact, str, str] | None:
+    """The output and the file in it that a strip shows, and its title; None where there is nothing to see."""
     content = table.contents[group.output]
     if content.pictured is None:
         return None
@@ -66,5 +70,5 @@ def _strip(table: TableProduct, row: PlannedRow, group: Group) -> Strip | None:
         if measurement.output == group.output:
             artifact = measurement.infer.result(table.root)
             if artifact is not None:
-                return read_strip(artifact.file(content.pictured), title)
+                return artifact, content.pictured, title
     return None

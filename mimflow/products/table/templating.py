@@ -8,7 +8,7 @@ from types import TracebackType
 import jinja2
 
 from mimflow.errors import SpecError
-from mimflow.products.table.latex import latex, latex_cell, tabular
+from mimflow.products.table.latex import latex, latex_cell, tabular, unknown_characters
 from mimflow.products.table.layout import markdown, markdown_cell, pipe_table, raised
 from mimflow.products.table.model import Table
 from mimflow.products.table.product import TEMPLATES
@@ -32,7 +32,8 @@ def render_tex(table: Table) -> str:
         comment_end_string="#>",
     )
     environment.filters |= {"tex": latex, "cell": latex_cell, "tabular": tabular}
-    return environment.get_template("table.tex.j2").render(table=table)
+    tex = environment.get_template("table.tex.j2").render(table=table)
+    return tex + unknown_characters(tex)
 
 
 def render_markdown(table: Table) -> str:

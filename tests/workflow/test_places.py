@@ -1,0 +1,119 @@
+"""Where the workflow runs: checkouts that can only be read, Slurm clusters, signals to Snakemake."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from projects import REPOSITORY, edit, new_project
+
+from mimflow import workflow
+from mimflow.workflow import open_workflow
+
+ENVIRONMENT = {"OMP_NUM_THREADS": "1", "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("PATH", os.environ["PATH"])
+    project = new_project(tmp_path / "project")
+    monkeypatch.chdir(project)
+    return project
+
+
+def test_a_project_that_can_only_be_read_is_looked_at_from_a_folder_of_its_own(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {path: path.stat().st_mtime_ns for path in project.rglob("*")}
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "access", lambda path, mode: mode != os.W_OK)
+        opened = open_workflow(project, main_process=True)
+    assert Path.cwd() != project and (Path.cwd() / "specs").resolve() == project / "specs"
+    assert (Path.cwd() / ".mimflow/markers/table1").is_file()
+    assert {path: path.stat().st_mtime_ns for path in project.rglob("*")} == before
+    with pytest.raises(SystemExit) as caught:
+        opened.begin()
+    assert caught.value.code == 5
+    assert f"{project}: can't write: jobs can be listed (snakemake -n), but none can run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("gres", "gpus"),
+    [("(null)\\n", 0), ("(null)\\ngpu:a100:8(S:0-1)\\n", 1)],
+    ids=["a cluster of CPUs", "a cluster with GPUs"],
+)
+def test_a_job_asks_slurm_for_a_gpu_only_where_there_are_any(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gres: str, gpus: int
+) -> None:
+    sinfo = tmp_path / "bin" / "sinfo"
+    sinfo.parent.mkdir()
+    sinfo.write_text(f"#!/bin/sh\nprintf '{gres}'\n")
+    sinfo.chmod(sinfo.stat().st_mode | stat.S_IXUSR)
+    opened = open_workflow(project, main_process=False)
+    monkeypatch.setenv("PATH", str(sinfo.parent), prepend=os.pathsep)
+    workflow.slurm_has_gpus.cache_clear()
+    auto, prepare = opened.plan.job("tarflow.main.s0").id, opened.plan.job("digits").id
+    assert [opened.gpus(auto, executor) for executor in ("slurm", "slurm-jobstep", "local")] == [gpus, gpus, 1]
+    assert opened.gpus(prepare, "slurm") == 0
+    workflow.slurm_has_gpus.cache_clear()
+
+
+def test_a_job_for_cuda_asks_for_a_gpu_and_one_for_the_cpu_for_none(project: Path) -> None:
+    for device, gpus in (("cuda", 1), ("cpu", 0)):
+        edit(project, "mini/gaussian", "outputs:", f"compute: {{device: {device}}}\noutputs:")
+        opened = open_workflow(project, main_process=False)
+        assert opened.gpus(opened.plan.job("gaussian.main.s0").id, "local") == gpus
+        edit(project, "mini/gaussian", f"compute: {{device: {device}}}\noutputs:", "outputs:")
+
+
+MANAGED = (
+    r"--(gpus|gres|mem|mem-per-cpu|time|partition|account|nodes|ntasks|cpus-per-task|qos|constraint|output|job-name)\b"
+)
+"""What snakemake-executor-plugin-slurm 2.8.0 refuses in `slurm_extra`, because it sets it itself."""
+
+
+def test_the_slurm_profile_gives_the_plugin_nothing_that_it_refuses() -> None:
+    profile = yaml.safe_load((REPOSITORY / "profiles/slurm/config.yaml").read_text(encoding="utf-8"))
+    rules = [profile["default-resources"], *profile["set-resources"].values()]
+    assert not [rule for rule in rules if re.search(MANAGED, rule.get("slurm_extra", ""))]
+    assert profile["set-resources"]["train"]["slurm_extra"] == "'--signal=TERM@120'"
+    assert not [rule for rule in rules if {"gpu", "gres", "slurm_partition", "slurm_account"} & rule.keys()]
+
+
+def test_products_are_rendered_where_snakemake_runs() -> None:
+    assert "localrule: True" in (REPOSITORY / "rules/products.smk").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_to_snakemake_alone_leaves_a_checkpoint_of_the_training_that_it_runs(
+    project: Path, number: signal.Signals
+) -> None:
+    edit(project, "mini/tarflow", "steps: 60", "steps: 100000")
+    job = open_workflow(project, main_process=False).plan.job("tarflow.main.s0")
+    log = (project / "log").open("w+")
+    words = ["snakemake", "--cores", "1", job.manifest]
+    process = subprocess.Popen(words, cwd=project, env=os.environ | ENVIRONMENT, stdout=log, stderr=log)
+    checkpoints = project / ".mimflow/work" / job.id / "checkpoints"
+    try:
+        deadline = time.monotonic() + 240
+        while "[train tarflow.main.s0] step" not in (project / "log").read_text():
+            assert process.poll() is None and time.monotonic() < deadline, (project / "log").read_text()
+            time.sleep(0.2)
+        process.send_signal(number)
+        assert process.wait(timeout=120) != 0
+    finally:
+        process.kill()
+    deadline = time.monotonic() + 30
+    while not list(checkpoints.glob("*.sha256")) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert list(checkpoints.glob("*.sha256")), (project / "log").read_text()
+    assert "Traceback" not in (project / "log").read_text()
