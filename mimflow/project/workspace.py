@@ -119,7 +119,7 @@ class Workspace:
 
     @property
     def problems(self) -> list[str]:
-        """A line for everything that is wrong, each once: variants of an ablation repeat what is wrong with their run."""
+        """A line for all that is wrong, each once: variants of an ablation repeat what is wrong with their run."""
         return list(dict.fromkeys(line for _, line in self._told))
 
     def problems_of(self, *specs: Owner) -> list[str]:
