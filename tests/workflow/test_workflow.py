@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import time
 from pathlib import Path
 
 import pytest
@@ -93,35 +92,6 @@ def test_times_and_snakemakes_memory_do_not_matter(project: Path) -> None:
     for path in project.rglob("*"):
         path.touch()
     assert "Nothing to be done" in snakemake(project)
-
-
-AHEAD = 3600.0
-"""Seconds by which another machine's clock is ahead."""
-
-
-@pytest.mark.parametrize(
-    ("what", "moment"),
-    [
-        ("results/table1.*", time.time() + AHEAD),
-        ("results/table1.*", 0.0),
-        ("results/store/*/*/manifest.json", time.time() + AHEAD),
-        (".mimflow/markers/*", -AHEAD),
-    ],
-)
-def test_no_clock_keeps_an_edit_from_being_rendered(what: str, moment: float, project: Path) -> None:
-    """As another clock or a `touch` leaves files: what is stale is made, and made once."""
-    edit(project, "tables/table1", "{metric: fid, digits: 1}", "{metric: fid, digits: 2}")
-    files = list(project.glob(what))
-    assert files
-    for path in files:
-        os.utime(path, (moment, moment))
-    assert "1 of 1 steps (100%) done" in snakemake(project)
-    assert "Nothing to be done" in snakemake(project)
-
-
-def test_a_product_without_its_record_is_rendered(project: Path) -> None:
-    (project / "results/table1.manifest.json").unlink()
-    assert would_run(project) == {"render"}
 
 
 def test_a_deleted_checkpoint_does_not_matter_while_its_numbers_are_there(project: Path) -> None:
