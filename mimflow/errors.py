@@ -15,7 +15,7 @@ from pathlib import Path
 
 _OF_STORAGE = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EXDEV),
-    *(errno.EIO, errno.ESTALE, errno.ELOOP, errno.EBUSY, errno.EMFILE, errno.ENFILE),
+    *(errno.EIO, errno.ESTALE, errno.ELOOP, errno.EBUSY, errno.EMFILE, errno.ENFILE, errno.EEXIST, errno.ENOTDIR),
 )
 """Errors of the system's that say something of its disks, and nothing of our code."""
 

@@ -136,6 +136,7 @@ def open_workflow(root: Path, main_process: bool, recompute: bool = False) -> Wo
     Where `dvc.lock` records results that are not here, nothing is computed unless `recompute` says so.
     """
     # `python` in the rules is the one that runs Snakemake, also where its environment is not activated.
+    os.environ["PYTHONSAFEPATH"] = "1"  # `python -m` looks for its modules in the project's folder otherwise
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     shown = _looked_at_from_elsewhere(root) if main_process else None
     try:

@@ -23,4 +23,4 @@ for kind in WORKFLOW.plan.workspace.products:
             "environment.yaml"
         localrule: True
         shell:
-            "exec python -m mimflow render {wildcards.product:q} 2> >(tee -a {log:q} >&2)"
+            "exec python -m mimflow render {wildcards.product:q} 2> >(trap '' HUP INT TERM; tee -a {log:q} >&2)"

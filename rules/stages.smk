@@ -27,5 +27,7 @@ for stage, folder in FOLDERS.items():
             ".mimflow/logs/{job}.log",
         conda:
             "environment.yaml"
+        # What a job says when it is asked to stop is logged, too, where all processes of a group are.
         shell:
-            "exec python -m mimflow {params.stage} {wildcards.job:q} --planned 2> >(tee -a {log:q} >&2)"
+            "exec python -m mimflow {params.stage} {wildcards.job:q} --planned"
+            " 2> >(trap '' HUP INT TERM; tee -a {log:q} >&2)"

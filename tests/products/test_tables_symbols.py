@@ -43,7 +43,7 @@ def test_tex_has_maths_for_symbols_and_codes_for_what_it_lacks(text: str) -> Non
 
 
 def test_tex_names_what_it_lacks_below_the_table(project: Path) -> None:
-    edit(project, "systems/tarflow", "label: TARFlow", "label: 扩散 TARFlow")
+    edit(project, "mini/tarflow", "label: TARFlow", "label: 扩散 TARFlow")
     render(project)
     lines = (project / "results/t.tex").read_text(encoding="utf-8").splitlines()
     assert any(r"\texttt{U+6269}\texttt{U+6563} TARFlow" in line for line in lines)
@@ -52,7 +52,7 @@ def test_tex_names_what_it_lacks_below_the_table(project: Path) -> None:
 
 
 def test_csv_has_no_cell_that_a_spreadsheet_would_run(project: Path) -> None:
-    edit(project, "systems/tarflow", "label: TARFlow", "label: '=HYPERLINK(\"http://x\")'")
+    edit(project, "mini/tarflow", "label: TARFlow", "label: '=HYPERLINK(\"http://x\")'")
     render(project)
     rows = list(csv.reader(io.StringIO((project / "results/t.csv").read_text(encoding="utf-8"))))
     assert '\'=HYPERLINK("http://x")' in {row[0] for row in rows}

@@ -118,17 +118,26 @@ def test_a_stage_refuses_the_job_of_another_and_an_old_key_says_the_new_one(proj
     assert done.returncode == 2 and f"no spec asks for the job {old} any more: specs have changed since" in done.stdout
 
 
-def test_leftovers_of_a_killed_attempt_enter_neither_store_nor_manifest(project: Path) -> None:
+def test_leftovers_of_a_killed_attempt_enter_neither_store_nor_manifest(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     plan = open_plan(project)
     job = plan.job("gaussian.main.s0")
-    work = project / ".mimflow/work" / job.id
-    for name in (".weights.safetensors.x.safetensors", "snapshots/.0.5.safetensors.x.safetensors"):
-        (work / "out" / name).parent.mkdir(parents=True, exist_ok=True)
-        (work / "out" / name).write_text("half")
+
+    def killed(task: object, inputs: object, work: Path, progress: object) -> None:
+        for name in (".weights.safetensors.x.safetensors", "snapshots/.0.5.safetensors.x.safetensors"):
+            (work / "out" / name).parent.mkdir(parents=True, exist_ok=True)
+            (work / "out" / name).write_text("half")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(Interrupted):
+        patch.setattr("mimflow.stages.train.run", killed)
+        run_job(plan, job)
+    assert list((project / ".mimflow/work").rglob(".weights*"))
     artifact = run_job(plan, job)
     assert not [name for name in artifact.manifest.files if name.rpartition("/")[2].startswith(".")]
     assert list(artifact.folder.rglob(".*")) == []
-    assert not work.exists()
+    assert not list((project / ".mimflow/work").rglob(".*"))
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1])
