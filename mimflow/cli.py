@@ -175,9 +175,7 @@ STAGES = {
 def _verb(stage: str) -> Callable[..., None]:
     """The command that runs a job of a stage."""
 
-    def run(
-        job: JobName, project: Project = HERE, strict_code: StrictCode = False, planned: Planned = False
-    ) -> None:
+    def run(job: JobName, project: Project = HERE, strict_code: StrictCode = False, planned: Planned = False) -> None:
         from mimflow.errors import PlanError
         from mimflow.plan.handover import handed_over
         from mimflow.stages.runner import run_job
@@ -242,9 +240,10 @@ def import_checkpoint(
     source: Annotated[str, typer.Option("--from", help="The layout: ml-tarflow, ml-itarflow, ml-starflow or sit.")],
     spec: Annotated[str, typer.Option(help="The run whose system it belongs to.")],
     out: Annotated[Path, typer.Option(help="The folder that the artifact goes to.")],
+    part: Annotated[str | None, typer.Option(help="Of a file with several states, which: model, ema.")] = None,
     project: Project = HERE,
 ) -> None:
     """Make an artifact of a public checkpoint, or name the tensors that do not fit."""
     from mimflow.project.importing import import_checkpoint as import_artifact
 
-    typer.echo(import_artifact(file, source, _workspace(project), spec, out))
+    typer.echo(import_artifact(file, source, _workspace(project), spec, out, part))

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from mimflow.artifacts.provenance import git_refusal
 from mimflow.errors import MimflowError, PlanError, SpecError
 from mimflow.plan import paths
 from mimflow.plan.build import Plan
@@ -92,6 +93,8 @@ def open_workflow(root: Path, main_process: bool, recompute: bool = False) -> Wo
         plan = open_plan(root)
         if main_process:
             _say_problems(plan)
+            if refused := git_refusal(root):
+                print(refused, file=sys.stderr)
             update_markers(plan)
             update_links(plan)
             missing = missing_outputs(root)

@@ -41,9 +41,7 @@ BLACK_IS_ZERO = 1
 """TIFF's photometric interpretation."""
 
 
-def decode(
-    raw: bytes | np.ndarray, channels: int, transform: Transform, max_pixels: int = PIXELS
-) -> Image.Image:
+def decode(raw: bytes | np.ndarray, channels: int, transform: Transform, max_pixels: int = PIXELS) -> Image.Image:
     """The image in a file's bytes, or of a uint8 array (H, W) or (H, W, 3): mode L for 1 channel, RGB for 3.
 
     The transform says whether EXIF's rotation is applied and what becomes of transparency. Palettes, CMYK and grey are

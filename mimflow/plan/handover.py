@@ -1,7 +1,7 @@
 """A job's task as the process that planned it hands it over, so that the job's own process reads no specs.
 
-What lies below `specs` while a workflow runs, half-written or of somebody else, is nothing to its jobs: they do what was
-planned. The key is the check: a file that does not describe the job that it is named after is as good as none.
+What lies below `specs` while a workflow runs, half-written or of somebody else, is nothing to its jobs: they do what
+was planned. The key is the check: a file that does not describe the job that it is named after is as good as none.
 """
 
 from __future__ import annotations

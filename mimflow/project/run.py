@@ -192,9 +192,6 @@ class RunSpec(System):
             if not found and all(needed in self.modules for needed in phase.objective.needs):
                 for problem in phase.objective.system_problems(self, dataset.image):
                     yield problem.within("phases", name, "objective")
-            if images is not None and phase.batch_size > images and not phase.objective.closed_form:
-                yield Problem(
-                    ("phases", name, "batch_size"),
-                    f"{phase.batch_size} is more than the {images} training images",
-                    f"at most {images}",
-                )
+            if images is not None:
+                for problem in phase.data_problems(images):
+                    yield problem.within("phases", name)

@@ -22,7 +22,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
     names = list(known)
     same = [name for name in names if name != word and _composed(name) == _composed(word)]
     if same:
-        return f"'{same[0]}' is written in other Unicode characters that look the same: {ascii(same[0])}"
+        return f"'{same[0]}' is written in other Unicode characters that look the same: {same[0]!a}"
     close = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
     if close:
         return f"did you mean '{close[0]}'?"

@@ -123,9 +123,7 @@ def _read(
     return results
 
 
-def _facts(
-    results: dict[str, Result], dataset: DatasetSpec, listing: Listing, listed_ns: int | None
-) -> DataFacts:
+def _facts(results: dict[str, Result], dataset: DatasetSpec, listing: Listing, listed_ns: int | None) -> DataFacts:
     """Counts. DataError if skipping has left nothing of a class to train on, or nothing to validate with."""
     classes = listing.classes
     by_class = {

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 from projects import REPOSITORY
-from tables_project import make_project, plan_of, put_samples, render
 from specs_project import write
+from tables_project import make_project, plan_of, put_samples, render
 
 from mimflow.errors import SpecError
 from mimflow.plan import paths

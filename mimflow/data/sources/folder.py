@@ -72,9 +72,7 @@ class ImageFolder(Source):
     def _tops(self, by_split: bool) -> list[Path]:
         return [self.root / split for split in SPLITS] if by_split else [self.root]
 
-    def _files(
-        self, by_split: bool, left_out: Counter[str]
-    ) -> Iterator[tuple[str, str, str | None, os.DirEntry[str]]]:
+    def _files(self, by_split: bool, left_out: Counter[str]) -> Iterator[tuple[str, str, str | None, os.DirEntry[str]]]:
         """Relative path, class, split and directory entry of every image; what else there is is counted."""
         for top in self._tops(by_split):
             classes = _folders(top) if top.is_dir() else []
@@ -150,7 +148,7 @@ def _named_like_an_image(entry: os.DirEntry[str]) -> bool:
     if Path(entry.name).suffix or not entry.is_file():
         return False
     try:
-        with open(entry.path, "rb") as stream:
+        with Path(entry.path).open("rb") as stream:
             start = stream.read(12)
     except OSError:
         return False
