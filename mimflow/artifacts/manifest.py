@@ -54,12 +54,22 @@ def write_text(path: Path, text: str) -> None:
     write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
+def _require_types(value: Any, **types: type) -> None:
+    """TypeError for a field that a file gives in another type of JSON."""
+    for name, kind in types.items():
+        if not isinstance(getattr(value, name), kind):
+            raise TypeError(f"{name} is a {type(getattr(value, name)).__name__}, not a {kind.__name__}")
+
+
 @dataclass(frozen=True)
 class FileRecord:
     """One file of an artifact."""
 
     sha256: str
     size: int
+
+    def __post_init__(self) -> None:
+        _require_types(self, sha256=str, size=int)
 
 
 @dataclass(frozen=True)
@@ -80,6 +90,11 @@ class Manifest:
     """How: commit, versions, hardware, threads, seconds, peak memory, digest of the stage's source."""
     format: int = FORMAT
 
+    def __post_init__(self) -> None:
+        _require_types(self, stage=str, name=str, key=str, task=dict, inputs=dict, files=dict, facts=dict, made=dict)
+        if not all(isinstance(key, str) for key in self.inputs.values()):
+            raise TypeError("inputs are not all keys")
+
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
@@ -92,7 +107,7 @@ def read_manifest(path: Path) -> Manifest:
         manifest = Manifest(files=files, **data)
     except FileNotFoundError:
         raise ArtifactError(f"{path}: missing (run the job that makes it, or `dvc pull`)") from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ArtifactError(f"{path}: not a manifest: {error} (delete {path.parent} and run again)") from error
     if manifest.format != FORMAT:
         raise ArtifactError(f"{path}: manifest of format {manifest.format}, this version reads {FORMAT}")

@@ -16,7 +16,7 @@ from mimflow.spec.shapes import ImageShape
 class Transform(Spec):
     """How an image is read, and becomes a square of `size` pixels."""
 
-    size: Count
+    size: Annotated[int, Field(ge=1, le=32_768)]
     """Side in pixels of the square that an image becomes."""
     method: Literal["none", "pad", "bilinear", "adm"] = "none"
     """How an image is brought to the size. `none`: it already has it; `pad`: black is put around it; `bilinear`:

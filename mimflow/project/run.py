@@ -31,7 +31,7 @@ class RunSpec(System):
     """Named phases of training, a train job each, in order: what `extends` has first, then this file's own."""
     outputs: dict[Name, Annotated[OutputSpec, OUTPUTS]] = {}
     """Named ways to sample, that tables ask for."""
-    seeds: list[int] = Field(default=[0], min_length=1)
+    seeds: list[int] = Field(default=[0], min_length=1, max_length=1_000)
     """Seeds of the run, each of which trains a whole system; tables report mean and spread over them."""
     compute: Compute = Compute()
     twin_of: Annotated[Name | None, OUTSIDE_KEY] = None

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from projects import REPOSITORY
-from specs_project import RUN, make_specs, problems, write
+from specs_project import DATASET, RUN, make_specs, problems, write
 
 from mimflow.products.registry import open_workspace
 from mimflow.spec import reader
@@ -178,6 +178,26 @@ def test_a_phase_beside_the_one_that_is_meant(project: Path) -> None:
 def test_a_kind_that_is_a_list(project: Path) -> None:
     write(project, "mini/tarflow", RUN.replace("kind: pixel", "kind: [pixel]"))
     assert any("tokenizer.kind: got ['pixel'], wanted one of" in line for line in problems(project))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("steps: 10", "steps: 1000000000000", "phases.main.steps: got 1000000000000, which should be less than or equal"),
+        ("lr: 1e-3", "lr: 1e30", "phases.main.optimizer.lr: got 1e+30, which should be less than or equal to 1000000000"),
+        ("outputs:", f"seeds: {list(range(1001))}\noutputs:", "seeds: got the list [0, 1, 2"),
+    ],
+)
+def test_numbers_that_nobody_means(project: Path, old: str, new: str, expected: str) -> None:
+    write(project, "mini/tarflow", RUN.replace(old, new, 1))
+    assert [expected in line for line in problems(project)] == [True]
+
+
+def test_images_that_nobody_means(project: Path) -> None:
+    write(project, "datasets/digits", DATASET.replace("size: 8", "size: 40000"))
+    assert problems(project) == [
+        "specs/datasets/digits.yaml:2:19: transform.size: got 40000, which should be less than or equal to 32768"
+    ]
 
 
 LINE = re.compile(r"specs/[^\n]*?:\d+:\d+: [^\n]+")
