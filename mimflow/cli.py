@@ -270,9 +270,10 @@ def import_checkpoint(
     source: Annotated[str, typer.Option("--from", help="The layout: ml-tarflow, ml-itarflow, ml-starflow or sit.")],
     spec: Annotated[str, typer.Option(help="The run whose system it belongs to.")],
     out: Annotated[Path, typer.Option(help="The folder that the artifact goes to.")],
+    part: Annotated[str | None, typer.Option(help="Of a file with several states, which: model, ema.")] = None,
     project: Project = HERE,
 ) -> None:
     """Make an artifact of a public checkpoint, or name the tensors that do not fit."""
     from mimflow.project.importing import import_checkpoint as import_artifact
 
-    _echo(import_artifact(file, source, _workspace(project), spec, out))
+    _echo(import_artifact(file, source, _workspace(project), spec, out, part))

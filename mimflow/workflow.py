@@ -18,6 +18,7 @@ from typing import Any
 
 import psutil  # type: ignore[import-untyped]  # Snakemake's own
 
+from mimflow.artifacts.provenance import git_refusal
 from mimflow.errors import MimflowError, PlanError, SpecError, StorageError, storage_errors
 from mimflow.plan import paths
 from mimflow.plan.build import Plan
@@ -143,6 +144,8 @@ def open_workflow(root: Path, main_process: bool, recompute: bool = False) -> Wo
         plan = open_plan(shown or root)
         if main_process:
             _say_problems(plan)
+            if refused := git_refusal(root):
+                print(refused, file=sys.stderr)
             update_markers(plan)
             update_links(plan)
             missing = missing_outputs(root)

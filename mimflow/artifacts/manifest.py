@@ -54,12 +54,22 @@ def write_text(path: Path, text: str) -> None:
     write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
+def _require_types(value: Any, **types: type) -> None:
+    """TypeError for a field that a file gives in another type of JSON."""
+    for name, kind in types.items():
+        if not isinstance(getattr(value, name), kind):
+            raise TypeError(f"{name} is a {type(getattr(value, name)).__name__}, not a {kind.__name__}")
+
+
 @dataclass(frozen=True)
 class FileRecord:
     """One file of an artifact."""
 
     sha256: str
     size: int
+
+    def __post_init__(self) -> None:
+        _require_types(self, sha256=str, size=int)
 
 
 @dataclass(frozen=True)
@@ -79,6 +89,11 @@ class Manifest:
     made: dict[str, Any] = field(default_factory=dict)
     """How: commit, versions, hardware, threads, seconds, peak memory, digest of the stage's source."""
     format: int = FORMAT
+
+    def __post_init__(self) -> None:
+        _require_types(self, stage=str, name=str, key=str, task=dict, inputs=dict, files=dict, facts=dict, made=dict)
+        if not all(isinstance(key, str) for key in self.inputs.values()):
+            raise TypeError("inputs are not all keys")
 
     def to_json(self) -> str:
         """Its text: all its fields, and their digest as `sha256`, the last."""

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from pydantic import TypeAdapter
+
 from mimflow.artifacts.manifest import Artifact, write_text
 from mimflow.errors import ArtifactError
 
@@ -64,6 +66,10 @@ def read_metrics(artifact: Artifact) -> tuple[dict[str, MetricValue], int]:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         count = data.pop("count")
-        return {name: MetricValue(**value) for name, value in data.items()}, count
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ArtifactError(f"{path}: not metrics: {error} (delete {artifact.folder} and run again)") from error
+        if not isinstance(count, int):
+            raise TypeError(f"count is a {type(count).__name__}")
+        adapter = TypeAdapter(dict[str, MetricValue])
+        return adapter.validate_json(json.dumps(data), strict=True), count
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        reason = next(iter(str(error).splitlines()), "")
+        raise ArtifactError(f"{path}: not metrics: {reason} (delete {artifact.folder} and run again)") from error

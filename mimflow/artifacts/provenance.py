@@ -36,7 +36,7 @@ PACKAGES = ("mimflow", *COMPUTING, "safetensors", "pydantic", "snakemake")
 def describe_process(root: Path) -> dict[str, Any]:
     """What made something: to be recorded in its manifest."""
     return {
-        "git": git_state(root),
+        "git": git_state(root) | ({"refused": refused} if (refused := git_refusal(root)) else {}),
         "python": platform.python_version(),
         "packages": versions(PACKAGES),
         **describe_host(),
@@ -78,6 +78,26 @@ def _git(root: Path, *arguments: str) -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()
+
+
+def git_refusal(root: Path) -> str | None:
+    """Why git won't tell the commit of a folder that is another user's, and what makes it; None otherwise."""
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(root), "rev-parse", "HEAD"],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            env={**os.environ, "LC_ALL": "C"},
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    if done.returncode == 0 or "dubious ownership" not in done.stderr:
+        return None
+    return (
+        "git refuses this folder, because another user owns it: commits are not recorded "
+        f"(git config --global --add safe.directory {root.resolve()})"
+    )
 
 
 def _version(package: str) -> str | None:

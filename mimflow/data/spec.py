@@ -16,7 +16,7 @@ from mimflow.spec.shapes import ImageShape
 class Transform(Spec):
     """How an image is read, and becomes a square of `size` pixels."""
 
-    size: Count
+    size: Annotated[int, Field(ge=1, le=32_768)]
     """Side in pixels of the square that an image becomes."""
     method: Literal["none", "pad", "bilinear", "adm"] = "none"
     """How an image is brought to the size. `none`: it already has it; `pad`: black is put around it; `bilinear`:
@@ -79,9 +79,11 @@ class DatasetSpec(Spec):
     def split_images(self) -> Mapping[str, int]:
         """How many images each split has, where that is known before anything is read."""
         known = self.source.known
-        if isinstance(self.split, StratifiedSplit) and known is not None and known.images is not None:
-            return {"train": known.images - self.split.val, "val": self.split.val}
-        return self.source.split_images
+        if not isinstance(self.split, StratifiedSplit):
+            return self.source.split_images
+        if known is None or known.images is None:
+            return {"val": self.split.val}
+        return {"train": known.images - self.split.val, "val": self.split.val}
 
     def problems(self) -> Iterator[Problem]:
         if self.split.kind not in self.source.splits:

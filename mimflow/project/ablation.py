@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from itertools import product
+from math import prod
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -44,6 +45,8 @@ class AblationSpec(Spec):
         if len(given) != 1:
             yield Problem((), f"gives {' and '.join(given) or 'none'} of grid, zip and variants", "give exactly one")
             return
+        if not getattr(self, given[0]):
+            yield Problem((given[0],), "empty", "at least one run")
         axes = self.grid or self.zip or {}
         for path, values in axes.items():
             if not values:
@@ -51,16 +54,18 @@ class AblationSpec(Spec):
         if self.zip is not None and len({len(values) for values in self.zip.values()}) > 1:
             lengths = ", ".join(f"{path} has {len(values)}" for path, values in self.zip.items())
             yield Problem(("zip",), f"lists of different length: {lengths}", "the same number of values each")
-        if self.grid is not None:
-            size = 1
-            for values in self.grid.values():
-                size *= len(values)
-            if size > GRID_LIMIT:
-                yield Problem(("grid",), f"{size} runs, more than the {GRID_LIMIT} an ablation may have", "split it")
+        size = prod(len(values) for values in axes.values()) if self.grid is not None else self._length
+        if size > GRID_LIMIT:
+            yield Problem((given[0],), f"{size} runs, more than the {GRID_LIMIT} an ablation may have", "split it")
         names = [variant.name for variant in self.variants or []]
         for index, name in enumerate(names):
             if name in names[:index]:
                 yield Problem(("variants", index, "name"), f"two variants named '{name}'", "names differ")
+
+    @property
+    def _length(self) -> int:
+        """How many variants a zip or a list has."""
+        return max((len(values) for values in (self.zip or {}).values()), default=len(self.variants or []))
 
     def expand(self) -> list[Variant]:
         """The variants in order; those of a grid or a zip are named after the values that they set."""
@@ -73,6 +78,6 @@ class AblationSpec(Spec):
 
 def _named(overrides: dict[str, Any]) -> Variant:
     parts = [f"{path.rpartition('.')[2]}-{value}" for path, value in overrides.items()]
-    slug = re.sub(r"[^a-z0-9_]+", "-", "-".join(parts).lower()).strip("-")
+    slug = re.sub(r"[^a-z0-9_]+", "-", "-".join(parts).lower()).strip("-_") or "variant"
     label = ", ".join(f"{path.rpartition('.')[2]} {value}" for path, value in overrides.items())
     return Variant(name=slug[:48].rstrip("-"), label=label, overrides=overrides)

@@ -50,7 +50,7 @@ def _owners(workspace: Workspace, name: str) -> list[Owner]:
     """The specs of a name, of whatever kind, or of a file. PlanError if there is none."""
     if name.endswith((".yaml", ".yml")) or "/" in name:
         return [_of_file(workspace, name)]
-    known = {*workspace.files, *(("run", run) for run in workspace.runs)}
+    known = {*workspace.files, *workspace.wrong, *(("run", run) for run in workspace.runs)}
     owners = [owner for owner in sorted(known) if owner[1] == name]
     if not owners:
         raise PlanError(f"no spec named '{name}'" + _hint(workspace, name))

@@ -31,7 +31,7 @@ class RunSpec(System):
     """Named phases of training, a train job each, in order: what `extends` has first, then this file's own."""
     outputs: dict[Name, Annotated[OutputSpec, OUTPUTS]] = {}
     """Named ways to sample, that tables ask for."""
-    seeds: list[int] = Field(default=[0], min_length=1)
+    seeds: list[int] = Field(default=[0], min_length=1, max_length=1_000)
     """Seeds of the run, each of which trains a whole system; tables report mean and spread over them."""
     compute: Compute = Compute()
     twin_of: Annotated[Name | None, OUTSIDE_KEY] = None
@@ -192,9 +192,6 @@ class RunSpec(System):
             if not found and all(needed in self.modules for needed in phase.objective.needs):
                 for problem in phase.objective.system_problems(self, dataset.image):
                     yield problem.within("phases", name, "objective")
-            if images is not None and phase.batch_size > images and not phase.objective.closed_form:
-                yield Problem(
-                    ("phases", name, "batch_size"),
-                    f"{phase.batch_size} is more than the {images} training images",
-                    f"at most {images}",
-                )
+            if images is not None:
+                for problem in phase.data_problems(images):
+                    yield problem.within("phases", name)

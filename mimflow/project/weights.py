@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from mimflow.artifacts.manifest import sha256_of
+from mimflow.errors import SpecError
 from mimflow.spec.base import OUTSIDE_KEY, Sha256, Spec
 from mimflow.spec.weights import FileWeights, files_in
 
@@ -47,7 +48,9 @@ class WeightsSpec(Spec):
 
 def describe_weights(workspace: Workspace) -> str:
     """The catalogue: of each file whether it is there, where it belongs, what it is, and how many runs name it."""
-    workspace.raise_problems()
+    problems = workspace.problems_of(*(owner for owner in workspace.files if owner[0] == "weights"))
+    if problems:
+        raise SpecError("\n".join(problems))
     named = [{weights.name for weights in files_in(run.spec)} for run in workspace.runs.values()]
     lines: list[str] = []
     for name, loaded in workspace.weights.items():

@@ -119,7 +119,7 @@ class Workspace:
 
     @property
     def problems(self) -> list[str]:
-        """A line for all that is wrong, each once: variants of an ablation repeat what is wrong with their run."""
+        """A line for everything that is wrong, each once: variants repeat what is wrong with their run."""
         return list(dict.fromkeys(line for _, line in self._told))
 
     def problems_of(self, *specs: Owner) -> list[str]:
@@ -324,12 +324,13 @@ def run_name(ablation: str, variant: str) -> str:
 def _written(ablation: Loaded[AblationSpec]) -> Iterator[dict[str, Node]]:
     """The overrides of each variant as nodes, in the order of `AblationSpec.expand`, so that problems have places."""
     fields = ablation.node.value
-    if "variants" in fields:
+    if ablation.spec.variants is not None:
         for variant in fields["variants"].value:
             overrides = variant.value.get("overrides")
             yield dict(overrides.value) if overrides is not None else {}
         return
-    axes: dict[str, Node] = (fields.get("grid") or fields["zip"]).value
-    combine: Any = product if "grid" in fields else zip
+    grid = ablation.spec.grid is not None
+    axes: dict[str, Node] = fields["grid" if grid else "zip"].value
+    combine: Any = product if grid else zip
     for row in combine(*(axis.value for axis in axes.values())):
         yield dict(zip(axes, row, strict=True))

@@ -16,10 +16,13 @@ SLUG = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 """What a name may look like: it becomes a folder, a Snakemake wildcard and a shell word."""
 
 Name = Annotated[str, StringConstraints(pattern=rf"^{SLUG.pattern}$")]
-Positive = Annotated[float, Field(gt=0)]
-NonNegative = Annotated[float, Field(ge=0)]
+LARGEST = 10**9
+"""The largest number that a person can mean where a spec counts or measures something."""
+
+Positive = Annotated[float, Field(gt=0, le=LARGEST)]
+NonNegative = Annotated[float, Field(ge=0, le=LARGEST)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, le=LARGEST)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, overload
 
-from safetensors.torch import load_file
 from torch import nn
 
 from mimflow.classifiers.registry import CLASSIFIERS
@@ -15,7 +14,7 @@ from mimflow.priors.registry import PRIORS
 from mimflow.system.spec import Shapes, System
 from mimflow.tokenizers.base import Tokenizer
 from mimflow.tokenizers.registry import TOKENIZERS
-from mimflow.weights.tensors import require_fit
+from mimflow.weights.tensors import read_tensors, require_fit
 
 
 class SystemModules(nn.Module):
@@ -62,9 +61,10 @@ def parameter_count(module: nn.Module) -> int:
 def load_weights(modules: SystemModules, path: Path, only: list[str] | None = None) -> None:
     """Load a state of a whole system into the modules that `only` names, or all that both sides have.
 
-    Every tensor of a module that is taken has to be there, and in its shape: ArtifactError names those that are not.
+    Every tensor of a module that is taken has to be there, and in its shape: ArtifactError names those that are not,
+    or says that the file is no checkpoint.
     """
-    state = load_file(path)
+    state = read_tensors(path)
     names = only or [name for name, _ in modules.named_children() if any(k.startswith(f"{name}.") for k in state)]
     if not names:
         raise ArtifactError(f"{path}: holds none of the system's modules")

@@ -102,6 +102,12 @@ class Phase(Spec):
             )
         if (self.steps is None) == (self.epochs is None):
             yield Problem(("steps",), "give one of steps and epochs", "steps: 1000")
+        for unit in ("steps", "epochs"):
+            warmup, length = getattr(self.schedule, f"warmup_{unit}"), getattr(self, unit)
+            if length is not None and warmup > length:
+                yield Problem(
+                    ("schedule", f"warmup_{unit}"), f"{warmup:g} {unit} of warm-up, the phase has {length:g}", "fewer"
+                )
         if self.optimizer is None:
             yield Problem(("optimizer",), "missing", "optimizer: {kind: adamw, lr: 1e-4}")
         if self.batch_size % self.accumulate:
@@ -109,6 +115,31 @@ class Phase(Spec):
                 ("accumulate",),
                 f"{self.accumulate} parts do not divide a batch of {self.batch_size}",
                 "choose a divisor",
+            )
+
+    def data_problems(self, images: int) -> Iterator[Problem]:
+        """Contradictions between the phase and the number of images that there are to train on."""
+        if self.objective.closed_form:
+            return
+        if self.batch_size > images:
+            yield Problem(
+                ("batch_size",), f"{self.batch_size} is more than the {images} training images", f"at most {images}"
+            )
+            return
+        epoch = images // self.batch_size
+        if self.schedule.warmup_steps and self.epochs is not None and self.schedule.warmup_steps > self.epochs * epoch:
+            length = f"{self.epochs:g} epochs of {epoch}"
+            yield Problem(
+                ("schedule", "warmup_steps"),
+                f"{self.schedule.warmup_steps} steps of warm-up, the phase has {length}",
+                "fewer",
+            )
+        if self.steps is not None and self.schedule.warmup_epochs * epoch > self.steps:
+            length = f"{self.steps} steps, and an epoch {epoch}"
+            yield Problem(
+                ("schedule", "warmup_epochs"),
+                f"{self.schedule.warmup_epochs:g} epochs of warm-up, the phase has {length}",
+                "fewer",
             )
 
     def continuation_problems(self, before: Phase, name: str) -> Iterator[Problem]:

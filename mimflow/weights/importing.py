@@ -10,7 +10,7 @@ from mimflow.artifacts.checkpoint import WEIGHTS, ImportFacts
 from mimflow.artifacts.facts import plain
 from mimflow.artifacts.manifest import MANIFEST, Manifest, canonical, record_files, sha256_of, write_text
 from mimflow.artifacts.provenance import describe_process
-from mimflow.errors import PlanError
+from mimflow.errors import ArtifactError, PlanError
 from mimflow.spec.base import Spec
 from mimflow.spec.compose import nearest
 from mimflow.spec.shapes import LatentShape
@@ -42,14 +42,19 @@ def write_artifact(
     num_classes: int,
     system: dict[str, Any],
     out: Path,
+    part: str | None,
 ) -> str:
     """Write an artifact of a public checkpoint of `prior` to `out`; returns how a spec refers to it.
 
-    `system` is the identity of what the weights belong to, for the manifest. ArtifactError for a file that can't be
-    read or does not fit.
+    `system` is the identity of what the weights belong to, for the manifest; `part` names the state of a file that has
+    several. ArtifactError for a file that can't be read, does not fit, or holds a NaN or an infinity.
     """
     module, _, function = LAYOUTS[layout][1].partition(":")
-    state = getattr(import_module(module), function)(read_tensors(file), prior, latent, num_classes)
+    state = getattr(import_module(module), function)(read_tensors(file, part), prior, latent, num_classes)
+    bad = [name for name, tensor in state.items() if not tensor.isfinite().all()]
+    if bad:
+        more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
+        raise ArtifactError(f"{file}: {bad[0]}{more} is not finite (NaN or infinite: another checkpoint)")
     save_state({f"prior.{name}": tensor for name, tensor in state.items()}, out / WEIGHTS)
     digest = sha256_of(file)
     manifest = Manifest(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import argparse
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -17,21 +20,66 @@ LISTED = 8
 """Names that an error lists."""
 
 
-def read_tensors(file: Path) -> Mapping[str, Tensor]:
-    """A state dict from safetensors or a pickle of tensors; other pickles are refused unexecuted."""
+def read_tensors(file: Path, part: str | None = None) -> Mapping[str, Tensor]:
+    """A state dict from safetensors or a pickle of tensors; other pickles are refused unexecuted.
+
+    A checkpoint may hold it under a name, beside an optimiser and arguments: the only one that there is, or `part`.
+    What wrappers of modules put into names (`module.`, `_orig_mod.`) is taken off. ArtifactError says what is wrong.
+    """
     if not file.is_file():
         raise ArtifactError(f"{file}: no such file")
     try:
-        state = load_file(file) if file.suffix == ".safetensors" else torch.load(file, "cpu", weights_only=True)
+        state = load_file(file) if file.suffix == ".safetensors" else _unpickled(file)
     except MemoryError:
         raise
     # On corrupt data the parsers raise whatever they stumble over: UnpicklingError, IndexError, KeyError …
     except Exception as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise ArtifactError(f"{file}: not a checkpoint of tensors: {reason}") from error
-    if not isinstance(state, Mapping) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
+        raise ArtifactError(f"{file}: not a checkpoint of tensors: {_reason(error)}") from error
+    found = dict(_states(state, ""))
+    if part is not None and part not in found:
+        raise ArtifactError(f"{file}: no part '{part}' of tensors (it has: {', '.join(filter(None, found)) or 'none'})")
+    if len(found) > 1 and part is None:
+        raise ArtifactError(f"{file}: holds {len(found)} states: {', '.join(found)} (say which: --part {min(found)})")
+    if not found:
         raise ArtifactError(f"{file}: not a state dict: a mapping of names to tensors")
-    return state
+    return _unwrapped(found[part or next(iter(found))])
+
+
+def _unpickled(file: Path) -> Any:
+    # The arguments of a script beside the tensors: nothing but names and values.
+    with torch.serialization.safe_globals([argparse.Namespace]):
+        return torch.load(file, "cpu", weights_only=True)
+
+
+def _reason(error: Exception) -> str:
+    """Why a file can't be read. torch's own words on a pickle of more than tensors advise to run it."""
+    text = str(error)
+    if "weights_only" in text or "Weights only" in text:
+        what = re.search(r"GLOBAL (\S+)", text)
+        more = f": {what[1]}" if what else ""
+        return f"it holds more than tensors{more} (save the state dict alone, best as safetensors)"
+    return next(iter(text.splitlines()), type(error).__name__)
+
+
+def _states(value: Any, name: str, depth: int = 0) -> Iterator[tuple[str, Mapping[str, Tensor]]]:
+    """Every mapping of names to tensors in a checkpoint, with the name that it has there; empty for the whole."""
+    if not isinstance(value, Mapping) or not value or not all(isinstance(key, str) for key in value) or depth > 2:
+        return
+    if all(isinstance(tensor, Tensor) for tensor in value.values()):
+        yield name, value
+        return
+    for key, inner in value.items():
+        yield from _states(inner, f"{name}.{key}" if name else key, depth + 1)
+
+
+def _unwrapped(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A state without what torch.compile and parallel or averaged modules put into its names."""
+    found = {name.replace("_orig_mod.", ""): tensor for name, tensor in state.items()}
+    if any(name.startswith("module.") for name in found):
+        found = {name: tensor for name, tensor in found.items() if name != "n_averaged"}
+    while found and all(name.startswith("module.") for name in found):
+        found = {name.removeprefix("module."): tensor for name, tensor in found.items()}
+    return found
 
 
 def require_fit(file: Path, given: Mapping[str, Tensor], own: Mapping[str, Tensor], of: str) -> None:

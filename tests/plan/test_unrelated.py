@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 from projects import REPOSITORY
 from specs_project import write
 from tables_project import make_project, plan_of, put_samples, render
+from typer.testing import CliRunner
 
+from mimflow.cli import app
 from mimflow.errors import SpecError
 from mimflow.plan import paths
 from mimflow.plan.collect_garbage import collect
@@ -118,6 +121,21 @@ def test_a_job_is_handed_over_when_snakemake_asks_for_its_inputs(project: Path) 
     assert handed.names == {("infer", "tarflow.s0.guided"): handed.job}
     put_samples(project, handed.job)
     assert not (project / ".mimflow/tasks" / f"{plan.job('digits').id}.json").exists(), "it is done"
+
+
+def test_a_planned_job_is_done_whatever_lies_below_specs(project: Path) -> None:
+    plan = plan_of(project)
+    job = plan.job("digits")
+    shutil.rmtree(project / job.folder)
+    hand_over(plan, job)
+    for path in (project / "specs").rglob("*.yaml"):
+        path.write_text("{")
+    words = ["prepare", job.id, "--project", str(project)]
+    assert isinstance(CliRunner().invoke(app, words).exception, SpecError)
+    assert not (project / job.manifest).exists()
+    done = CliRunner().invoke(app, [*words, "--planned"])
+    assert done.exception is None and job.result(project) is not None
+    assert (project / "results/by-name/data/digits").is_symlink()
 
 
 def test_a_process_of_the_workflow_knows_its_job_whatever_specs_say_now(project: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import pickle
 from pathlib import Path
@@ -18,6 +19,7 @@ from mimflow.project.importing import import_checkpoint
 from mimflow.project.workspace import Workspace
 from mimflow.system.modules import SystemModules, load_weights
 from mimflow.system.spec import Shapes
+from mimflow.weights.tensors import read_tensors
 
 REFERENCE = np.load(REPOSITORY / "tests/recordings/ml_tarflow_reference.npz")
 ITARFLOW = np.load(REPOSITORY / "tests/recordings/ml_itarflow_reference.npz")
@@ -194,3 +196,110 @@ def test_unknown_layout_and_run(workspace: Workspace) -> None:
         import_checkpoint(file, "ml-tarflow", workspace, "referenc", workspace.root / "out")
     with pytest.raises(ArtifactError, match="no such file"):
         import_checkpoint(workspace.root / "none.pth", "ml-tarflow", workspace, "reference", workspace.root / "out")
+
+
+# -- as people store them: wrapped, compiled, parallel, beside an optimiser; or not finite, or not tensors ------------
+
+OTHER = {name: tensor + 1 for name, tensor in STATE.items()}
+TRAINING = {
+    "opt": {"state": {0: {"exp_avg": torch.zeros(3)}}, "param_groups": [{"lr": 1e-4}]},
+    "args": argparse.Namespace(lr=1e-4),
+    "step": 7,
+}
+
+
+def prefixed(prefix: str) -> dict[str, torch.Tensor]:
+    return {prefix + name: tensor for name, tensor in STATE.items()}
+
+
+WRAPPED = {
+    "in parallel": prefixed("module."),
+    "compiled": prefixed("_orig_mod."),
+    "compiled in parallel": prefixed("module._orig_mod."),
+    "in parallel, then compiled": prefixed("_orig_mod.module."),
+    "averaged": {**prefixed("module."), "n_averaged": torch.tensor(3)},
+    "compiled in part": {
+        name.replace("attn_blocks.0.", "attn_blocks.0._orig_mod."): tensor for name, tensor in STATE.items()
+    },
+    "under a name": {"state_dict": STATE},
+    "beside an optimiser and arguments": {"model": prefixed("module."), **TRAINING},
+    "under two names": {"checkpoint": {"model": STATE}, "epoch": 3},
+}
+
+
+@pytest.mark.parametrize("case", WRAPPED)
+def test_a_wrapped_checkpoint_is_imported(workspace: Workspace, case: str) -> None:
+    plain, file = workspace.root / "plain.pth", workspace.root / "public.pth"
+    torch.save(STATE, plain)
+    torch.save(WRAPPED[case], file)
+    for source, out in ((plain, "plain"), (file, "wrapped")):
+        import_checkpoint(source, "ml-tarflow", workspace, "reference", workspace.root / out)
+    expected, found = (load_file(workspace.root / out / "weights.safetensors") for out in ("plain", "wrapped"))
+    assert found.keys() == expected.keys() and all(torch.equal(found[name], expected[name]) for name in found)
+
+
+def test_of_several_states_one_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "public.pt"
+    torch.save({"model": OTHER, "ema": STATE, **TRAINING}, file)
+    with pytest.raises(ArtifactError, match=r"public\.pt: holds 2 states: model, ema \(say which: --part ema\)"):
+        read_tensors(file)
+    found = read_tensors(file, "ema")
+    assert all(torch.equal(found[name], STATE[name]) for name in STATE)
+    with pytest.raises(ArtifactError, match=r"public\.pt: no part 'emma' of tensors \(it has: model, ema\)"):
+        read_tensors(file, "emma")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_what_is_not_finite_is_refused(workspace: Workspace, value: float) -> None:
+    file = workspace.root / "public.pth"
+    torch.save(
+        {name: torch.full_like(tensor, value) if "pos" in name else tensor for name, tensor in STATE.items()}, file
+    )
+    with pytest.raises(ArtifactError, match=r"public\.pth: \S+ and 2 more is not finite \(NaN or infinite"):
+        import_checkpoint(file, "ml-tarflow", workspace, "reference", workspace.root / "out")
+    assert not (workspace.root / "out").exists()
+
+
+class Anything:
+    """What a checkpoint of a whole module holds beside its tensors."""
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (pickle.dumps({"model": Anything()}), "it holds more than tensors"),
+        (b"", "not a checkpoint of tensors: "),
+        (b"version https://git-lfs.github.com/spec/v1\n", "not a checkpoint of tensors: "),
+        (b"<!DOCTYPE html>", "not a checkpoint of tensors: "),
+    ],
+)
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_what_is_no_checkpoint_is_a_line_that_advises_nothing_unsafe(
+    tmp_path: Path, data: bytes, expected: str, suffix: str
+) -> None:
+    file = tmp_path / f"public{suffix}"
+    file.write_bytes(data)
+    with pytest.raises(
+        ArtifactError, match=expected if suffix == ".pth" else "not a checkpoint of tensors: "
+    ) as caught:
+        read_tensors(file)
+    text = str(caught.value)
+    assert "\n" not in text and "weights_only" not in text and "trust" not in text
+
+
+def test_a_whole_module_is_refused_by_its_name(tmp_path: Path) -> None:
+    torch.save({"model": Anything()}, tmp_path / "public.pth")
+    with pytest.raises(ArtifactError, match=r"it holds more than tensors: \S+Anything \(save the state dict alone"):
+        read_tensors(tmp_path / "public.pth")
+
+
+@pytest.mark.parametrize("data", [b"", b"rubbish" * 100, b"\xff" * 100])
+def test_weights_to_start_from_that_are_no_safetensors(workspace: Workspace, data: bytes) -> None:
+    file = workspace.root / "start.safetensors"
+    file.write_bytes(data)
+    modules = SystemModules(workspace.runs["reference"].spec, Shapes.of(workspace.datasets["tiny"].spec))
+    with pytest.raises(ArtifactError, match=r"start\.safetensors: not a checkpoint of tensors: \S"):
+        load_weights(modules, file)
+    save_file({"something": torch.zeros(1)}, file)
+    with pytest.raises(ArtifactError, match=r"start\.safetensors: holds none of the system's modules"):
+        load_weights(modules, file)

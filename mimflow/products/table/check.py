@@ -9,7 +9,7 @@ from mimflow.outputs.spec import OutputSpec
 from mimflow.products.table.spec import AskedMetric, TableSpec
 from mimflow.project.workspace import Loaded, Workspace
 from mimflow.spec.base import Path as FieldPath
-from mimflow.spec.compose import nearest
+from mimflow.spec.compose import OUTSIDE, nearest, within
 
 
 def check_table(workspace: Workspace, loaded: Loaded[TableSpec]) -> Iterator[str]:
@@ -17,8 +17,8 @@ def check_table(workspace: Workspace, loaded: Loaded[TableSpec]) -> Iterator[str
     table = loaded.spec
     yield from workspace.unknown(loaded, ("protocol",), "protocol", table.protocol)
     yield from _check_published(workspace, loaded)
-    if table.template is not None and not (workspace.root / table.template).is_file():
-        yield loaded.line(("template",), f"no file {table.template}", "a path relative to the project")
+    if table.template is not None:
+        yield from _check_template(workspace, loaded, table.template)
     runs: list[str] = []
     for index, row in enumerate(table.rows):
         kind, name = ("run", row.run) if row.run is not None else ("ablation", row.ablation or "")
@@ -30,10 +30,29 @@ def check_table(workspace: Workspace, loaded: Loaded[TableSpec]) -> Iterator[str
             if name in workspace.ablations and not workspace.broken("ablation", name)
             else []
         )
+        again = [member for member in members if member in runs]
+        if again:
+            yield loaded.line(("rows", index, kind), f"run '{again[0]}' is in a row before", "each run once")
         runs += members
         yield from _check_row(workspace, loaded, ("rows", index, kind), members)
     # What a broken run would have is not known: it has been told, and its table is not blamed.
     yield from _check_columns(workspace, loaded, runs if all(run in workspace.runs for run in runs) else [])
+
+
+def _check_template(workspace: Workspace, table: Loaded[TableSpec], template: str) -> Iterator[str]:
+    file = workspace.root / template
+    try:
+        there = file.is_file()
+    except (OSError, ValueError):
+        there = False
+    if not there:
+        yield table.line(("template",), f"no file {template}", "a path relative to the project")
+    elif not within(file, workspace.root):
+        yield table.line(
+            ("template",),
+            f"{template} lies outside of the project",
+            f"copy it, or name its folder in {OUTSIDE}",
+        )
 
 
 def _check_row(
@@ -108,6 +127,8 @@ def _check_published(workspace: Workspace, table: Loaded[TableSpec]) -> Iterator
         entries = workspace.published[rows.file].spec.entries
         for position, name in enumerate(rows.entries):
             path: FieldPath = ("published", index, "entries", position)
+            if name in rows.entries[:position]:
+                yield table.line(path, f"entry '{name}' twice", "each once")
             if name not in entries:
                 yield table.line(path, f"'{rows.file}' has no entry '{name}'", nearest(name, entries))
             elif not entries[name].primary:

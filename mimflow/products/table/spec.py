@@ -114,6 +114,10 @@ class TableSpec(ProductSpec):
         return list(dict.fromkeys(asked.output for asked in self.metrics))
 
     def problems(self) -> Iterator[Problem]:
+        if self.seeds == []:
+            yield Problem(("seeds",), "empty", "leave it out for each run's own")
+        if self.seeds is not None and len(set(self.seeds)) < len(self.seeds):
+            yield Problem(("seeds",), f"a seed twice: {self.seeds}", "each once")
         words = [column if isinstance(column, str) else None for column in self.columns]
         for index, word in enumerate(words):
             if word is None or _METRIC.fullmatch(word):

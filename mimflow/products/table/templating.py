@@ -1,11 +1,17 @@
-"""Jinja2: the templates that come along, and a user's own instead of the Markdown one."""
+"""Jinja2: the templates that come along, and a user's own instead of the Markdown one.
+
+A template may be somebody else's: it runs in Jinja2's sandbox, and can include templates (`….j2`) of its own folder and
+those that come along, but read no other file.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
 import jinja2
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from mimflow.errors import SpecError
 from mimflow.products.table.latex import latex, latex_cell, tabular, unknown_characters
@@ -14,6 +20,23 @@ from mimflow.products.table.model import Table
 from mimflow.products.table.product import TEMPLATES
 
 _LIBRARY = Path(jinja2.__file__).parent
+
+
+class _Templates(jinja2.FileSystemLoader):
+    """The template of a name, and others that lie beside it, links followed."""
+
+    def __init__(self, folders: list[Path], main: str):
+        super().__init__(folders)
+        self.main = main
+        self.roots = [folder.resolve() for folder in folders]
+
+    def get_source(self, environment: jinja2.Environment, template: str) -> tuple[str, str, Callable[[], bool]]:
+        source, name, fresh = super().get_source(environment, template)
+        real = Path(name).resolve()
+        beside = template.endswith(".j2") and any(real.is_relative_to(root) for root in self.roots)
+        if template != self.main and not beside:
+            raise jinja2.TemplateNotFound(template)
+        return source, name, fresh
 
 
 def render_tex(table: Table) -> str:
@@ -38,13 +61,13 @@ def render_tex(table: Table) -> str:
 
 def render_markdown(table: Table) -> str:
     """The table as Markdown, by the template that comes along."""
-    return _markdown_environment(TEMPLATES).get_template("table.md.j2").render(table=table)
+    return _markdown_environment([], "table.md.j2").get_template("table.md.j2").render(table=table)
 
 
 def render_users(table: Table, file: Path, shown: str) -> str:
     """The table by a user's template, which may include `table.md.j2`. SpecError for what is wrong with it."""
     try:
-        return _markdown_environment(file.parent).get_template(file.name).render(table=table)
+        return _markdown_environment([file.parent], file.name).get_template(file.name).render(table=table)
     except jinja2.TemplateSyntaxError as error:
         name = shown if error.name in (None, file.name) else error.name
         raise _broken(f"{name}:{error.lineno}", error.message or "not a template", table) from error
@@ -55,12 +78,13 @@ def render_users(table: Table, file: Path, shown: str) -> str:
     except Exception as error:
         if not isinstance(error, jinja2.TemplateError) and not _of_template(error.__traceback__, file):
             raise
-        raise _broken(f"{shown}:{_line(error.__traceback__, file)}", str(error), table) from error
+        message = str(error) or type(error).__name__
+        raise _broken(f"{shown}:{_line(error.__traceback__, file)}", message, table) from error
 
 
-def _markdown_environment(*folders: Path) -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader([*folders, TEMPLATES]),
+def _markdown_environment(folders: list[Path], main: str) -> jinja2.Environment:
+    environment = ImmutableSandboxedEnvironment(
+        loader=_Templates([*folders, TEMPLATES], main),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
