@@ -76,7 +76,10 @@ def render_reason(product: Product) -> str:
             return f"{name} is missing"
         if sha256_of(path) != file.sha256:
             return f"{name} was changed by hand"
-    return _numbers_reason(product, record)
+    try:
+        return _numbers_reason(product, record)
+    except ArtifactError as error:  # the render says it and ends; other products are not held up
+        return str(error)
 
 
 def _numbers_reason(product: Product, record: Manifest) -> str:

@@ -14,7 +14,7 @@ from tables_project import GOLDEN, drop, edit, make_project, masked, plan_of, pu
 
 from mimflow.artifacts.manifest import MANIFEST, read_manifest
 from mimflow.artifacts.samples import write_samples
-from mimflow.errors import PlanError, StorageError
+from mimflow.errors import ArtifactError, PlanError, StorageError
 from mimflow.plan.freshness import render_reason
 from mimflow.products.table.picture import Strip, picture, read_strip
 from mimflow.products.table.why import why
@@ -77,6 +77,29 @@ def test_render_that_can_not_write_leaves_the_old_table(project: Path) -> None:
         render(project)
     assert (project / "results/t.md").read_text(encoding="utf-8") == old
     assert not list((project / "results").glob(".t.*"))
+
+
+def test_a_manifest_changed_by_hand_is_no_source_of_numbers(project: Path) -> None:
+    render(project)
+    job = plan_of(project).job("gaussian.s0.unguided.small")
+    manifest = project / job.manifest
+    text = manifest.read_text(encoding="utf-8")
+    assert "0.9731" in text
+    manifest.write_text(text.replace("0.9731", "0.9999"), encoding="utf-8")
+    assert reason(project).startswith(f"{manifest}: not as it was written")
+    with pytest.raises(ArtifactError, match="not as it was written"):
+        render(project)
+
+
+def test_a_record_changed_by_hand_is_rendered_anew(project: Path) -> None:
+    render(project)
+    record = project / "results/t.manifest.json"
+    text = record.read_text(encoding="utf-8")
+    assert '"evaluations": 7' in text
+    record.write_text(text.replace('"evaluations": 7', '"evaluations": 8'), encoding="utf-8")
+    assert reason(project) == "its record is broken"
+    render(project)
+    assert reason(project) == ""
 
 
 # -- the picture -----------------------------------------------------------------------------------------------------
