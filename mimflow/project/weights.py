@@ -10,7 +10,7 @@ from pydantic import Field
 
 from mimflow.artifacts.manifest import sha256_of
 from mimflow.errors import SpecError
-from mimflow.spec.base import OUTSIDE_KEY, Sha256, Spec
+from mimflow.spec.base import OUTSIDE_KEY, FilePath, Sha256, Spec
 from mimflow.spec.weights import FileWeights, files_in
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ class WeightsSpec(Spec):
 
     label: Annotated[str, OUTSIDE_KEY] = Field(min_length=1)
     """What it is."""
-    file: Annotated[str, OUTSIDE_KEY] = Field(min_length=1)
+    file: Annotated[FilePath, OUTSIDE_KEY]
     """Where it belongs: a path relative to the project."""
     sha256: Sha256 | None
     """Its digest, which enters the keys of what reads it; null while it is not known."""
@@ -37,7 +37,10 @@ class WeightsSpec(Spec):
 
     def state(self, root: Path) -> str:
         """Whether the file is there, below `root`, and the one that is meant."""
-        path = root / Path(self.file).expanduser()
+        try:
+            path = root / Path(self.file).expanduser()
+        except RuntimeError:
+            return "there is no such home (write the path out)"
         if not path.is_file():
             return "missing"
         found = sha256_of(path)

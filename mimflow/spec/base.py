@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic_core import PydanticCustomError
 
 Path = tuple[str | int, ...]
 """Where a field stands in a spec: `("phases", 0, "optimizer", "lr")`."""
@@ -23,6 +24,17 @@ Positive = Annotated[float, Field(gt=0, le=LARGEST)]
 NonNegative = Annotated[float, Field(ge=0, le=LARGEST)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1, le=LARGEST)]
+PART_LIMIT, PATH_LIMIT = 255, 4_000
+"""Bytes of a name, and of a whole path, that file systems take."""
+
+
+def _possible(path: str) -> str:
+    if len(path.encode()) > PATH_LIMIT or any(len(part.encode()) > PART_LIMIT for part in path.split("/")):
+        raise PydanticCustomError("path", "longer than a path can be")
+    return path
+
+
+FilePath = Annotated[str, StringConstraints(min_length=1), AfterValidator(_possible)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 

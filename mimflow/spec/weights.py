@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
-from pydantic import Discriminator, Field, GetJsonSchemaHandler, Tag, ValidationInfo, model_validator
+from pydantic import Discriminator, GetJsonSchemaHandler, Tag, ValidationInfo, model_validator
 from pydantic_core import CoreSchema, PydanticCustomError
 
-from mimflow.spec.base import OUTSIDE_KEY, SLUG, Name, Sha256, Spec
+from mimflow.spec.base import OUTSIDE_KEY, SLUG, FilePath, Name, Sha256, Spec
 from mimflow.spec.compose import nearest
 
 UNRESOLVED = "unresolved_weights"
@@ -42,7 +42,7 @@ class FileWeights(Spec):
 
     name: Annotated[Name | None, OUTSIDE_KEY] = None
     """The entry of the catalogue; not given: a file of this spec's own."""
-    file: Annotated[str, OUTSIDE_KEY] = Field(min_length=1)
+    file: Annotated[FilePath, OUTSIDE_KEY]
     """Path of the file, relative to the project."""
     sha256: Sha256 | None
     """SHA-256 of the file: one with another is refused; null: not known yet, and jobs are refused until it is."""

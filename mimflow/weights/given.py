@@ -15,7 +15,10 @@ def given_file(weights: FileWeights, what: str) -> Path:
     ArtifactError says what is missing and where it goes, that another file is there, or that the spec has no digest
     yet. `what` names it for people.
     """
-    path = Path(weights.file).expanduser()
+    try:
+        path = Path(weights.file).expanduser()
+    except RuntimeError as error:
+        raise ArtifactError(f"{weights.file}: there is no such home (write the path out)") from error
     if not path.is_file():
         known = f", SHA-256 {weights.sha256}" if weights.sha256 is not None else ""
         raise ArtifactError(f"{path}: missing: put {what} there{known}{_listed(weights)}")

@@ -125,7 +125,9 @@ def test_faults_of_a_folder_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"data/train: no such folder .*train/<class>/<image> and .*val/<class>"):
         folder(root).listing(by_split=True)
     touch(root, "1.png")
-    with pytest.raises(DataError, match=r"data: no images \(expected .*; one folder for all if no classes\)"):
+    with pytest.raises(
+        DataError, match=r"data: 1 image directly in it and no class folders \(expected .*; one folder for all if"
+    ):
         folder(root).listing(by_split=False)
     (root / "a").mkdir()
     with pytest.raises(DataError, match=r"data: no images in its 1 class folders \(images end in .png, .jpg"):

@@ -208,6 +208,15 @@ def test_images_that_nobody_means(project: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("path", ["a" * 256, "x/" * 2_100 + "x", "é" * 128])
+def test_paths_that_no_file_can_have(project: Path, path: str) -> None:
+    write(project, "datasets/digits", DATASET.replace("{kind: digits}", f"{{kind: image_folder, path: {path}}}"))
+    weights = f"label: x\nfile: data/{path}\nsha256: null\npublished: x\nlicence: x\n"
+    write(project, "weights/w", weights)
+    assert [line.split(": ")[1] for line in problems(project)] == ["file", "source.path"]
+    assert all(line.endswith(", longer than a path can be") for line in problems(project))
+
+
 LINE = re.compile(r"specs/[^\n]*?:\d+:\d+: [^\n]+")
 SNIPPETS = (
     "[", "{", "}", ": ", "- ", "\n", "\n  ", "null", "kind: ", "[]", "{}", "*a", "&a ", "!!int ", "1e999", "0x", "-1",

@@ -197,7 +197,7 @@ def _refuse_flat(top: Path, classes: list[str], layout: str) -> None:
     images = 0 if classes else sum(_named_like_an_image(entry) for entry in _entries(top))
     if images:
         raise DataError(
-            f"{top}: {images:,} images directly in it and no class folders (expected {layout}; "
+            f"{top}: {images:,} image{'s' * (images != 1)} directly in it and no class folders (expected {layout}; "
             "one folder for all if no classes)"
         )
 

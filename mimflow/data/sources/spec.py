@@ -6,10 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
-
 from mimflow.data.sources.base import PIXELS
-from mimflow.spec.base import OUTSIDE_KEY, Count, Fraction, Problem, Spec
+from mimflow.spec.base import OUTSIDE_KEY, Count, FilePath, Fraction, Problem, Spec
 
 
 @dataclass(frozen=True)
@@ -119,7 +117,7 @@ class ImageFolderSpec(SourceSpec):
     """The user's own images in ImageNet's layout: one folder a class, below `train` and `val` or without them."""
 
     kind: Literal["image_folder"] = "image_folder"
-    path: Annotated[str, OUTSIDE_KEY] = Field(min_length=1)
+    path: Annotated[FilePath, OUTSIDE_KEY]
     """The folder of the images, relative to the project; `~` is the home. `mimflow data lock` pins what it holds."""
     on_bad: Literal["fail", "skip"] = "fail"
     """What to do with an image that can't be read: stop, or leave it out and report how many."""

@@ -10,7 +10,7 @@ from typing import Annotated
 from pydantic import Field, Tag
 
 from mimflow.project.kinds import ProductSpec
-from mimflow.spec.base import SLUG, Name, Problem, Spec
+from mimflow.spec.base import SLUG, FilePath, Name, Problem, Spec
 from mimflow.spec.base import Path as FieldPath
 from mimflow.spec.compose import nearest
 from mimflow.spec.forms import FORM, MAPPING, WORD
@@ -93,7 +93,7 @@ class TableSpec(ProductSpec):
     metric of an output (`guided.fid`), or several of them (`{output: guided, metrics: [fid, is]}`)."""
     seeds: list[int] | None = None
     """Instead of each run's own seeds."""
-    template: str | None = None
+    template: FilePath | None = None
     """A Jinja2 template of the user's, by path; not given: the ones that come along."""
     notes: list[str] = []
     """Sentences under the table."""
