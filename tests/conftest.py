@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter, defaultdict
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,35 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from projects import new_project, snakemake
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Each report says the kind of fault that its test tries; a marker alone would stay in pytest-xdist's worker."""
+    for item in items:
+        if marker := item.get_closest_marker("fault"):
+            item.user_properties.append(("fault", marker.args[0]))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """After `pytest -m fault`: a line for each fault tried, with its kind, how many ways it was tried, and the result.
+
+    What a test's parameters vary are the ways. A test whose tidying up failed has failed."""
+    if "fault" not in config.option.markexpr:
+        return
+    worst = {
+        report.nodeid: (dict(report.user_properties)["fault"], result)
+        for result in ("passed", "skipped", "failed", "error")
+        for report in terminalreporter.stats.get(result, [])
+        if "fault" in dict(getattr(report, "user_properties", ()))
+    }
+    cases: defaultdict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+    for node, (kind, result) in worst.items():
+        words = node.partition("[")[0].rpartition("::")[2].removeprefix("test_").replace("_", " ")
+        cases[kind, words][result] += 1
+    terminalreporter.section(f"{len(worst)} faults of {len({kind for kind, _ in cases})} kinds")
+    for (kind, words), results in sorted(cases.items()):
+        counts = ", ".join(f"{count} {result}" for result, count in results.items())
+        terminalreporter.write_line(f"{kind:20} {counts:12} {words}")
 
 
 @pytest.fixture(scope="session")

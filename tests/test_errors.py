@@ -11,6 +11,8 @@ import pytest
 
 from mimflow.errors import StorageError, storage_errors
 
+pytestmark = pytest.mark.fault("places")
+
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE, errno.ENOTDIR])
 def test_what_the_system_says_of_its_disks_names_the_file(number: int) -> None:

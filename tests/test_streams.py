@@ -12,6 +12,8 @@ from projects import REPOSITORY, command, new_project
 
 from mimflow.progress import Progress
 
+pytestmark = pytest.mark.fault("places")
+
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:

@@ -10,6 +10,8 @@ from artifacts import data_facts, store_artifact
 from mimflow.artifacts.cells import from_cell, to_cell
 from mimflow.artifacts.data import SourceFile, read_sources, write_sources
 
+pytestmark = pytest.mark.fault("tables")
+
 
 @pytest.mark.parametrize("text", ["=1+1", "+cmd", "-2+3", "@SUM(A1)", "\t=1", "＝1", "'quoted"])
 def test_what_a_spreadsheet_would_run_is_text(text: str) -> None:

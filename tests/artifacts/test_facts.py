@@ -55,6 +55,7 @@ def test_facts_are_read_back(tmp_path: Path) -> None:
     assert read_facts(stored(tmp_path, DATA | {"more": 1}), Facts) == FACTS
 
 
+@pytest.mark.fault("manifests")
 @pytest.mark.parametrize(
     ("data", "problem"),
     [

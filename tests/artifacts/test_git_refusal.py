@@ -11,6 +11,8 @@ from specs_project import make_specs
 from mimflow.artifacts.provenance import describe_process, git_refusal
 from mimflow.workflow import open_workflow
 
+pytestmark = pytest.mark.fault("git")
+
 
 def git(root: Path, *words: str) -> None:
     subprocess.run(

@@ -13,6 +13,8 @@ from mimflow.artifacts.metrics import read_metrics
 from mimflow.errors import ArtifactError, SpecError
 from mimflow.plan.pull import missing_outputs
 
+pytestmark = pytest.mark.fault("manifests")
+
 TEXTS = ["", "[]", "3", "null", '"text"', "{}", "[" * 100_000, '{"files": []}', '{"files": {"a": 3}}', "\0", "NaN"]
 
 

@@ -16,6 +16,8 @@ from mimflow.artifacts import lock
 from mimflow.artifacts.lock import locked
 from mimflow.errors import LockedError
 
+pytestmark = pytest.mark.fault("places")
+
 MYSELF = f"process {os.getpid()} on {socket.gethostname()}"
 
 

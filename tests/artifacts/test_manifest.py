@@ -12,6 +12,8 @@ from artifacts import store_artifact, train_facts
 from mimflow.artifacts.manifest import MANIFEST, Artifact, read_manifest
 from mimflow.errors import ArtifactError
 
+pytestmark = pytest.mark.fault("manifests")
+
 
 @pytest.fixture
 def manifest(tmp_path: Path) -> Path:

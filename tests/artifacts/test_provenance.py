@@ -9,6 +9,8 @@ import pytest
 
 from mimflow.artifacts.provenance import git_state
 
+pytestmark = pytest.mark.fault("git")
+
 
 def git(project: Path, *words: str) -> str:
     identity = ["-c", "user.name=Test", "-c", "user.email=test@example.org"]

@@ -64,6 +64,7 @@ def test_pieces_may_be_written_in_any_order_and_again(tmp_path: Path) -> None:
     assert np.array_equal(np.load(rows.path), VALUES)
 
 
+@pytest.mark.fault("work in progress")
 def test_a_later_attempt_goes_on(tmp_path: Path) -> None:
     first = array(tmp_path)
     claim(first)
@@ -74,6 +75,7 @@ def test_a_later_attempt_goes_on(tmp_path: Path) -> None:
     assert np.array_equal(again.read(1), PIECES[1])
 
 
+@pytest.mark.fault("work in progress")
 def test_a_flipped_bit_is_a_missing_piece(tmp_path: Path) -> None:
     rows = filled(tmp_path)
     flip(rows.path, -1)
@@ -84,6 +86,7 @@ def test_a_flipped_bit_is_a_missing_piece(tmp_path: Path) -> None:
     assert np.array_equal(np.load(rows.path), VALUES)
 
 
+@pytest.mark.fault("work in progress")
 def test_a_file_that_was_cut_short_lacks_only_what_was_cut(tmp_path: Path) -> None:
     rows = filled(tmp_path)
     rows.path.write_bytes(rows.path.read_bytes()[:-1])
@@ -94,12 +97,14 @@ def test_a_file_that_was_cut_short_lacks_only_what_was_cut(tmp_path: Path) -> No
     assert np.array_equal(np.load(rows.path), VALUES)
 
 
+@pytest.mark.fault("work in progress")
 def test_a_file_that_is_gone_lacks_everything(tmp_path: Path) -> None:
     rows = filled(tmp_path)
     rows.path.unlink()
     assert rows.missing() == [0, 1, 2]
 
 
+@pytest.mark.fault("work in progress")
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"sha256": "0"}', '{"sha256": "0", "made_from": "", "notes": null}'])
 def test_a_torn_record_is_a_missing_piece(tmp_path: Path, text: str) -> None:
     rows = filled(tmp_path)
@@ -109,6 +114,7 @@ def test_a_torn_record_is_a_missing_piece(tmp_path: Path, text: str) -> None:
         list(rows)
 
 
+@pytest.mark.fault("work in progress")
 @pytest.mark.parametrize("other", [{"count": 11}, {"dtype": np.float64}])
 def test_an_array_of_another_shape_or_type_starts_anew(tmp_path: Path, other: dict) -> None:
     filled(tmp_path)
@@ -118,6 +124,7 @@ def test_an_array_of_another_shape_or_type_starts_anew(tmp_path: Path, other: di
     assert np.load(rows.path).shape == rows.shape and not np.load(rows.path).any()
 
 
+@pytest.mark.fault("work in progress")
 def test_a_piece_made_from_something_else_is_not_done(tmp_path: Path) -> None:
     rows = array(tmp_path)
     claim(rows)
@@ -127,6 +134,7 @@ def test_a_piece_made_from_something_else_is_not_done(tmp_path: Path) -> None:
     assert rows.record(0, "those") is None
 
 
+@pytest.mark.fault("work in progress")
 def test_pieces_of_another_job_are_not_done(tmp_path: Path) -> None:
     filled(tmp_path)
     other = array(tmp_path, job="two")
@@ -134,6 +142,7 @@ def test_pieces_of_another_job_are_not_done(tmp_path: Path) -> None:
     assert other.missing() == [0, 1, 2] and array(tmp_path).missing() == []
 
 
+@pytest.mark.fault("work in progress")
 @pytest.mark.parametrize(("old", "new"), [('"notes": null', '"notes": 1'), ('"made_from": ""', '"made_from": "x"')])
 def test_what_is_noted_of_a_piece_is_verified_as_its_rows_are(old: str, new: str, tmp_path: Path) -> None:
     rows = filled(tmp_path)
@@ -160,6 +169,7 @@ def test_a_file_that_has_another_name_is_never_written(tmp_path: Path) -> None:
     assert (tmp_path / "result.npy").read_bytes() == before
 
 
+@pytest.mark.fault("places")
 def test_a_file_system_without_links_has_the_file_moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(self: Path, target: Path) -> None:
         raise PermissionError("no links here")
@@ -194,6 +204,7 @@ def test_processes_write_side_by_side(tmp_path: Path) -> None:
     assert np.array_equal(np.load(rows.path), VALUES)
 
 
+@pytest.mark.fault("memory and disks")
 def test_a_full_disk_is_a_storage_error_and_what_was_written_stays(tmp_path: Path) -> None:
     rows = array(tmp_path)
     claim(rows)
@@ -210,6 +221,7 @@ def test_a_full_disk_is_a_storage_error_and_what_was_written_stays(tmp_path: Pat
     assert rows.missing() == [1, 2]
 
 
+@pytest.mark.fault("memory and disks")
 def test_too_little_space_is_said_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     almost_full = shutil.disk_usage(tmp_path)._replace(free=10)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: almost_full)

@@ -11,6 +11,8 @@ import torch
 from mimflow.compute.memory import memory_errors
 from mimflow.errors import OutOfMemoryError
 
+pytestmark = pytest.mark.fault("memory and disks")
+
 ERRORS = [
     MemoryError(),
     OSError(errno.ENOMEM, "Cannot allocate memory"),

@@ -14,6 +14,8 @@ import torch
 from mimflow.compute import slots
 from mimflow.compute.devices import resolve
 
+pytestmark = pytest.mark.fault("schedulers")
+
 TAKE = """
 import sys, tempfile, torch
 tempfile.tempdir = sys.argv[1]

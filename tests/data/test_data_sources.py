@@ -97,6 +97,7 @@ def test_train_and_val_are_the_sources_own(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.fault("images")
 def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
     touch(tmp_path, "real/1.png", "data/b/2.png")
     (tmp_path / "data" / "a").symlink_to(tmp_path / "real")
@@ -117,6 +118,7 @@ def test_a_relative_path_starts_here_and_a_tilde_at_home(tmp_path: Path, monkeyp
         ImageFolder(ImageFolderSpec(path="~no-such-user/x"))
 
 
+@pytest.mark.fault("images")
 def test_faults_of_a_folder_are_named(tmp_path: Path) -> None:
     root = tmp_path / "data"
     with pytest.raises(DataError, match=r"data: no such folder \(expected .*data/<class>/<image>\)"):
@@ -137,12 +139,14 @@ def test_faults_of_a_folder_are_named(tmp_path: Path) -> None:
         folder(root).listing(by_split=False)
 
 
+@pytest.mark.fault("images")
 def test_train_and_val_of_different_classes_are_refused(tmp_path: Path) -> None:
     touch(tmp_path, "train/a/1.png", "train/b/1.png", "val/a/1.png", "val/c/1.png")
     with pytest.raises(DataError, match="train and val have different classes: only in train: b; only in val: c"):
         folder(tmp_path).listing(by_split=True)
 
 
+@pytest.mark.fault("images")
 def test_a_class_that_is_empty_in_val_is_refused(tmp_path: Path) -> None:
     touch(tmp_path, "train/a/1.png", "train/b/1.png", "val/a/1.png")
     (tmp_path / "val" / "b").mkdir()
@@ -150,6 +154,7 @@ def test_a_class_that_is_empty_in_val_is_refused(tmp_path: Path) -> None:
         folder(tmp_path).listing(by_split=True)
 
 
+@pytest.mark.fault("images")
 @pytest.mark.parametrize("name", [b"line\nbreak.png", b"latin-\xe9.png"])
 def test_names_that_no_csv_could_hold_are_refused(tmp_path: Path, name: bytes) -> None:
     (tmp_path / "a").mkdir()

@@ -132,6 +132,7 @@ def test_arrays_are_grey_images() -> None:
     assert np.array_equal(pixels(values, channels=3), np.stack([values] * 3, axis=2))
 
 
+@pytest.mark.fault("images")
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP", "TIFF"])
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.95])
 def test_truncated_files_are_refused(kind: str, share: float) -> None:
@@ -140,6 +141,7 @@ def test_truncated_files_are_refused(kind: str, share: float) -> None:
         decode(data[: int(share * len(data))], 3, DEFAULTS)
 
 
+@pytest.mark.fault("images")
 def test_no_flipped_bit_of_a_png_changes_a_pixel_unseen() -> None:
     data = encoded(CROP.resize((8, 8)), compress_level=0)
     whole = len(data) - len(b"size" + b"IEND" + b"sum!")
@@ -170,6 +172,7 @@ def refused() -> dict[str, tuple[bytes, str]]:
     }
 
 
+@pytest.mark.fault("images")
 @pytest.mark.parametrize("name", refused())
 def test_what_can_be_misread_is_refused(name: str) -> None:
     data, message = refused()[name]
@@ -233,6 +236,7 @@ def test_resized_images_have_the_shape_asked_for(method: str, channels: int) -> 
         assert made.dtype == np.uint8
 
 
+@pytest.mark.fault("images")
 @pytest.mark.parametrize("method", ["bilinear", "adm"])
 def test_a_strip_that_would_explode_is_refused(method: str) -> None:
     with pytest.raises(BadImageError, match="50000×1 pixels: too narrow, resized it is 3200000×64"):

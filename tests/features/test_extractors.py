@@ -139,6 +139,7 @@ def test_inception_sees_grey_images_as_rgb(inception_file: Path) -> None:
     assert extractor.facts["extractor_input"] == "grey repeated to three channels"
 
 
+@pytest.mark.fault("weights from outside")
 def test_inception_that_is_not_there_says_what_is_missing_and_where(tmp_path: Path) -> None:
     path, digest = tmp_path / "inception.pth", "ab" * 32
     with pytest.raises(ArtifactError) as error:
@@ -149,6 +150,7 @@ def test_inception_that_is_not_there_says_what_is_missing_and_where(tmp_path: Pa
     )
 
 
+@pytest.mark.fault("weights from outside")
 def test_inception_of_another_digest_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "inception.pth"
     path.write_bytes(b"something else")
@@ -166,6 +168,7 @@ class Malicious:
         return (Path.touch, (self.path,))
 
 
+@pytest.mark.fault("code in files")
 @pytest.mark.parametrize("content", ["tensors", "code"])
 def test_a_file_of_something_else_is_refused_and_not_executed(content: str, tmp_path: Path) -> None:
     path, trace = tmp_path / "inception.pth", tmp_path / "executed"

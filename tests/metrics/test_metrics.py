@@ -78,6 +78,7 @@ def test_a_metric_reports_what_its_spec_names_and_twice_the_same(spec: MetricSpe
     assert first == measure(spec, context_of(samples, reference, tmp_path / "second"))
 
 
+@pytest.mark.fault("not finite")
 @every_metric
 def test_features_that_are_not_finite_are_a_reason(spec: MetricSpec, tmp_path: Path) -> None:
     samples, reference = gaussian_images(60, 16, seed=0), gaussian_images(50, 16, seed=1)
@@ -89,6 +90,7 @@ def test_features_that_are_not_finite_are_a_reason(spec: MetricSpec, tmp_path: P
         assert "of 2 of 60 samples are not finite" in measurement.reason
 
 
+@pytest.mark.fault("not finite")
 @pytest.mark.parametrize("kind", ["fid", "kid", "precision_recall"])
 def test_a_reference_that_is_not_finite_is_a_reason(kind: str, tmp_path: Path) -> None:
     samples, reference = gaussian_images(60, 16, seed=0), gaussian_images(50, 16, seed=1)
@@ -312,6 +314,7 @@ def test_cached_reference_gives_equal_numbers_without_the_images(tmp_path: Path)
     assert [measure(spec, absent) for spec in specs] == numbers
 
 
+@pytest.mark.fault("caches")
 def test_the_cache_does_not_mix_extractors_or_references(tmp_path: Path) -> None:
     samples, reference = gaussian_images(60, 16, seed=0), gaussian_images(50, 16, seed=1)
     shifted = gaussian_images(50, 16, seed=1, mean=1)
@@ -363,6 +366,7 @@ class Malicious:
 DAMAGES = [flip_a_bit, truncate, pickle_code, pickle_code_with_its_digest, lose_the_digest, mix_up_the_digest]
 
 
+@pytest.mark.fault("caches")
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_cache_is_made_anew_and_said(damage: Callable[[Path], None], tmp_path: Path) -> None:
     samples, reference = gaussian_images(60, 16, seed=0), gaussian_images(50, 16, seed=1)
@@ -379,6 +383,7 @@ def test_a_damaged_cache_is_made_anew_and_said(damage: Callable[[Path], None], t
     assert not (tmp_path / "executed").exists()
 
 
+@pytest.mark.fault("caches")
 def test_kept_features_of_another_reference_are_not_taken(tmp_path: Path) -> None:
     """A whole file, its digest beside it, under a name that is not its own."""
     samples, reference, other = (gaussian_images(50, 16, seed=seed) for seed in range(3))

@@ -135,6 +135,7 @@ def test_an_interrupted_job_goes_on_and_ends_in_the_same_bytes(inputs: dict[str,
         assert path.read_bytes() == (tmp_path / "work" / "out" / path.name).read_bytes(), path.name
 
 
+@pytest.mark.fault("not finite")
 def test_reconstructions_that_are_not_finite_are_an_error(inputs: dict[str, Artifact], tmp_path: Path) -> None:
     with pytest.raises(NotFiniteError, match="7 of 7 images hold values that are not finite"):
         reconstruct(noisy(1e39), inputs, tmp_path)

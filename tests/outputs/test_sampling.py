@@ -107,6 +107,7 @@ def test_how_often_guidance_overshot_a_scale_is_in_the_facts(weights: Artifact, 
     assert 0.2 < shares[1] < 0.8  # and every other scale shrinks
 
 
+@pytest.mark.fault("memory and disks")
 @pytest.mark.parametrize(
     ("size", "message"),
     [
@@ -219,6 +220,7 @@ def test_quantisation_is_the_protocols(weights: Artifact, tmp_path: Path) -> Non
     assert set(np.unique(difference)) == {0, 1}
 
 
+@pytest.mark.fault("not finite")
 def test_samples_that_are_not_finite_are_an_error_not_drawn_again(tmp_path: Path) -> None:
     broken = trained(tmp_path / "weights", bias=400.0)
     with pytest.raises(NotFiniteError, match=r"5 of 5 samples are not finite .*on_nonfinite: redraw"):
@@ -251,6 +253,7 @@ def test_only_what_is_not_finite_is_drawn_again(
     assert facts.redrawn == redrawn > 5
 
 
+@pytest.mark.fault("not finite")
 def test_samples_that_never_are_finite_end_the_job(tmp_path: Path) -> None:
     broken = trained(tmp_path / "weights", bias=400.0)
     with pytest.raises(NotFiniteError, match="5 of 5 samples are not finite after 10 more draws"):
@@ -277,6 +280,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in (folder / "out").iterdir()}
 
 
+@pytest.mark.fault("work in progress")
 def test_an_interrupted_job_goes_on_and_ends_in_the_same_bytes(weights: Artifact, tmp_path: Path) -> None:
     draw(TASK, weights, tmp_path / "whole")
     work = tmp_path / "work"
@@ -299,6 +303,7 @@ def test_a_job_whose_batches_are_all_drawn_only_writes_them(weights: Artifact, t
     assert facts.images_per_second is None
 
 
+@pytest.mark.fault("work in progress")
 @pytest.mark.parametrize("damage", ["shorter", "empty", "flipped bit"])
 def test_a_corrupt_batch_is_drawn_again(damage: str, weights: Artifact, tmp_path: Path) -> None:
     draw(TASK, weights, tmp_path)
@@ -311,6 +316,7 @@ def test_a_corrupt_batch_is_drawn_again(damage: str, weights: Artifact, tmp_path
     assert contents(tmp_path) == before
 
 
+@pytest.mark.fault("work in progress")
 def test_batches_that_are_not_all_there_are_not_put_together(tmp_path: Path) -> None:
     rows = Rows(tmp_path / "images.npy", (3, 4, 4, 1), np.dtype(np.uint8), length=2, job="0" * 64)
     claim(rows)

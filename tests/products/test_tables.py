@@ -92,6 +92,7 @@ def twins(project: Path) -> Path:
     return project
 
 
+@pytest.mark.fault("labels")
 def test_sentences_under_a_table_are_those_of_the_row_that_they_name(twins: Path) -> None:
     lines = render(twins).splitlines()
     (seeds,) = [line for line in lines if "Seeds" in line]
@@ -101,6 +102,7 @@ def test_sentences_under_a_table_are_those_of_the_row_that_they_name(twins: Path
     assert "TARFlow (tarflow): inverse, denoise (score, std 0.2); averaged weights" in output
 
 
+@pytest.mark.fault("labels")
 def test_rows_of_one_label_are_told_apart_in_the_table(twins: Path) -> None:
     text = render(twins)
     assert cells(text, "TARFlow (gaussian)")[2] == "40.3" and cells(text, "TARFlow (tarflow)")[2] == "**22.0** ± 2.0"
@@ -111,6 +113,7 @@ def test_rows_of_one_label_are_told_apart_in_the_table(twins: Path) -> None:
     }
 
 
+@pytest.mark.fault("labels")
 def test_a_label_that_looks_like_another_rows_name_has_its_run_too(twins: Path) -> None:
     edit(twins, "tables/t", "{run: gaussian}", '{run: gaussian}, {run: gaussian, label: "TARFlow (gaussian)"}')
     table = plan_of(twins).product("t")
@@ -217,6 +220,7 @@ def test_best_of_equals_are_all_best(project: Path) -> None:
     assert best == [[False, False, False, True, False, False], [False, False, True, True, False, False]]
 
 
+@pytest.mark.fault("manifests")
 def test_a_changed_number_is_refused(project: Path) -> None:
     file = project / plan_of(project).job("gaussian.s0.unguided.small").folder / "metrics.json"
     file.write_text(file.read_text().replace("40.26", "10.26"))
@@ -224,6 +228,7 @@ def test_a_changed_number_is_refused(project: Path) -> None:
         render(project)
 
 
+@pytest.mark.fault("manifests")
 def test_a_result_of_another_job_is_refused(project: Path) -> None:
     plan = plan_of(project)
     ours, other = (project / plan.job(f"tarflow.s{seed}.unguided.small").folder for seed in (0, 1))

@@ -46,6 +46,7 @@ def test_rendered_table_is_fresh_until_something_changes(project: Path) -> None:
     assert reason(project) == "labels.3: TARFlow → TARFlow, small"
 
 
+@pytest.mark.fault("clocks")
 def test_edit_by_hand_is_found(project: Path) -> None:
     render(project)
     file = project / "results/t.md"
@@ -68,6 +69,7 @@ def test_changed_template_is_found(project: Path) -> None:
     assert reason(project) == "mine.md.j2 changed"
 
 
+@pytest.mark.fault("interruptions")
 def test_render_that_can_not_write_leaves_the_old_table(project: Path) -> None:
     old = render(project)
     edit(project, "tables/t", "Digits & 100 %", "Another title")
@@ -79,6 +81,7 @@ def test_render_that_can_not_write_leaves_the_old_table(project: Path) -> None:
     assert not list((project / "results").glob(".t.*"))
 
 
+@pytest.mark.fault("manifests")
 def test_a_manifest_changed_by_hand_is_no_source_of_numbers(project: Path) -> None:
     render(project)
     job = plan_of(project).job("gaussian.s0.unguided.small")
@@ -91,6 +94,7 @@ def test_a_manifest_changed_by_hand_is_no_source_of_numbers(project: Path) -> No
         render(project)
 
 
+@pytest.mark.fault("manifests")
 def test_a_record_changed_by_hand_is_rendered_anew(project: Path) -> None:
     render(project)
     record = project / "results/t.manifest.json"

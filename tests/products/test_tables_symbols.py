@@ -17,6 +17,8 @@ from mimflow.plan.freshness import render_reason
 from mimflow.products.table.latex import latex
 from mimflow.products.table.picture import Strip, picture
 
+pytestmark = pytest.mark.fault("tables")
+
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:

@@ -91,6 +91,7 @@ def test_output_headings() -> None:
     assert Samples().heading("s", [plain, weight_3]) == "s"
 
 
+@pytest.mark.fault("labels")
 def test_rows_that_sample_differently_are_told_apart(project: Path) -> None:
     text = render(project)
     assert (
@@ -116,6 +117,7 @@ def test_users_template_may_include_ours(project: Path) -> None:
     assert render(project) == "Draft.\n\n" + ours
 
 
+@pytest.mark.fault("templates")
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -10,6 +10,8 @@ from tables_project import edit, make_project, render, use_template
 from mimflow.errors import SpecError
 from mimflow.products.registry import open_workspace
 
+pytestmark = pytest.mark.fault("templates")
+
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:

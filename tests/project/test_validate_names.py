@@ -11,6 +11,8 @@ from mimflow.errors import PlanError, SpecError
 from mimflow.products.registry import open_workspace
 from mimflow.project.inspection import check
 
+pytestmark = pytest.mark.fault("validation")
+
 PROTOCOL = """\
 dataset: digits
 samples: {count: 20}

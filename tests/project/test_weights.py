@@ -75,6 +75,7 @@ def test_the_key_is_of_the_digest_and_not_of_name_or_path(project: Path) -> None
     assert key(project) != named
 
 
+@pytest.mark.fault("weights from outside")
 @pytest.mark.parametrize(
     ("weights", "expected"),
     [
@@ -90,6 +91,7 @@ def test_mistakes_in_naming_weights(project: Path, weights: str, expected: str) 
     assert problem.startswith("specs/mini/named.yaml:2:") and expected in problem
 
 
+@pytest.mark.fault("weights from outside")
 def test_an_unknown_name_where_a_phase_starts(project: Path) -> None:
     write(project, "mini/tarflow", RUN.replace("    steps: 10", "    steps: 10\n    start: [vea]"))
     assert problems(project) == [
@@ -127,6 +129,7 @@ def test_the_list_says_what_is_there(project: Path) -> None:
     assert lines[4] == "  named by 0 runs"
 
 
+@pytest.mark.fault("weights from outside")
 def test_weights_without_a_digest_are_refused_with_the_digest(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     entry(project, "vae", "null")
     run(project, "vae")

@@ -15,6 +15,8 @@ from mimflow.products.registry import open_workspace
 from mimflow.spec import reader
 from mimflow.spec.reader import ReadError, parse
 
+pytestmark = pytest.mark.fault("specs")
+
 DEEP = "a list that is nested more deeply than the stack of a C parser"
 REFUSED = {
     "an escaped NUL": ('label: "a\\0b"', "1:8: control character '\\x00' in a text (remove it)"),

@@ -108,6 +108,7 @@ def project(tmp_path: Path) -> Path:
     return make_specs(tmp_path)
 
 
+@pytest.mark.fault("validation")
 @pytest.mark.parametrize("case", REFUSED)
 def test_a_run_is_refused(project: Path, case: str) -> None:
     text, expected = REFUSED[case]
@@ -185,6 +186,7 @@ def test_the_photographs_training_crops_are_counted(project: Path, size: int, ex
     assert len(found) == len(expected) and all(text in line for text, line in zip(expected, found, strict=True))
 
 
+@pytest.mark.fault("validation")
 def test_a_reference_larger_than_its_split(project: Path) -> None:
     write(project, "protocols/small", PROTOCOL)
     assert problems(project) == [

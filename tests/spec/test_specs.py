@@ -209,6 +209,7 @@ MISTAKES = {
 }
 
 
+@pytest.mark.fault("specs")
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_mistake_in_a_run(project: Path, mistake: str) -> None:
     text, expected = MISTAKES[mistake]
@@ -230,6 +231,7 @@ def test_a_number_in_exponent_notation_is_a_number(project: Path) -> None:
     assert open_workspace(project).runs["other"].spec.phases["main"].optimizer.lr == 1e-4
 
 
+@pytest.mark.fault("specs")
 def test_alias_bomb(project: Path) -> None:
     lines = ["a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]"]
     lines += [
@@ -245,6 +247,7 @@ def test_byte_order_mark_is_fine(project: Path) -> None:
     assert problems(project) == []
 
 
+@pytest.mark.fault("specs")
 def test_circle_of_extends_shows_the_circle(project: Path) -> None:
     write(project, "mini/a", "extends: b.yaml\n")
     write(project, "mini/b", "extends: c.yaml\n")
@@ -254,11 +257,13 @@ def test_circle_of_extends_shows_the_circle(project: Path) -> None:
     assert not any("mini/a.yaml" in line for line in found), "a circle is told once, where it closes"
 
 
+@pytest.mark.fault("specs")
 def test_folder_in_place_of_a_file(project: Path) -> None:
     (project / "specs/mini/folder.yaml").mkdir()
     assert problems(project) == ["specs/mini/folder.yaml:1:1: a folder, not a file"]
 
 
+@pytest.mark.fault("specs")
 def test_a_pipe_and_a_device_in_place_of_a_file(project: Path) -> None:
     os.mkfifo(project / "specs/mini/pipe.yaml")
     (project / "specs/mini/zeros.yaml").symlink_to("/dev/zero")
@@ -268,12 +273,14 @@ def test_a_pipe_and_a_device_in_place_of_a_file(project: Path) -> None:
     ]
 
 
+@pytest.mark.fault("specs")
 def test_unreadable_file(project: Path) -> None:
     # Reading the start of one's own memory is an input/output error for every user, root as well.
     (project / "specs/mini/memory.yaml").symlink_to("/proc/self/mem")
     assert problems(project) == ["specs/mini/memory.yaml:1:1: can't be read: Input/output error"]
 
 
+@pytest.mark.fault("specs")
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
@@ -292,6 +299,7 @@ def test_mistake_in_a_data_set(project: Path, old: str, new: str, expected: str)
     assert len(problems(project)) == 1 and expected in problems(project)[0], problems(project)
 
 
+@pytest.mark.fault("specs")
 def test_all_errors_at_once_and_none_repeated_by_dependants(project: Path) -> None:
     write(
         project,
@@ -305,12 +313,14 @@ def test_all_errors_at_once_and_none_repeated_by_dependants(project: Path) -> No
     ]
 
 
+@pytest.mark.fault("specs")
 @pytest.mark.parametrize("name", ["a b", "a;b", "$(x)", "-a", "{a}", "A", "a" * 65])
 def test_file_names_that_can_not_be_names(project: Path, name: str) -> None:
     write(project, f"mini/{name}", RUN)
     assert f"the file's name '{name}' can't be a name" in problems(project)[0]
 
 
+@pytest.mark.fault("specs")
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
@@ -352,6 +362,7 @@ def test_rows_under_another_data_set_are_refused(project: Path) -> None:
     ]
 
 
+@pytest.mark.fault("specs")
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

@@ -17,6 +17,8 @@ from mimflow.products.registry import open_plan
 from mimflow.stages import attempts, prepare
 from mimflow.stages.runner import run_job
 
+pytestmark = pytest.mark.fault("mixed code")
+
 
 @pytest.fixture
 def plan(tmp_path: Path) -> Plan:

@@ -215,6 +215,7 @@ def test_another_extractor_has_its_own_reference_features(
     assert second == alone
 
 
+@pytest.mark.fault("caches")
 def test_features_that_other_code_computed_are_not_taken(
     inputs: dict[str, Artifact], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -93,6 +93,7 @@ def test_shards_are_bounded_in_bytes(photographs: Path, tmp_path: Path, monkeypa
 # Faults
 
 
+@pytest.mark.fault("images")
 @pytest.mark.parametrize("count", [1, 2])
 def test_a_bad_image_stops_and_is_named(photographs: Path, tmp_path: Path, monkeypatch, count: int) -> None:
     monkeypatch.setattr(shards, "SHARD_IMAGES", 5)
@@ -103,12 +104,14 @@ def test_a_bad_image_stops_and_is_named(photographs: Path, tmp_path: Path, monke
     assert caught.value.exit_code == 2
 
 
+@pytest.mark.fault("images")
 def test_a_link_that_leads_nowhere_is_a_bad_image(photographs: Path, tmp_path: Path) -> None:
     (photographs / "val" / "chelsea" / "gone.png").symlink_to(tmp_path / "nothing.png")
     with pytest.raises(DataError, match=r"val/chelsea/gone.png: can't be opened: No such file"):
         prepare(dataset(photographs), tmp_path)
 
 
+@pytest.mark.fault("images")
 def test_a_link_to_itself_and_a_file_that_cannot_be_opened_are_bad_images(
     photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -131,6 +134,7 @@ def test_a_link_to_itself_and_a_file_that_cannot_be_opened_are_bad_images(
         prepare(dataset(photographs), tmp_path / "strict")
 
 
+@pytest.mark.fault("images")
 def test_bad_images_are_skipped_and_counted_where_the_spec_says_so(photographs: Path, tmp_path: Path) -> None:
     prepare(dataset(photographs), tmp_path / "whole")
     spoil(photographs / "train" / "astronaut" / "01.png")
@@ -149,6 +153,7 @@ def test_bad_images_are_skipped_and_counted_where_the_spec_says_so(photographs: 
     assert set(problems) == {"train/astronaut/01.png", "val/chelsea/10.jpg"}
 
 
+@pytest.mark.fault("images")
 def test_many_skipped_images_are_all_counted_and_some_named(photographs: Path, tmp_path: Path) -> None:
     for index in range(30):
         (photographs / "train" / "chelsea" / f"bad{index}.png").touch()
@@ -157,6 +162,7 @@ def test_many_skipped_images_are_all_counted_and_some_named(photographs: Path, t
     assert len(facts.skipped_images) == 20
 
 
+@pytest.mark.fault("images")
 def test_skipping_all_images_of_a_class_is_refused(photographs: Path, tmp_path: Path) -> None:
     for path in (photographs / "train" / "chelsea").iterdir():
         path.write_bytes(b"")
@@ -164,6 +170,7 @@ def test_skipping_all_images_of_a_class_is_refused(photographs: Path, tmp_path: 
         prepare(dataset(photographs, on_bad="skip"), tmp_path)
 
 
+@pytest.mark.fault("images")
 def test_skipping_all_of_val_is_refused(photographs: Path, tmp_path: Path) -> None:
     for path in (photographs / "val").rglob("*.*"):
         path.write_bytes(b"")
@@ -190,6 +197,7 @@ def test_faults_are_found_before_any_image_is_read(photographs: Path, tmp_path: 
     assert not (tmp_path / "work").exists()
 
 
+@pytest.mark.fault("memory and disks")
 def test_a_full_disk_is_a_storage_error(tmp_path: Path) -> None:
     spec = dataset(
         tmp_path, source={"kind": "digits"}, transform={"size": 8}, channels=1, num_classes=10,
@@ -206,6 +214,7 @@ def test_a_full_disk_is_a_storage_error(tmp_path: Path) -> None:
     assert prepare(spec, tmp_path).images == {"train": 1500, "val": 297}
 
 
+@pytest.mark.fault("memory and disks")
 def test_too_little_space_is_said_before_the_work(photographs: Path, tmp_path: Path, monkeypatch) -> None:
     almost_full = shutil.disk_usage(tmp_path)._replace(free=10)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: almost_full)
@@ -213,6 +222,7 @@ def test_too_little_space_is_said_before_the_work(photographs: Path, tmp_path: P
         prepare(dataset(photographs), tmp_path)
 
 
+@pytest.mark.fault("places")
 def test_a_file_system_without_links_is_no_obstacle(photographs: Path, tmp_path: Path, monkeypatch) -> None:
     prepare(dataset(photographs), tmp_path / "linked")
 

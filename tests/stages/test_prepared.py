@@ -33,6 +33,7 @@ def test_prepared_data_are_mapped_and_verified(photographs: Path, tmp_path: Path
         prepared.split("val")
 
 
+@pytest.mark.fault("images")
 def test_changed_sources_are_found(photographs: Path, tmp_path: Path) -> None:
     stored = artifact(dataset(photographs), tmp_path)
     source = ImageFolderSpec(path=str(photographs))
@@ -70,6 +71,7 @@ def test_old_sources_are_not_read_again(photographs: Path, tmp_path: Path, monke
     assert changed_sources(stored, ImageFolderSpec(path=str(photographs))) == []
 
 
+@pytest.mark.fault("images")
 def test_skipped_sources_are_watched_too(photographs: Path, tmp_path: Path) -> None:
     bad = photographs / "train" / "chelsea" / "03.png"
     good = bad.read_bytes()

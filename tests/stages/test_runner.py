@@ -24,7 +24,7 @@ from mimflow.errors import ArtifactError, Interrupted, OutOfMemoryError, PlanErr
 from mimflow.products.registry import open_plan
 from mimflow.stages.runner import run_job
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.fault("interruptions")]
 
 
 @pytest.fixture
@@ -75,6 +75,7 @@ def test_a_second_process_leaves_and_sigterm_keeps_the_work(project: Path) -> No
     assert not (project / job.folder).exists()
 
 
+@pytest.mark.fault("manifests")
 def test_a_job_without_its_inputs_names_them(project: Path) -> None:
     plan = open_plan(project)
     with pytest.raises(
@@ -84,6 +85,7 @@ def test_a_job_without_its_inputs_names_them(project: Path) -> None:
         run_job(plan, plan.job("tarflow.s0.guided"))
 
 
+@pytest.mark.fault("manifests")
 def test_an_artifact_of_another_key_is_refused(project: Path) -> None:
     plan = open_plan(project)
     job = plan.job("digits")
@@ -95,6 +97,7 @@ def test_an_artifact_of_another_key_is_refused(project: Path) -> None:
         run_job(plan, plan.job("gaussian.main.s0"))
 
 
+@pytest.mark.fault("mixed code")
 def test_strict_code_refuses_what_other_code_made(project: Path) -> None:
     plan = open_plan(project)
     job = plan.job("digits")
@@ -108,6 +111,7 @@ def test_strict_code_refuses_what_other_code_made(project: Path) -> None:
     assert done.returncode == 2 and "the code of its stage has changed since it was made" in done.stdout
 
 
+@pytest.mark.fault("manifests")
 def test_a_stage_refuses_the_job_of_another_and_an_old_key_says_the_new_one(project: Path) -> None:
     done = command(project, "mimflow", "infer", "tarflow.main.s0", check=False)
     assert done.returncode == 2 and "is a job of stage train: mimflow train tarflow.main.s0" in done.stdout
@@ -163,6 +167,7 @@ def test_a_signal_ends_any_stage_with_a_line(
     assert signal.getsignal(number) is before
 
 
+@pytest.mark.fault("memory and disks")
 def test_memory_that_runs_out_anywhere_in_a_stage_is_told(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def too_large(*_: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
@@ -174,11 +179,13 @@ def test_memory_that_runs_out_anywhere_in_a_stage_is_told(project: Path, monkeyp
         run_job(plan, plan.job("gaussian.main.s0"))
 
 
+@pytest.mark.fault("memory and disks")
 @pytest.mark.parametrize("stage", ["prepare", "features", "train", "infer", "evaluate"])
 def test_every_stage_says_what_to_change_where_memory_runs_out(stage: str) -> None:
     assert import_module(f"mimflow.stages.{stage}").OUT_OF_MEMORY
 
 
+@pytest.mark.fault("memory and disks")
 def test_a_disk_that_is_full_while_a_result_is_copied_to_it_is_told(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -201,6 +208,7 @@ def test_a_disk_that_is_full_while_a_result_is_copied_to_it_is_told(
     assert run_job(plan, job).manifest.key == job.key
 
 
+@pytest.mark.fault("places")
 def test_a_store_whose_folders_are_links_and_an_artifact_that_is_one(project: Path, tmp_path: Path) -> None:
     checkpoints, elsewhere = project / "results/store/checkpoints", tmp_path / "disk"
     elsewhere.mkdir()

@@ -30,6 +30,8 @@ from mimflow.artifacts.manifest import Artifact
 from mimflow.errors import Interrupted, StorageError
 from mimflow.training.checkpoint import Checkpoint, newest, save
 
+pytestmark = pytest.mark.fault("interruptions")
+
 SETTINGS: dict[str, dict[str, Any]] = {
     "flow": {},
     "flow-bf16": {"precision": "bf16", "accumulate": 1},
@@ -101,6 +103,7 @@ def lose_digest(path: Path) -> None:
     path.with_suffix(".sha256").unlink()
 
 
+@pytest.mark.fault("checkpoints")
 @pytest.mark.parametrize("damage", [flip_a_bit, truncate, lose_digest])
 @pytest.mark.slow
 def test_a_damaged_checkpoint_is_found_and_the_one_before_is_used(
@@ -115,6 +118,7 @@ def test_a_damaged_checkpoint_is_found_and_the_one_before_is_used(
     assert results(tmp_path) == uninterrupted
 
 
+@pytest.mark.fault("checkpoints")
 @pytest.mark.slow
 def test_without_a_whole_checkpoint_training_starts_anew_and_says_so(
     data: Artifact, tmp_path: Path, uninterrupted: dict[str, bytes]
@@ -138,6 +142,7 @@ def test_checkpoints_come_back_as_they_were(tmp_path: Path) -> None:
     assert all(found.tensors[name].equal(tensor) for name, tensor in tensors.items())
 
 
+@pytest.mark.fault("checkpoints")
 def test_a_checkpoint_of_another_job_is_not_taken(
     data: Artifact, tmp_path: Path, uninterrupted: dict[str, bytes]
 ) -> None:
@@ -156,6 +161,7 @@ def test_a_checkpoint_of_another_job_is_not_taken(
     assert results(tmp_path) == uninterrupted
 
 
+@pytest.mark.fault("checkpoints")
 @pytest.mark.parametrize("damage", [flip_a_bit, truncate, Path.unlink])
 def test_a_damaged_snapshot_is_not_a_result(
     damage: Any, data: Artifact, tmp_path: Path, uninterrupted: dict[str, bytes]
@@ -168,6 +174,7 @@ def test_a_damaged_snapshot_is_not_a_result(
     assert results(tmp_path) == uninterrupted
 
 
+@pytest.mark.fault("memory and disks")
 def test_a_full_disk_leaves_earlier_files_whole(
     data: Artifact, tmp_path: Path, uninterrupted: dict[str, bytes]
 ) -> None:

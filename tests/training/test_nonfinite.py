@@ -15,6 +15,8 @@ from mimflow.errors import NotFiniteError
 from mimflow.objectives.base import Objective
 from mimflow.training import loop
 
+pytestmark = pytest.mark.fault("not finite")
+
 
 def break_steps(patch: pytest.MonkeyPatch, steps: set[int]) -> None:
     """The loss of these steps, counted from 0, is NaN, and so are its gradients."""

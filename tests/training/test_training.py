@@ -142,6 +142,7 @@ def test_closed_form_fits_and_validates(data: Artifact, tmp_path: Path) -> None:
 # -- what can't go on ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.fault("not finite")
 def test_a_loss_that_is_not_finite_stops_before_the_update(data: Artifact, tmp_path: Path) -> None:
     absurd = {"optimizer": OPTIMIZER | {"lr": 1e18}, "schedule": {}}
     with pytest.raises(NotFiniteError) as caught:
@@ -156,6 +157,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_update(data: Artifact, tmp_p
     assert all(tensor.isfinite().all() for tensor in found.tensors.values())
 
 
+@pytest.mark.fault("not finite")
 @pytest.mark.parametrize(
     "changes",
     [{}, {"on_nonfinite": "skip"}, {"ema": None}, {"snapshots": [1.0], "checkpoint_seconds": 3600.0}],
@@ -174,6 +176,7 @@ def test_an_update_that_breaks_the_weights_is_never_saved(changes: dict, data: A
     assert not list(tmp_path.rglob("*.safetensors"))
 
 
+@pytest.mark.fault("not finite")
 def test_the_last_good_checkpoint_stays_the_last_good_one(data: Artifact, tmp_path: Path) -> None:
     """The rate explodes at the end of a long warm-up: checkpoints after every step, none of broken weights."""
     absurd = {"optimizer": OPTIMIZER | {"lr": 1e38}, "schedule": {"warmup_steps": 16, "initial": 1e-40}}
@@ -183,6 +186,7 @@ def test_the_last_good_checkpoint_stays_the_last_good_one(data: Artifact, tmp_pa
     assert all(tensor.isfinite().all() for path in files for tensor in load_file(path).values())
 
 
+@pytest.mark.fault("not finite")
 def test_a_closed_form_that_is_not_finite_is_not_stored(
     data: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -195,6 +199,7 @@ def test_a_closed_form_that_is_not_finite_is_not_stored(
     assert not list(tmp_path.rglob("*.safetensors"))
 
 
+@pytest.mark.fault("schedulers")
 def test_cuda_that_is_not_there_is_said_before_data_is_read(tmp_path: Path) -> None:
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
@@ -202,6 +207,7 @@ def test_cuda_that_is_not_there_is_said_before_data_is_read(tmp_path: Path) -> N
         training_parts.train.run(tiny_task(device="cuda"), {}, tmp_path, Progress("tiny", stream=io.StringIO()))
 
 
+@pytest.mark.fault("memory and disks")
 def test_out_of_memory_says_what_to_try() -> None:
     settings = Phase.model_validate(phase(batch_size=12, accumulate=2))
     message = r"phase 'main': out of memory with 6 images at once .*: try accumulate: 3, or a smaller batch_size"
@@ -253,6 +259,7 @@ def test_starts_from_another_job(data: Artifact, trained: Path, tmp_path: Path) 
     assert all(began[key].equal(expected[key]) for key in expected)
 
 
+@pytest.mark.fault("weights from outside")
 def test_start_files_that_are_missing_or_another(data: Artifact, trained: Path, tmp_path: Path) -> None:
     missing = [{"file": str(tmp_path / "none.safetensors"), "sha256": "0" * 64}]
     with pytest.raises(
@@ -264,6 +271,7 @@ def test_start_files_that_are_missing_or_another(data: Artifact, trained: Path, 
         train_tiny(tiny_task(start=other), data, tmp_path / "b")
 
 
+@pytest.mark.fault("weights from outside")
 def test_start_weights_of_other_modules_are_refused(data: Artifact, trained: Path, tmp_path: Path) -> None:
     file = trained / "weights.safetensors"
     start = [{"file": str(file), "sha256": sha256_of(file)}]

@@ -167,6 +167,7 @@ def test_an_imported_checkpoint_of_a_velocity(workspace: Workspace) -> None:
     torch.testing.assert_close(velocity, expected, atol=2e-5, rtol=0)
 
 
+@pytest.mark.fault("weights from outside")
 def test_tensors_that_do_not_fit_are_named(workspace: Workspace) -> None:
     file = workspace.root / "public.pth"
     torch.save(STATE, file)
@@ -175,6 +176,7 @@ def test_tensors_that_do_not_fit_are_named(workspace: Workspace) -> None:
     assert not (workspace.root / "out").exists()
 
 
+@pytest.mark.fault("code in files")
 def test_a_malicious_pickle_is_refused_and_not_run(workspace: Workspace) -> None:
     class Attack:
         def __reduce__(self) -> tuple[object, tuple[str]]:
@@ -187,6 +189,7 @@ def test_a_malicious_pickle_is_refused_and_not_run(workspace: Workspace) -> None
     assert not (workspace.root / "attacked").exists()
 
 
+@pytest.mark.fault("weights from outside")
 def test_unknown_layout_and_run(workspace: Workspace) -> None:
     file = workspace.root / "public.pth"
     torch.save(STATE, file)
@@ -227,6 +230,7 @@ WRAPPED = {
 }
 
 
+@pytest.mark.fault("weights from outside")
 @pytest.mark.parametrize("case", WRAPPED)
 def test_a_wrapped_checkpoint_is_imported(workspace: Workspace, case: str) -> None:
     plain, file = workspace.root / "plain.pth", workspace.root / "public.pth"
@@ -238,6 +242,7 @@ def test_a_wrapped_checkpoint_is_imported(workspace: Workspace, case: str) -> No
     assert found.keys() == expected.keys() and all(torch.equal(found[name], expected[name]) for name in found)
 
 
+@pytest.mark.fault("weights from outside")
 def test_of_several_states_one_is_named(tmp_path: Path) -> None:
     file = tmp_path / "public.pt"
     torch.save({"model": OTHER, "ema": STATE, **TRAINING}, file)
@@ -249,6 +254,7 @@ def test_of_several_states_one_is_named(tmp_path: Path) -> None:
         read_tensors(file, "emma")
 
 
+@pytest.mark.fault("weights from outside")
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_what_is_not_finite_is_refused(workspace: Workspace, value: float) -> None:
     file = workspace.root / "public.pth"
@@ -264,6 +270,7 @@ class Anything:
     """What a checkpoint of a whole module holds beside its tensors."""
 
 
+@pytest.mark.fault("weights from outside")
 @pytest.mark.parametrize(
     ("data", "expected"),
     [
@@ -287,12 +294,14 @@ def test_what_is_no_checkpoint_is_a_line_that_advises_nothing_unsafe(
     assert "\n" not in text and "weights_only" not in text and "trust" not in text
 
 
+@pytest.mark.fault("code in files")
 def test_a_whole_module_is_refused_by_its_name(tmp_path: Path) -> None:
     torch.save({"model": Anything()}, tmp_path / "public.pth")
     with pytest.raises(ArtifactError, match=r"it holds more than tensors: \S+Anything \(save the state dict alone"):
         read_tensors(tmp_path / "public.pth")
 
 
+@pytest.mark.fault("weights from outside")
 @pytest.mark.parametrize("data", [b"", b"rubbish" * 100, b"\xff" * 100])
 def test_weights_to_start_from_that_are_no_safetensors(workspace: Workspace, data: bytes) -> None:
     file = workspace.root / "start.safetensors"

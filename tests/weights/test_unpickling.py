@@ -16,6 +16,8 @@ from mimflow.features.networks import build_network
 from mimflow.features.spec import TimmVitSpec
 from mimflow.weights.tensors import read_tensors
 
+pytestmark = pytest.mark.fault("code in files")
+
 PACKAGE = Path(mimflow.__file__).parent
 UNSAFE = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 GIVEN = {"torch.load": ("weights_only", True), "load_state_dict": ("weights_only", True)}

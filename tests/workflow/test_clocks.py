@@ -11,7 +11,7 @@ import pytest
 from projects import REPOSITORY, command, copy_project
 from tables_project import edit, make_project
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.fault("clocks")]
 
 AHEAD = 3600.0
 """Seconds by which another machine's clock is ahead."""

@@ -18,6 +18,8 @@ from projects import REPOSITORY, edit, new_project
 from mimflow import workflow
 from mimflow.workflow import open_workflow
 
+pytestmark = pytest.mark.fault("places")
+
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
 
 
@@ -46,6 +48,7 @@ def test_a_project_that_can_only_be_read_is_looked_at_from_a_folder_of_its_own(
     assert f"{project}: can't write: jobs can be listed (snakemake -n), but none can run" in capsys.readouterr().err
 
 
+@pytest.mark.fault("schedulers")
 @pytest.mark.parametrize(
     ("gres", "gpus"),
     [("(null)\\n", 0), ("(null)\\ngpu:a100:8(S:0-1)\\n", 1)],
@@ -67,6 +70,7 @@ def test_a_job_asks_slurm_for_a_gpu_only_where_there_are_any(
     workflow.slurm_has_gpus.cache_clear()
 
 
+@pytest.mark.fault("schedulers")
 def test_a_job_for_cuda_asks_for_a_gpu_and_one_for_the_cpu_for_none(project: Path) -> None:
     for device, gpus in (("cuda", 1), ("cpu", 0)):
         edit(project, "mini/gaussian", "outputs:", f"compute: {{device: {device}}}\noutputs:")
@@ -81,6 +85,7 @@ MANAGED = (
 """What snakemake-executor-plugin-slurm 2.8.0 refuses in `slurm_extra`, because it sets it itself."""
 
 
+@pytest.mark.fault("schedulers")
 def test_the_slurm_profile_gives_the_plugin_nothing_that_it_refuses() -> None:
     profile = yaml.safe_load((REPOSITORY / "profiles/slurm/config.yaml").read_text(encoding="utf-8"))
     rules = [profile["default-resources"], *profile["set-resources"].values()]
@@ -93,6 +98,7 @@ def test_products_are_rendered_where_snakemake_runs() -> None:
     assert "localrule: True" in (REPOSITORY / "rules/products.smk").read_text(encoding="utf-8")
 
 
+@pytest.mark.fault("interruptions")
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_to_snakemake_alone_leaves_a_checkpoint_of_the_training_that_it_runs(
