@@ -145,7 +145,7 @@ def open_workflow(root: Path, main_process: bool, recompute: bool = False) -> Wo
         if main_process:
             _say_problems(plan)
             if refused := git_refusal(root):
-                print(refused, file=sys.stderr)
+                report(refused, sys.stderr)
             update_markers(plan)
             update_links(plan)
             missing = missing_outputs(root)
@@ -166,7 +166,7 @@ def _say_problems(plan: Plan) -> None:
     if not plan.products:
         plan.workspace.raise_problems()
     for problem in plan.workspace.problems:
-        print(problem, file=sys.stderr)
+        report(problem, sys.stderr)
 
 
 def _looked_at_from_elsewhere(root: Path) -> Path | None:

@@ -17,12 +17,12 @@ from mimflow.plan.links import update_links
 def collect(plan: Plan, delete: bool) -> str:
     """List, and where asked delete, what lies in the store and is no job's, and the work of attempts that are over.
 
-    An attempt is over if its job is done, or no spec asks for it. What a process is at work on is not deleted.
-    SpecError if any spec is wrong.
+    Work is over if its job is done, or no spec asks for it; what was handed over to such a job goes, too. What a
+    process is at work on is not deleted. SpecError if any spec is wrong.
     """
     plan.workspace.raise_problems()  # what it reaches is not known
     root = plan.workspace.root
-    lost = [*_results(plan), *_attempts(plan)]
+    lost = [*_results(plan), *_attempts(plan), *_tasks(plan)]
     lines = [f"{path.relative_to(root).as_posix()}  {_name(path)}".rstrip() for path in lost]
     size = sum(map(_size, lost))
     kept = [line for path, line in zip(lost, lines, strict=True) if not _delete(root, path)] if delete else []
@@ -31,7 +31,9 @@ def collect(plan: Plan, delete: bool) -> str:
     what = "deleted" if delete else "nothing needs them; --delete deletes them"
     if kept:
         what = f"deleted but {len(kept)} that a process is at work on: {', '.join(kept)}"
-    return "\n".join([*lines, f"{len(lost)} folders, {size / 1e6:.1f} MB: {what}" if lost else "nothing to collect"])
+    return "\n".join(
+        [*lines, f"{len(lost)} folders and files, {size / 1e6:.1f} MB: {what}" if lost else "nothing to collect"]
+    )
 
 
 def _results(plan: Plan) -> Iterator[Path]:
@@ -53,10 +55,16 @@ def _attempts(plan: Plan) -> Iterator[Path]:
             yield folder
 
 
+def _tasks(plan: Plan) -> Iterator[Path]:
+    """What was handed over to jobs that no spec asks for."""
+    root = plan.workspace.root
+    return (path for path in sorted(paths.task(root, "*").parent.glob("*.json")) if path.stem not in plan.jobs)
+
+
 def _delete(root: Path, path: Path) -> bool:
     """Delete what is lost, unless a process is at work on its job."""
     # A folder that is copied into the store is `.KEY.partial` until it is whole.
-    lock = paths.work_lock(root, path.name.removeprefix(".").removesuffix(".partial"))
+    lock = paths.work_lock(root, path.name.removeprefix(".").removesuffix(".partial").removesuffix(".json"))
     try:
         with locked(lock, path.name):
             remove(path)
@@ -74,5 +82,5 @@ def _name(folder: Path) -> str:
         return ""
 
 
-def _size(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+def _size(path: Path) -> int:
+    return sum(file.stat().st_size for file in (path, *path.rglob("*")) if file.is_file())

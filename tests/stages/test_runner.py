@@ -239,11 +239,16 @@ def test_gc_collects_work_that_is_over_and_leaves_what_is_under_way(project: Pat
         (work / name / "out/half").write_text("half")
     partial = project / "results/store/checkpoints" / f".{unknown}.partial"
     partial.mkdir(parents=True)
+    tasks = {name: project / ".mimflow/tasks" / f"{name}.json" for name in (under_way, "1" * 16)}
+    for task in tasks.values():
+        task.parent.mkdir(exist_ok=True)
+        task.write_text("{}")
     with locked(work / f"{unknown}.lock", "job"):
         text = command(project, "mimflow", "gc", "--delete").stdout
-    assert "3 folders" in text and "deleted but 2 that a process is at work on" in text
+    assert tasks[under_way].is_file() and not tasks["1" * 16].exists()
+    assert "4 folders and files" in text and "deleted but 2 that a process is at work on" in text
     assert not (work / over).exists() and (work / unknown).is_dir() and partial.is_dir()
-    assert "2 folders" in command(project, "mimflow", "gc", "--delete").stdout
+    assert "2 folders and files" in command(project, "mimflow", "gc", "--delete").stdout
     assert not (work / unknown).exists() and not partial.exists() and (work / under_way / "out/half").is_file()
 
 
