@@ -141,6 +141,6 @@ def test_gc_lists_and_deletes_what_no_spec_reaches(project: Path) -> None:
     edit(project, "mini/tarflow", "lr: 3e-3", "lr: 2e-3")
     listed = command(project, "mimflow", "gc").stdout
     folder = result_of(project, "checkpoints", "tarflow.main.s0")
-    assert f"{folder.relative_to(project)}  tarflow.main.s0" in listed and "5 folders" in listed
+    assert f"{folder.relative_to(project)}  tarflow.main.s0" in listed and "10 folders and files" in listed
     command(project, "mimflow", "gc", "--delete")
     assert not folder.exists() and not (project / "results/by-name/checkpoints/tarflow.main.s0").is_symlink()
