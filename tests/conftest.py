@@ -25,7 +25,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     """After `pytest -m fault`: a line for each fault tried, with its kind, how many ways it was tried, and the result.
 
     What a test's parameters vary are the ways. A test whose tidying up failed has failed."""
-    if "fault" not in config.option.markexpr:
+    if "fault" not in config.option.markexpr or config.option.collectonly:
         return
     worst = {
         report.nodeid: (dict(report.user_properties)["fault"], result)
@@ -40,7 +40,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     terminalreporter.section(f"{len(worst)} faults of {len({kind for kind, _ in cases})} kinds")
     for (kind, words), results in sorted(cases.items()):
         counts = ", ".join(f"{count} {result}" for result, count in results.items())
-        terminalreporter.write_line(f"{kind:20} {counts:12} {words}")
+        terminalreporter.write_line(f"{kind:20} {counts:20} {words}")
 
 
 @pytest.fixture(scope="session")
