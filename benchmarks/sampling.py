@@ -14,6 +14,7 @@ from interleave import interleave
 from torch import Tensor
 from torch.nn import functional as F
 
+from mimflow.nn.draws import Draws
 from mimflow.nn.transformer import TransformerLayer
 from mimflow.priors.base import NULL_CLASS
 from mimflow.priors.block import AutoregressiveBlock
@@ -95,7 +96,7 @@ def measure(case: Case, weight: float, runs: int) -> str:
     prior = Tarflow(spec, LatentShape(case.tokens, 12), CLASSES).eval()
     for block in prior.blocks:
         torch.nn.init.normal_(block.proj_out.weight, std=0.1 * case.width**-0.5)
-    z = prior.noise(case.batch, torch.Generator().manual_seed(1))
+    z = prior.noise(Draws(range(case.batch)))
     labels = torch.arange(case.batch) % CLASSES
     guidance = LinearRule(LinearGuidance(weight=weight))
 

@@ -18,10 +18,10 @@ SLUG = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 Name = Annotated[str, StringConstraints(pattern=rf"^{SLUG.pattern}$")]
 LARGEST = 10**9
-"""The largest number that a person can mean where a spec counts or measures something."""
+"""The largest number that a person can mean where a spec counts something."""
 
-Positive = Annotated[float, Field(gt=0, le=LARGEST)]
-NonNegative = Annotated[float, Field(ge=0, le=LARGEST)]
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1, le=LARGEST)]
 PART_LIMIT, PATH_LIMIT = 255, 4_000

@@ -29,7 +29,7 @@ def read_tensors(file: Path, part: str | None = None) -> Mapping[str, Tensor]:
     if not file.is_file():
         raise ArtifactError(f"{file}: no such file")
     try:
-        state = load_file(file) if file.suffix == ".safetensors" else _unpickled(file)
+        state = load_file(file) if file.suffix == ".safetensors" else _of_pytorch(file)
     except MemoryError:
         raise
     # On corrupt data the parsers raise whatever they stumble over: UnpicklingError, IndexError, KeyError …
@@ -45,7 +45,7 @@ def read_tensors(file: Path, part: str | None = None) -> Mapping[str, Tensor]:
     return _unwrapped(found[part or next(iter(found))])
 
 
-def _unpickled(file: Path) -> Any:
+def _of_pytorch(file: Path) -> Any:
     # The arguments of a script beside the tensors: nothing but names and values.
     with torch.serialization.safe_globals([argparse.Namespace]):
         return torch.load(file, "cpu", weights_only=True)

@@ -318,7 +318,7 @@ def test_why_goes_back_to_what_was_measured(filled: Path) -> None:
 
 def test_the_picture_shows_pairs_and_no_features(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shown = []
-    monkeypatch.setattr("mimflow.products.table.render.picture", lambda strips: shown.extend(strips) or b"")
+    monkeypatch.setattr("mimflow.products.table.render.picture", lambda strips, others: shown.extend(strips) or b"")
     render(filled)
     titles = [strip.title for strip in shown]
     assert titles[-1] == "TARFlow · Reconstruction: originals, then reconstructions"

@@ -61,6 +61,7 @@ def paper(tmp_path: Path) -> Path:
         "  prior.blocks: [1, 1]\n"
         "  phases.main.batch_size: 4\n"
         "  phases.main.epochs: 0.25\n"
+        "  phases.main.schedule.warmup_epochs: 0\n"
         "  compute.threads: 1\n"
     )
     return tmp_path

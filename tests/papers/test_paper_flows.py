@@ -65,6 +65,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     spec = KlVaeSpec(**VAE, attention="none", variance=LearnableVariance(), scale=0.18215)
     vae = save(root, "vae", KlVae(spec, ImageShape(3, 32)).state_dict())
     starflow = TOKENIZER | FLOW | phases("flow", "decoder") | given("tokenizer.weights", vae)
+    starflow |= {"phases.flow.schedule.warmup_epochs": 0, "phases.decoder.schedule.warmup_steps": 0}
     starflow |= {"prior.head_width": 32}  # 8 of its pairs are no row's and no column's
     starflow |= given_perceptual("phases.decoder.objective", files) | {"phases.decoder.objective.adversarial.width": 4}
     small(root, "small-starflow", "starflow-imagenet256", starflow)

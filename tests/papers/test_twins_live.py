@@ -70,7 +70,7 @@ def test_what_a_twin_decodes_passes_through_its_transformer(
     phase_name, phase = next(iter(run.phases.items()))
     objective, of = train.build_objective(PLAN.train(name, phase_name, 0).task, {}), splits[run.dataset]
     cpu, quiet = torch.device("cpu"), Progress(name, stream=io.StringIO())
-    trainer = Trainer(objective, phase, phase_name, phase.trained, of, 0, cpu, tmp_path, tmp_path, quiet)
+    trainer = Trainer(objective, phase, phase_name, phase.trained, of, 0, cpu, tmp_path, tmp_path, quiet, "a job")
     objective.prepare(InOrder(some(of.train), phase.batch_size, cpu))
     for _ in range(STEPS):
         trainer._step()

@@ -115,11 +115,14 @@ def test_rows_of_one_label_are_told_apart_in_the_table(twins: Path) -> None:
 
 @pytest.mark.fault("labels")
 def test_a_label_that_looks_like_another_rows_name_has_its_run_too(twins: Path) -> None:
-    edit(twins, "tables/t", "{run: gaussian}", '{run: gaussian}, {run: gaussian, label: "TARFlow (gaussian)"}')
+    (twins / "specs/mini/other.yaml").write_text(
+        'extends: gaussian.yaml\nlabel: "TARFlow (gaussian)"\n', encoding="utf-8"
+    )
+    edit(twins, "tables/t", "{run: gaussian}", "{run: gaussian}, {run: other}")
     table = plan_of(twins).product("t")
     assert [table.row_name(row) for row in table.rows] == [
         "TARFlow (gaussian)",
-        "TARFlow (gaussian) (gaussian)",
+        "TARFlow (gaussian) (other)",
         "TARFlow (tarflow)",
     ]
 

@@ -264,14 +264,16 @@ def test_the_network_of_repa_e() -> None:
 
 
 def test_the_alignment_of_repa_e() -> None:
-    spec = Alignment.model_construct(mode="repeat", projector=[80, 80], network=SimpleNamespace(channels=48))
-    aligner = Aligner(spec, width=64)
+    spec = Alignment.model_construct(
+        mode="repeat", projector=[80, 80], network=SimpleNamespace(channels=48, side=4), centred=False
+    )
+    aligner = Aligner(spec, width=64, tokens=16)
     aligner.projector.load_state_dict(
         {name.removeprefix("sd/projectors.0."): t for name, t in REPA_E.items() if name.startswith("sd/projectors.0.")}
     )
     projected = aligner.projector(REPA_E["hidden"])
     torch.testing.assert_close(projected, REPA_E["zs_tilde/0"], atol=ATOL, rtol=0)
-    loss = aligner(REPA_E["hidden"], REPA_E["zs/0"])
+    loss = aligner(REPA_E["hidden"], REPA_E["zs/0"]).own
     torch.testing.assert_close(loss, REPA_E["proj_loss"], atol=ATOL, rtol=0)
     torch.testing.assert_close(loss, REPA_E["proj_loss/0"], atol=ATOL, rtol=0)
 

@@ -109,7 +109,7 @@ def test_a_signal_to_snakemake_alone_leaves_a_checkpoint_of_the_training_that_it
     log = (project / "log").open("w+")
     words = ["snakemake", "--cores", "1", job.manifest]
     process = subprocess.Popen(words, cwd=project, env=os.environ | ENVIRONMENT, stdout=log, stderr=log)
-    checkpoints = project / ".mimflow/work" / job.id / "checkpoints"
+    work = project / ".mimflow/work" / job.id
     try:
         deadline = time.monotonic() + 240
         while "[train tarflow.main.s0] step" not in (project / "log").read_text():
@@ -120,7 +120,7 @@ def test_a_signal_to_snakemake_alone_leaves_a_checkpoint_of_the_training_that_it
     finally:
         process.kill()
     deadline = time.monotonic() + 30
-    while not list(checkpoints.glob("*.sha256")) and time.monotonic() < deadline:
+    while not list(work.glob("*/checkpoints/*.sha256")) and time.monotonic() < deadline:
         time.sleep(0.2)
-    assert list(checkpoints.glob("*.sha256")), (project / "log").read_text()
+    assert list(work.glob("*/checkpoints/*.sha256")), (project / "log").read_text()
     assert "Traceback" not in (project / "log").read_text()
