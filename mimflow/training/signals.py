@@ -65,7 +65,10 @@ def ending_orderly(what: str) -> Iterator[None]:
     with handled(stop):
         try:
             yield
-        except KeyboardInterrupt:
+        # What was interrupted may have made an error of its own of it: an import within an import, say.
+        except BaseException as error:
+            if not received and not isinstance(error, KeyboardInterrupt):
+                raise
             raise Interrupted(
                 f"{what}: {received[0] if received else 'interrupted'}; the next run goes on with what is finished"
-            ) from None
+            ) from error

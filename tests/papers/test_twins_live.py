@@ -25,7 +25,7 @@ from mimflow.training.loop import Splits, Trainer
 
 STEPS = 40
 """A few, of thousands: what goes past a transformer is learned before it is."""
-DECODED = 1e-3
+DECODED = 1e-5
 """Share of the images' variance that is decoded by then, in order of magnitude: shares of less say nothing."""
 
 PLAN = open_plan(REPOSITORY)

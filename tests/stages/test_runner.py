@@ -167,6 +167,25 @@ def test_a_signal_ends_any_stage_with_a_line(
     assert signal.getsignal(number) is before
 
 
+def test_what_becomes_an_error_of_its_own_is_still_an_interruption(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Signals fall anywhere: numpy, in the middle of importing itself, ends in a RecursionError."""
+
+    def interrupted(*_: object) -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(10)
+        except KeyboardInterrupt:
+            raise RecursionError from None
+
+    monkeypatch.setattr("mimflow.stages.features.run", interrupted)
+    monkeypatch.setattr("mimflow.stages.train.run", interrupted)
+    plan = open_plan(project)
+    with pytest.raises(Interrupted, match=r"SIGTERM; the next run goes on"):
+        run_job(plan, plan.job("gaussian.main.s0"))
+
+
 @pytest.mark.fault("memory and disks")
 def test_memory_that_runs_out_anywhere_in_a_stage_is_told(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def too_large(*_: object) -> None:
