@@ -11,6 +11,8 @@ import pytest
 import torch
 from projects import REPOSITORY
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def benchmark(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> ModuleType:

@@ -16,7 +16,7 @@ from mimflow.artifacts import lock
 from mimflow.artifacts.lock import locked
 from mimflow.errors import LockedError
 
-pytestmark = pytest.mark.fault("places")
+pytestmark = [pytest.mark.slow, pytest.mark.fault("places")]
 
 MYSELF = f"process {os.getpid()} on {socket.gethostname()}"
 

@@ -19,7 +19,7 @@ from mimflow.data.sources.spec import ImageFolderSpec
 from mimflow.data.spec import Transform
 from mimflow.errors import DataError
 
-pytestmark = pytest.mark.fault("images")
+pytestmark = [pytest.mark.slow, pytest.mark.fault("images")]
 
 PIXELS = np.arange(6 * 4 * 3, dtype=np.uint8).reshape(4, 6, 3) * 3
 UPRIGHT = Transform(size=4, method="bilinear")

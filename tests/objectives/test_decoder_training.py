@@ -28,6 +28,8 @@ from mimflow.system.spec import System
 from mimflow.tokenizers.masked_ae.model import MaskedAutoencoder
 from mimflow.training.loop import Trainer
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Artifact:

@@ -21,6 +21,8 @@ from mimflow.objectives.terms.spec import Alignment, Auxiliary
 from mimflow.objectives.terms.supervision import BestConstant
 from mimflow.spec.shapes import LatentShape
 
+pytestmark = pytest.mark.slow
+
 SPEC = EfficientnetLite0Spec.model_validate(NETWORK)  # 4 × 4 places, 24 features
 
 

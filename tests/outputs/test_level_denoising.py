@@ -23,6 +23,8 @@ from mimflow.spec.shapes import ImageShape
 from mimflow.tokenizers.pixel.model import PixelTokenizer
 from mimflow.tokenizers.pixel.spec import PixelTokenizerSpec
 
+pytestmark = pytest.mark.slow
+
 S = 0.5
 LABELS = torch.tensor([0, 2, NULL_CLASS, 1, 0])
 

@@ -22,6 +22,8 @@ from mimflow.outputs.spec import OutputSpec
 from mimflow.progress import Progress
 from mimflow.system.spec import Shapes
 
+pytestmark = pytest.mark.slow
+
 ITARFLOW = TARFLOW | {"prior": TARFLOW["prior"] | {"kind": "itarflow"}}
 SIT = {
     "tokenizer": {"kind": "pixel", "patch_size": 4},

@@ -36,6 +36,8 @@ from mimflow.tasks import InferTask
 from mimflow.tokenizers.pixel.spec import PixelTokenizerSpec
 from mimflow.weights.tensors import save_state
 
+pytestmark = pytest.mark.slow
+
 SHAPES = Shapes(channels=1, size=8, num_classes=3)
 TARFLOW = TarflowSpec(width=8, blocks=[1, 1], head_width=4, expansion=2)
 SYSTEM = System(tokenizer=PixelTokenizerSpec(patch_size=4), prior=TARFLOW)

@@ -20,7 +20,7 @@ from mimflow.plan.handover import hand_over, handed_over
 from mimflow.products.registry import open_plan, open_workspace
 from mimflow.workflow import open_workflow
 
-pytestmark = pytest.mark.fault("unrelated specs")
+pytestmark = [pytest.mark.slow, pytest.mark.fault("unrelated specs")]
 
 HALF = "dataset: digits\nprior: {kind: tarf"
 WRONG = "specs/mini/new.yaml:3:1: not YAML: "

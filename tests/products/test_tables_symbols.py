@@ -17,7 +17,7 @@ from mimflow.plan.freshness import render_reason
 from mimflow.products.table.latex import latex
 from mimflow.products.table.picture import Strip, picture
 
-pytestmark = pytest.mark.fault("tables")
+pytestmark = [pytest.mark.slow, pytest.mark.fault("tables")]
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from tables_project import edit, make_project, render, use_template
 from mimflow.errors import SpecError
 from mimflow.products.registry import open_workspace
 
-pytestmark = pytest.mark.fault("templates")
+pytestmark = [pytest.mark.slow, pytest.mark.fault("templates")]
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from mimflow.errors import PlanError, SpecError
 from mimflow.products.registry import open_workspace
 from mimflow.project.inspection import check
 
-pytestmark = pytest.mark.fault("validation")
+pytestmark = [pytest.mark.slow, pytest.mark.fault("validation")]
 
 PROTOCOL = """\
 dataset: digits

@@ -19,6 +19,8 @@ from mimflow.spec.base import all_problems
 from mimflow.stages import train
 from mimflow.training.spec import Phase
 
+pytestmark = pytest.mark.slow
+
 STEPS = 3
 FIXED: dict[str, Any] = KL_VAE | {"tokenizer": KL_VAE["tokenizer"] | {"variance": {"kind": "fixed"}}}  # type: ignore[operator]
 OBJECTIVE = {

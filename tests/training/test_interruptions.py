@@ -30,7 +30,7 @@ from mimflow.artifacts.manifest import Artifact
 from mimflow.errors import Interrupted, StorageError
 from mimflow.training.checkpoint import Checkpoint, newest, save
 
-pytestmark = pytest.mark.fault("interruptions")
+pytestmark = [pytest.mark.slow, pytest.mark.fault("interruptions")]
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "flow": {},

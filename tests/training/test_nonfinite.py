@@ -15,7 +15,7 @@ from mimflow.errors import NotFiniteError
 from mimflow.objectives.base import Objective
 from mimflow.training import loop
 
-pytestmark = pytest.mark.fault("not finite")
+pytestmark = [pytest.mark.slow, pytest.mark.fault("not finite")]
 
 
 def break_steps(patch: pytest.MonkeyPatch, steps: set[int]) -> None:

@@ -31,6 +31,8 @@ from mimflow.system.spec import System
 from mimflow.training.loop import Splits, Trainer
 from mimflow.training.spec import Phase
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 
 

@@ -45,6 +45,8 @@ from mimflow.training.log import TrainingLog
 from mimflow.training.memory import out_of_memory
 from mimflow.training.spec import Phase
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 # -- what a job writes and says --------------------------------------------------------------------------------------
 

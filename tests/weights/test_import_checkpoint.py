@@ -21,6 +21,8 @@ from mimflow.system.modules import SystemModules, load_weights
 from mimflow.system.spec import Shapes
 from mimflow.weights.tensors import read_tensors
 
+pytestmark = pytest.mark.slow
+
 REFERENCE = np.load(REPOSITORY / "tests/recordings/ml_tarflow_reference.npz")
 ITARFLOW = np.load(REPOSITORY / "tests/recordings/ml_itarflow_reference.npz")
 STARFLOW = np.load(REPOSITORY / "tests/recordings/ml_starflow_reference.npz")

@@ -16,7 +16,7 @@ from mimflow.features.networks import build_network
 from mimflow.features.spec import TimmVitSpec
 from mimflow.weights.tensors import read_tensors
 
-pytestmark = pytest.mark.fault("code in files")
+pytestmark = [pytest.mark.slow, pytest.mark.fault("code in files")]
 
 PACKAGE = Path(mimflow.__file__).parent
 UNSAFE = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
