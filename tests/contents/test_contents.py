@@ -30,6 +30,8 @@ from mimflow.products.table.collect import collect
 from mimflow.products.table.why import why
 from mimflow.tasks import EvaluateTask, InferTask
 
+pytestmark = pytest.mark.slow
+
 RECONSTRUCTION = "  reconstruction: {kind: reconstruction}\n"
 PROBE = "  probe: {kind: representation, where: {kind: tokenizer, what: latents}}\n"
 METRICS = "metrics: [{kind: fid}, {kind: is, splits: 5}, {kind: class_accuracy}]"

@@ -19,6 +19,8 @@ from mimflow.stages import train
 from mimflow.system.spec import System
 from mimflow.training.spec import Phase
 
+pytestmark = pytest.mark.slow
+
 PLAIN = {"kind": "autoencoder"}
 FIXED: dict[str, Any] = KL_VAE | {"tokenizer": KL_VAE["tokenizer"] | {"variance": {"kind": "fixed"}}}  # type: ignore[operator]
 

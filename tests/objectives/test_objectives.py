@@ -46,6 +46,8 @@ from mimflow.training.batches import InOrder
 from mimflow.training.loop import Splits, Trainer
 from mimflow.training.spec import Phase
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 MEASURED = KL_VAE | {"tokenizer": KL_VAE["tokenizer"] | {"scale": "measured"}}  # type: ignore[operator]
 UNIFORM = {"kind": "nll", "noise": {"kind": "uniform"}}

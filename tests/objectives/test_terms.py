@@ -38,6 +38,8 @@ from mimflow.objectives.terms.spec import (
 from mimflow.spec.noise import AdditiveNoise, LinearNoise, NoNoise, SlerpNoise, UniformLaw
 from mimflow.spec.shapes import LatentShape
 
+pytestmark = pytest.mark.slow
+
 NETWORK = EfficientnetLite0Spec(stage=2, input_size=16)  # 4 × 4 places, 24 features
 
 

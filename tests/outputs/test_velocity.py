@@ -27,6 +27,8 @@ from mimflow.system.spec import System
 from mimflow.tokenizers.pixel.model import PixelTokenizer
 from mimflow.tokenizers.pixel.spec import PixelTokenizerSpec
 
+pytestmark = pytest.mark.slow
+
 IMAGE = ImageShape(1, 2)
 PIXEL = PixelTokenizerSpec(patch_size=1)
 LATENT = LatentShape(4, 1, (2, 2))

@@ -19,6 +19,8 @@ from mimflow.plan.freshness import render_reason
 from mimflow.products.table.picture import Strip, picture, read_strip
 from mimflow.products.table.why import why
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:

@@ -18,6 +18,8 @@ from mimflow.products.table.latex import latex
 from mimflow.products.table.layout import markdown
 from mimflow.products.table.wording import parameter_count, short_count
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:

@@ -17,6 +17,8 @@ from mimflow.data.spec import Transform
 from mimflow.data.transforms import cut
 from mimflow.errors import DataError, StorageError
 
+pytestmark = pytest.mark.slow
+
 
 def test_images_labels_and_index_belong_together(photographs: Path, tmp_path: Path) -> None:
     facts = prepare(dataset(photographs), tmp_path / "work")

@@ -26,6 +26,8 @@ from mimflow.priors.starflow.model import Starflow
 from mimflow.priors.starflow.spec import StarflowSpec
 from mimflow.spec.shapes import LatentShape
 
+pytestmark = pytest.mark.slow
+
 ATOL = 2e-5
 
 

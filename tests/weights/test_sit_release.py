@@ -30,6 +30,8 @@ from mimflow.priors.sit.release import load_sit, sit_state
 from mimflow.priors.sit.spec import SitSpec
 from mimflow.spec.shapes import LatentShape
 
+pytestmark = pytest.mark.slow
+
 RECORDINGS = Path(__file__).parents[1] / "recordings"
 SIT, REPA_E = (
     {name: torch.from_numpy(array) for name, array in np.load(RECORDINGS / f"{name}_reference.npz").items()}
