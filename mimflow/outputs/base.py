@@ -16,12 +16,13 @@ from torch import Tensor
 
 from mimflow.artifacts.representation import RepresentationFacts
 from mimflow.artifacts.rows import Rows, claim
-from mimflow.artifacts.samples import SAMPLES, SamplesFacts, write_samples
+from mimflow.artifacts.samples import GRID, SAMPLES, SamplesFacts, write_samples
 from mimflow.compute.memory import memory_errors
 from mimflow.data.pixels import to_uint8
 from mimflow.data.prepared import Prepared, Split
 from mimflow.nn.draws import Draws
 from mimflow.outputs.drawing import Drawing
+from mimflow.outputs.grid import cells, choose, write_grid
 from mimflow.progress import Progress
 from mimflow.seeds import derive
 from mimflow.system.modules import SystemModules
@@ -95,9 +96,9 @@ class ImageOutput(Output):
     def batch(self, setting: Setting, rows: range, labels: Tensor) -> Drawn:
         """The images at `rows`, of classes (B,) on the device; what is random comes from `setting.draws`."""
 
-    @abstractmethod
     def pictures(self, setting: Setting, images: Rows, labels: np.ndarray) -> None:
-        """Write a picture of some of the images."""
+        """Write a picture of some of the images: a row a class."""
+        write_grid(setting.work / "out" / GRID, cells(images, choose(labels)))
 
     def write(self, setting: Setting) -> SamplesFacts:
         """Batches are kept as they are drawn: a later attempt goes on where this one stopped, to the same bytes.
@@ -141,7 +142,13 @@ class Took:
 def fill(setting: Setting, array: Rows, draw: Callable[[range], tuple[np.ndarray, dict[str, int]]]) -> Took:
     """Draw every batch, a piece of the array, that no earlier attempt did; `draw` also counts."""
     claim(array)
-    missing = array.missing()
+    counts: Counter[str] = Counter()
+    missing = []
+    for index in range(array.count):
+        if (record := array.record(index)) is None:
+            missing.append(index)
+        else:
+            counts.update(record.notes)
     done = array.count - len(missing)
     setting.progress.start(array.count, done=done, unit="batch")
     drawn, began = 0, time.monotonic()
@@ -150,15 +157,11 @@ def fill(setting: Setting, array: Rows, draw: Callable[[range], tuple[np.ndarray
         with memory_errors(_out_of_memory(setting, len(rows))):
             result, counted = draw(rows)
         array.write(index, result, notes=counted)
+        counts.update(counted)
         drawn += len(rows)
         done += 1
         setting.progress.advance(done, images=len(rows))
-    seconds = time.monotonic() - began
-    counts: Counter[str] = Counter()
-    for index in range(array.count):
-        record = array.record(index)
-        counts.update(record.notes if record is not None else {})
-    return Took(drawn, seconds, dict(counts))
+    return Took(drawn, time.monotonic() - began, dict(counts))
 
 
 def _out_of_memory(setting: Setting, images: int) -> str:

@@ -10,13 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mimflow.artifacts.rows import Rows
-from mimflow.artifacts.samples import GRID, SamplesFacts
+from mimflow.artifacts.samples import SamplesFacts
 from mimflow.errors import NotFiniteError
 from mimflow.nn.draws import Draws
 from mimflow.nn.modes import evaluating
 from mimflow.outputs.base import Drawn, ImageOutput, Setting
-from mimflow.outputs.grid import cells, choose, write_grid
 from mimflow.outputs.labels import draw_labels
 from mimflow.outputs.spec import SamplerSpec
 from mimflow.priors.base import Prior
@@ -62,9 +60,6 @@ class PriorSampler(ImageOutput):
                 f"{int((~finite).sum())} of {len(images)} samples are not finite{after} ({self._remedy})"
             )
         return Drawn(images, {"redrawn": redrawn} if redrawn else {})
-
-    def pictures(self, setting: Setting, images: Rows, labels: np.ndarray) -> None:
-        write_grid(setting.work / "out" / GRID, cells(images, choose(labels)))
 
     def sample(self, tokenizer: Tokenizer, prior: Prior, labels: Tensor, draws: Draws) -> Tensor:
         """Images (B, C, H, W) in [−1, 1] for labels (B,), on the labels' device; `NULL_CLASS` for no class.

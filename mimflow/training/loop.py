@@ -55,8 +55,7 @@ class Trainer:
     """A phase of training under way.
 
     `job` is the key of the job that it is: of checkpoints below `work`, it goes on from its own alone. `out` receives
-    snapshots. Raises DataError if there is too little to
-    train on; `run` says what it raises.
+    snapshots. Raises DataError if there is too little to train on; `run` says what it raises.
     """
 
     def __init__(

@@ -21,11 +21,14 @@ from training_parts import (
     JOINT_FROZEN,
     KL_VAE,
     MASKED_AE,
+    MEASURED,
     NLL,
     SHAPES,
     SIT,
     TARFLOW,
     VELOCITY,
+    batch_of,
+    objective_of,
     perturbed_modules,
     phase,
     tiny_data,
@@ -33,8 +36,7 @@ from training_parts import (
 
 from mimflow.artifacts.manifest import Artifact
 from mimflow.data.prepared import Prepared
-from mimflow.errors import DataError
-from mimflow.objectives.base import SYSTEM, Batch, ClosedForm, Objective, checkpoint_name
+from mimflow.objectives.base import SYSTEM, ClosedForm, Objective, checkpoint_name
 from mimflow.objectives.nll import bits_per_dimension, dequantise, drop_labels
 from mimflow.objectives.registry import OBJECTIVES
 from mimflow.priors.base import NULL_CLASS, FlowOutput, FlowPrior
@@ -49,7 +51,6 @@ from mimflow.training.spec import Phase
 pytestmark = pytest.mark.slow
 
 CPU = torch.device("cpu")
-MEASURED = KL_VAE | {"tokenizer": KL_VAE["tokenizer"] | {"scale": "measured"}}  # type: ignore[operator]
 UNIFORM = {"kind": "nll", "noise": {"kind": "uniform"}}
 
 
@@ -87,20 +88,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
     return tiny_data(tmp_path_factory.mktemp("objectives") / "data")
 
 
-def build(objective: dict[str, Any], modules: SystemModules) -> Objective:
-    spec = (
-        Phase.model_validate(phase(objective=objective)).objective
-        if not OBJECTIVES.spec(objective["kind"]).closed_form
-        else (Phase.model_validate({"objective": objective}).objective)
-    )
-    return OBJECTIVES.build(spec, modules, SHAPES)
-
-
-def batch_of(images: torch.Tensor, labels: torch.Tensor | None = None) -> Batch:
-    labels = torch.zeros(len(images), dtype=torch.int64) if labels is None else labels
-    return Batch(images, labels, torch.arange(len(images)))
-
-
 class Recorder(FlowPrior):
     """The identity, which remembers what it was shown."""
 
@@ -112,7 +99,7 @@ class Recorder(FlowPrior):
 def recording(objective: dict[str, Any]) -> tuple[Objective, Recorder]:
     modules = SystemModules(System.model_validate(TARFLOW), SHAPES)
     modules.prior = recorder = Recorder()
-    return build(objective, modules), recorder
+    return objective_of(objective, modules), recorder
 
 
 # -- what all of them do ---------------------------------------------------------------------------------------------
@@ -125,7 +112,7 @@ def test_every_kind_has_an_example() -> None:
 
 @every_objective
 def test_names_only_modules_that_it_needs(example: Example) -> None:
-    objective = build(example.objective, perturbed_modules(example.system))
+    objective = objective_of(example.objective, perturbed_modules(example.system))
     needs = OBJECTIVES.spec(example.objective["kind"]).needs
     assert {prefix.split(".")[0] for prefix in example.moves} <= {*needs, "objective"}
     for player in objective.players(list(needs)):
@@ -135,7 +122,7 @@ def test_names_only_modules_that_it_needs(example: Example) -> None:
 @every_objective
 def test_one_step_moves_all_that_is_trained_and_nothing_else(example: Example, data: Artifact, tmp_path: Path) -> None:
     modules = perturbed_modules(example.system)
-    objective = build(example.objective, modules)
+    objective = objective_of(example.objective, modules)
     with torch.no_grad():
         for name, parameter in objective.named_parameters():
             if not name.startswith(SYSTEM):
@@ -166,15 +153,15 @@ def test_one_step_moves_all_that_is_trained_and_nothing_else(example: Example, d
 
 @every_objective
 def test_state_comes_back(example: Example) -> None:
-    first = build(example.objective, perturbed_modules(example.system))
-    second = build(example.objective, SystemModules(System.model_validate(example.system), SHAPES))
+    first = objective_of(example.objective, perturbed_modules(example.system))
+    second = objective_of(example.objective, SystemModules(System.model_validate(example.system), SHAPES))
     second.load_state(first.state())
     assert all(tensor.equal(first.state()[name]) for name, tensor in second.state().items())
 
 
 @every_objective
 def test_loss_is_a_finite_scalar_and_so_are_its_figures(example: Example) -> None:
-    objective = build(example.objective, perturbed_modules(example.system))
+    objective = objective_of(example.objective, perturbed_modules(example.system))
     first = objective.players(list(OBJECTIVES.spec(example.objective["kind"]).needs))[0].name
     torch.manual_seed(0)
     loss, figures = objective(first, batch_of(torch.rand(5, 1, 8, 8) * 2 - 1), {})
@@ -187,7 +174,7 @@ def test_loss_is_a_finite_scalar_and_so_are_its_figures(example: Example) -> Non
 
 
 def test_nll_of_the_identity_flow_is_half_the_mean_square() -> None:
-    objective = build(
+    objective = objective_of(
         NLL | {"noise": {"kind": "gaussian", "std": 1e-9}}, SystemModules(System.model_validate(TARFLOW), SHAPES)
     )
     images = torch.linspace(-1, 1, 128).view(2, 1, 8, 8)
@@ -202,7 +189,7 @@ def test_nll_of_the_identity_flow_is_half_the_mean_square() -> None:
 
 def test_nll_is_the_log_density_per_dimension_without_its_constant() -> None:
     modules = perturbed_modules(TARFLOW)
-    objective = build(NLL | {"noise": {"kind": "gaussian", "std": 1e-9}}, modules).eval()
+    objective = objective_of(NLL | {"noise": {"kind": "gaussian", "std": 1e-9}}, modules).eval()
     images, labels = torch.rand(6, 1, 8, 8) * 2 - 1, torch.tensor([0, 1, 2, 0, 1, 2])
     loss, _ = objective("system", batch_of(images, labels), {})
     log_density = modules.module("prior").log_prob(modules.module("tokenizer").encode(images), labels)
@@ -218,7 +205,7 @@ def test_volume_preserving_flows_train_as_released_and_log_the_likelihood_of_the
     modules = perturbed_modules(volume_preserving())
     prior = modules.module("prior")
     prior.variance.fill_(4.0)
-    objective = build(UNIFORM, modules).eval()
+    objective = objective_of(UNIFORM, modules).eval()
     levels = torch.randint(256, (6, 1, 8, 8), generator=torch.Generator().manual_seed(0))
     images, labels = levels / 127.5 - 1, torch.tensor([0, 1, 2, 0, 1, 2])
     torch.manual_seed(1)
@@ -234,7 +221,7 @@ def test_volume_preserving_flows_train_as_released_and_log_the_likelihood_of_the
 
 def test_volume_preserving_flows_learn_their_variance_as_they_are_trained() -> None:
     modules = perturbed_modules(volume_preserving())
-    objective = build(NLL | {"noise": {"kind": "none"}, "label_drop": 0.0}, modules)
+    objective = objective_of(NLL | {"noise": {"kind": "none"}, "label_drop": 0.0}, modules)
     images, labels = torch.rand(6, 1, 8, 8) * 2 - 1, torch.tensor([0, 1, 2, 0, 1, 2])
     objective.training_mode(["prior"])
     objective("system", batch_of(images, labels), {})
@@ -261,7 +248,7 @@ def test_latent_norm_is_of_all_that_blocks_read() -> None:
 
 def test_latent_norm_of_a_flow_is_summed_over_its_shallow_blocks() -> None:
     modules = perturbed_modules(TARFLOW)
-    objective = build(NLL | {"noise": {"kind": "none"}, "latent_norm_weight": 1e-4}, modules).eval()
+    objective = objective_of(NLL | {"noise": {"kind": "none"}, "latent_norm_weight": 1e-4}, modules).eval()
     batch = batch_of(torch.rand(4, 1, 8, 8))
     loss, figures = objective("system", batch, {})
     latents = modules.module("tokenizer").encode(batch.images)
@@ -281,7 +268,7 @@ def test_latent_norm_is_of_one_level_of_noise() -> None:
 def test_a_prior_on_a_frozen_vae_sees_draws_from_the_posterior_with_noise_added() -> None:
     modules = perturbed_modules(KL_VAE)
     modules.prior = recorder = Recorder()
-    objective = build(NLL | {"noise": {"kind": "gaussian", "std": 0.5}}, modules)
+    objective = objective_of(NLL | {"noise": {"kind": "gaussian", "std": 0.5}}, modules)
     objective.training_mode(["prior"])
     images = torch.rand(1, 1, 8, 8, generator=torch.Generator().manual_seed(0)) * 2 - 1
     batch = batch_of(images.expand(2000, -1, -1, -1))
@@ -295,7 +282,7 @@ def test_a_prior_on_a_frozen_vae_sees_draws_from_the_posterior_with_noise_added(
 
 
 def test_the_likelihood_trains_no_frozen_vae(data: Artifact, tmp_path: Path) -> None:
-    objective = build(NLL, perturbed_modules(KL_VAE))
+    objective = objective_of(NLL, perturbed_modules(KL_VAE))
     before = {name: tensor.clone() for name, tensor in objective.state().items()}
     spec = Phase.model_validate(phase(objective=NLL, trains=["prior"], steps=1, snapshots=[]))
     prepared = Prepared.open(data)
@@ -333,7 +320,7 @@ def test_dequantised_images_stay_in_their_level() -> None:
 
 
 def test_bits_per_dimension_of_the_identity_flow_bound_the_probability_of_each_level() -> None:
-    objective = build(UNIFORM, SystemModules(System.model_validate(TARFLOW), SHAPES))
+    objective = objective_of(UNIFORM, SystemModules(System.model_validate(TARFLOW), SHAPES))
     random = np.random.default_rng(0)
     levels = random.integers(0, 256, (400, 1, 8, 8))
     torch.manual_seed(0)
@@ -378,7 +365,7 @@ def test_cross_entropy_of_equal_logits_is_the_log_of_the_classes() -> None:
     modules = SystemModules(System.model_validate(CONVNET), SHAPES)
     torch.nn.init.zeros_(modules.classifier.logits.weight)
     torch.nn.init.zeros_(modules.classifier.logits.bias)
-    objective = build({"kind": "cross_entropy"}, modules)
+    objective = objective_of({"kind": "cross_entropy"}, modules)
     labels = torch.tensor([0, 0, 0, 1])
     loss, figures = objective("system", batch_of(torch.rand(4, 1, 8, 8), labels), {})
     assert loss.item() == pytest.approx(math.log(3))
@@ -388,64 +375,9 @@ def test_cross_entropy_of_equal_logits_is_the_log_of_the_classes() -> None:
 def test_labels_are_smoothed_in_training_only() -> None:
     modules = perturbed_modules(CONVNET)
     batch = batch_of(torch.rand(4, 1, 8, 8))
-    plain = build({"kind": "cross_entropy"}, modules)
-    smooth = build({"kind": "cross_entropy", "label_smoothing": 0.3}, modules)
+    plain = objective_of({"kind": "cross_entropy"}, modules)
+    smooth = objective_of({"kind": "cross_entropy", "label_smoothing": 0.3}, modules)
     assert not torch.isclose(plain("system", batch, {})[0], smooth("system", batch, {})[0])
     plain.eval()
     smooth.eval()
     assert torch.equal(plain("system", batch, {})[0], smooth("system", batch, {})[0])
-
-
-@pytest.mark.parametrize("sampled", [True, False])
-def test_the_scale_is_one_over_the_spread_of_what_training_sees(data: Artifact, sampled: bool) -> None:
-    train = Prepared.open(data).split("train")
-    variance = {"kind": "learnable", "sample_posterior": sampled}
-    modules = perturbed_modules(MEASURED | {"tokenizer": MEASURED["tokenizer"] | {"variance": variance}})
-    objective = build({"kind": "latent_scale"}, modules)
-    assert isinstance(objective, ClosedForm)
-    images = next(iter(InOrder(train, 40, CPU))).images
-    with torch.no_grad():
-        posterior = modules.tokenizer.posterior(images)
-        draws = posterior.mean + sampled * torch.exp(0.5 * posterior.log_variance) * torch.randn(
-            500, *posterior.mean.shape
-        )
-        before = modules.tokenizer.decode(posterior.mean)
-    objective.fit(InOrder(train, 7, CPU))
-    scale = modules.tokenizer.scale.item()
-    assert scale == pytest.approx(1 / draws.std().item(), rel=0.01 if sampled else 1e-3)
-    torch.testing.assert_close(modules.tokenizer.encode(images), scale * posterior.mean)
-    with torch.no_grad():
-        torch.testing.assert_close(modules.tokenizer.decode(scale * posterior.mean), before)
-        loss, figures = objective("system", batch_of(images), {})
-    assert loss.item() == pytest.approx(1 + figures["latent_mean"].item() ** 2, rel=0.1)
-    assert figures["scale"].item() == pytest.approx(scale)
-
-
-def test_latents_that_do_not_vary_have_no_scale(data: Artifact) -> None:
-    modules = SystemModules(System.model_validate(MEASURED), SHAPES)
-    for parameter in modules.parameters():
-        parameter.data.zero_()
-    modules.tokenizer.quant_conv.bias.data[2:] = -30.0
-    modules.tokenizer.spec = modules.tokenizer.spec.model_copy(
-        update={"variance": modules.tokenizer.spec.variance.model_copy(update={"sample_posterior": False})}
-    )
-    with pytest.raises(DataError, match="the latents of all images are 0: they have no spread to be scaled by"):
-        build({"kind": "latent_scale"}, modules).fit(InOrder(Prepared.open(data).split("train"), 7, CPU))
-
-
-def test_moments_fit_the_training_latents_whatever_the_batches(data: Artifact) -> None:
-    train = Prepared.open(data).split("train")
-    whole = next(iter(InOrder(train, 40, CPU)))
-    fitted = []
-    for size in (7, 40):
-        modules = SystemModules(System.model_validate(GAUSSIAN), SHAPES)
-        objective = build({"kind": "moments"}, modules)
-        assert isinstance(objective, ClosedForm)
-        before, _ = objective("system", whole, {})
-        objective.fit(InOrder(train, size, CPU))
-        after, _ = objective("system", whole, {})
-        log_density = modules.module("prior").log_prob(modules.module("tokenizer").encode(whole.images), whole.labels)
-        torch.testing.assert_close(after, -log_density.mean() / 64 - 0.5 * math.log(2 * math.pi))
-        assert after < before
-        fitted.append(after)
-    torch.testing.assert_close(fitted[0], fitted[1])

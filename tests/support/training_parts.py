@@ -18,11 +18,14 @@ from artifacts import data_facts, store_artifact
 from mimflow.artifacts.checkpoint import TrainFacts
 from mimflow.artifacts.manifest import Artifact
 from mimflow.errors import Interrupted
+from mimflow.objectives.base import Batch, Objective
+from mimflow.objectives.registry import OBJECTIVES
 from mimflow.progress import Progress
 from mimflow.stages import train
 from mimflow.system.modules import SystemModules
 from mimflow.system.spec import Shapes, System
 from mimflow.tasks import TrainTask
+from mimflow.training.spec import Phase
 
 SHAPES = Shapes(channels=1, size=8, num_classes=3)
 TRAIN, VAL = 40, 12
@@ -67,6 +70,8 @@ KL_VAE = {
     "prior": {"kind": "tarflow", "width": 8, "blocks": [1, 1], "head_width": 4, "expansion": 2},
 }
 """Sixteen latents of two channels."""
+MEASURED = KL_VAE | {"tokenizer": KL_VAE["tokenizer"] | {"scale": "measured"}}  # type: ignore[operator]
+"""The same with a scale that is measured."""
 
 NETWORK = {"kind": "efficientnet_lite0", "stage": 2, "input_size": 16}
 """A map of 4 × 4 places with 24 features."""
@@ -187,6 +192,22 @@ def checkpoints(work: Path) -> list[str]:
 def rows(work: Path) -> list[dict[str, str]]:
     with (work / "out" / "log.csv").open(encoding="utf-8", newline="") as stream:
         return list(csv.DictReader(stream))
+
+
+def objective_of(objective: dict[str, Any], modules: SystemModules) -> Objective:
+    """An objective of a spec over a system's modules."""
+    spec = (
+        Phase.model_validate(phase(objective=objective)).objective
+        if not OBJECTIVES.spec(objective["kind"]).closed_form
+        else (Phase.model_validate({"objective": objective}).objective)
+    )
+    return OBJECTIVES.build(spec, modules, SHAPES)
+
+
+def batch_of(images: torch.Tensor, labels: torch.Tensor | None = None) -> Batch:
+    """Images (B, C, H, W) as a batch, of class 0 if no labels are given."""
+    labels = torch.zeros(len(images), dtype=torch.int64) if labels is None else labels
+    return Batch(images, labels, torch.arange(len(images)))
 
 
 def perturbed_modules(system: dict[str, Any]) -> SystemModules:

@@ -6,13 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mimflow.artifacts.rows import Rows
-from mimflow.artifacts.samples import GRID
 from mimflow.data.pixels import to_unit
 from mimflow.errors import DataError
 from mimflow.nn.noise import add_noise
 from mimflow.outputs.base import Drawn, ImageOutput, Setting
-from mimflow.outputs.grid import cells, choose, write_grid
 from mimflow.outputs.labels import draw_labels
 from mimflow.outputs.oracle.spec import OracleSpec
 from mimflow.priors.base import NULL_CLASS
@@ -51,6 +48,3 @@ class Oracle(ImageOutput):
             images = to_unit(chosen).to(setting.device)
             latents = tokenizer.encode_for_training(images, self.spec.masked, draws).latents
             return Drawn(tokenizer.decode(add_noise(latents, self.spec.noise, draws)))
-
-    def pictures(self, setting: Setting, images: Rows, labels: np.ndarray) -> None:
-        write_grid(setting.work / "out" / GRID, cells(images, choose(labels)))

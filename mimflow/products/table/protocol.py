@@ -73,13 +73,13 @@ def _not_finite(row: PlannedRow, root: Path) -> str:
     for name, phase in row.spec.phases.items():
         trained = [job for jobs in row.trained.values() for job in jobs if job.task.phase_name == name]  # type: ignore[attr-defined]
         if phase.on_nonfinite == "skip" and (found := _found(trained, TrainFacts, root)):
-            texts.append(f"phase {name}: {sum(facts.skipped for facts in found):,} skipped")
-            texts[-1] += f" of {sum(facts.steps for facts in found):,} steps"
+            skipped, steps = sum(facts.skipped for facts in found), sum(facts.steps for facts in found)
+            texts.append(f"phase {name}: {skipped:,} skipped of {steps:,} steps")
     for name, output in row.spec.outputs.items():
         drawn = [measured.infer for measured in row.measured if measured.output == name]
         if getattr(output, "on_nonfinite", "stop") == "redraw" and (samples := _found(drawn, SamplesFacts, root)):
-            texts.append(f"output {name}: {sum(facts.redrawn for facts in samples):,} drawn anew")
-            texts[-1] += f" of {sum(facts.count for facts in samples):,} samples"
+            redrawn, count = sum(facts.redrawn for facts in samples), sum(facts.count for facts in samples)
+            texts.append(f"output {name}: {redrawn:,} drawn anew of {count:,} samples")
     return ", ".join(texts)
 
 
