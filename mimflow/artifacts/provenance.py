@@ -33,10 +33,10 @@ DECIDING = (*SPECS, "*.py", "*.smk", "*.j2", "Snakefile")
 PACKAGES = ("mimflow", *COMPUTING, "safetensors", "pydantic", "snakemake")
 
 
-def describe_process(root: Path) -> dict[str, Any]:
-    """What made something: to be recorded in its manifest."""
+def describe_process(root: Path, git: dict[str, Any] | None = None) -> dict[str, Any]:
+    """What made something: to be recorded in its manifest. `git` is `git_state(root)` where that is known already."""
     return {
-        "git": git_state(root) | ({"refused": refused} if (refused := git_refusal(root)) else {}),
+        "git": git_state(root) if git is None else git,
         "python": platform.python_version(),
         "packages": versions(PACKAGES),
         **describe_host(),
@@ -56,14 +56,15 @@ def versions(packages: tuple[str, ...]) -> dict[str, str]:
 
 
 def git_state(root: Path) -> dict[str, Any]:
-    """Commit, and whether the project is in it as it is; nulls where there is no git.
+    """Commit, and whether the project is in it as it is; nulls where there is no git, or where it refuses the folder.
 
     It is clean when no file of the commit is changed, and everything that decides results is in it: specs and their
     pins, code, rules, templates. What git ignores below specs/ is read like any other spec, and is not in the commit.
     """
     commit = _git(root, "rev-parse", "HEAD")
     if commit is None:
-        return {"commit": None, "clean": None}
+        refused = git_refusal(root)
+        return {"commit": None, "clean": None} | ({"refused": refused} if refused else {})
     changes = _git(root, "status", "--porcelain", "--untracked-files=no")
     unknown = _git(root, "ls-files", "--others", "--exclude-standard", "--", *DECIDING)
     ignored = _git(root, "ls-files", "--others", "--", *SPECS)

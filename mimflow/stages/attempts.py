@@ -31,14 +31,16 @@ class Attempt:
     """Commit and machine of every process that has worked on it, the present one last."""
 
     @property
+    def git(self) -> dict[str, Any]:
+        """The state of git that it ended with."""
+        git: dict[str, Any] = self.processes[-1]["git"]
+        return git
+
+    @property
     def made(self) -> dict[str, Any]:
-        """What a manifest says of it: the commit it ended with, and all processes where they were not alike."""
+        """What a manifest says of it: the source, and all processes where they were not alike."""
         alike = all(process == self.processes[-1] for process in self.processes)
-        return {
-            "git": self.processes[-1]["git"],
-            "source": self.source,
-            **({} if alike else {"processes": self.processes}),
-        }
+        return {"source": self.source, **({} if alike else {"processes": self.processes})}
 
 
 def begin(work: Path, makers: dict[str, Any], root: Path, say: Callable[[str], None]) -> Attempt:

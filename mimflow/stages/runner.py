@@ -79,7 +79,7 @@ def _run(job: Job, inputs: dict[str, Artifact], root: Path, work: Path, progress
     with memory_errors(f"{job.stage} {job.name}: out of memory (try {stage.OUT_OF_MEMORY})"):
         facts = stage.run(job.task, inputs, attempt.folder, progress)
     made = {
-        **describe_process(root),
+        **describe_process(root, attempt.git),
         **attempt.made,
         "threads": job.compute.threads if job.compute is not None else None,
         "seconds": round(time.monotonic() - began, 2),

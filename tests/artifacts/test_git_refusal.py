@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from specs_project import make_specs
 
-from mimflow.artifacts.provenance import describe_process, git_refusal
+from mimflow.artifacts.provenance import describe_process, git_refusal, git_state
 from mimflow.workflow import open_workflow
 
 pytestmark = pytest.mark.fault("git")
@@ -35,7 +35,8 @@ def test_a_folder_of_another_users(
         "git refuses this folder, because another user owns it: commits are not recorded "
         f"(git config --global --add safe.directory {tmp_path})"
     )
-    assert describe_process(tmp_path)["git"] == {"commit": None, "clean": None, "refused": expected}
+    assert git_state(tmp_path) == {"commit": None, "clean": None, "refused": expected}, "what every job records"
+    assert describe_process(tmp_path)["git"] == git_state(tmp_path)
     open_workflow(tmp_path, main_process=True)
     assert capsys.readouterr().err == expected + "\n"
     open_workflow(tmp_path, main_process=False)
