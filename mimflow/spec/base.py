@@ -20,6 +20,9 @@ Name = Annotated[str, StringConstraints(pattern=rf"^{SLUG.pattern}$")]
 LARGEST = 10**9
 """The largest number that a person can mean where a spec counts something."""
 
+PLAIN = (str, int, float, type(None))
+"""The types of values that hold no others."""
+
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -108,7 +111,7 @@ def all_problems(value: Any) -> Iterator[Problem]:
     """The problems of a spec and of every spec inside it, with paths from the outermost."""
     if isinstance(value, Spec):
         yield from value.problems()
-        items: Any = ((name, getattr(value, name)) for name in type(value).model_fields)
+        items: Any = vars(value).items()
     elif isinstance(value, dict):
         items = value.items()
     elif isinstance(value, (list, tuple)):
@@ -116,5 +119,6 @@ def all_problems(value: Any) -> Iterator[Problem]:
     else:
         return
     for name, item in items:
-        for problem in all_problems(item):
-            yield problem.within(name)
+        if not isinstance(item, PLAIN):
+            for problem in all_problems(item):
+                yield problem.within(name)

@@ -87,8 +87,8 @@ _FLOAT = re.compile(r"[-+]?(\.[0-9]+|(0|[1-9][0-9]*)(\.[0-9]*)?)([eE][-+]?[0-9]+
 _NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 _SPACES = re.compile("[\u00a0\u1680\u2000-\u200b\u202f\u205f\u2060\u3000\ufeff]")
 """What looks like a space, or like nothing, and is none to YAML: copied from web pages and PDFs."""
-_REORDERING = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
-"""Marks that make editors show text in another order than it is read in."""
+_STEERS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters, separators of lines, half characters, and marks that make editors show text in another order."""
 _AMBIGUOUS = [
     (
         re.compile(r"(?i:y|n|yes|no|on|off)"),
@@ -204,13 +204,9 @@ def _text(path: Path, shown: str) -> str:
 
 def _control(text: str, allowed: str) -> int | None:
     """Where the first character stands that steers a terminal or an editor instead of being seen, if there is any."""
-    if text.isascii() and text.isprintable():
+    if text.isprintable():
         return None
-    for index, character in enumerate(text):
-        steers = unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") or character in _REORDERING
-        if steers and character not in allowed:
-            return index
-    return None
+    return next((found.start() for found in _STEERS.finditer(text) if found[0] not in allowed), None)
 
 
 def _space_hint(lines: list[str]) -> str:

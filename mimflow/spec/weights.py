@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from pydantic import Discriminator, GetJsonSchemaHandler, Tag, ValidationInfo, model_validator
 from pydantic_core import CoreSchema, PydanticCustomError
 
-from mimflow.spec.base import OUTSIDE_KEY, SLUG, FilePath, Name, Sha256, Spec
+from mimflow.spec.base import OUTSIDE_KEY, PLAIN, SLUG, FilePath, Name, Sha256, Spec
 from mimflow.spec.compose import nearest
 
 UNRESOLVED = "unresolved_weights"
@@ -90,7 +90,7 @@ def files_in(value: Any) -> Iterator[FileWeights]:
         yield value
         return
     if isinstance(value, Spec):
-        items: Any = (getattr(value, name) for name in type(value).model_fields)
+        items: Any = vars(value).values()
     elif isinstance(value, dict):
         items = value.values()
     elif isinstance(value, (list, tuple)):
@@ -98,7 +98,8 @@ def files_in(value: Any) -> Iterator[FileWeights]:
     else:
         return
     for item in items:
-        yield from files_in(item)
+        if not isinstance(item, PLAIN):
+            yield from files_in(item)
 
 
 def _kind(value: Any) -> str:
