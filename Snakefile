@@ -1,6 +1,5 @@
 """From specs to products: `snakemake --cores all results/table1.md`. Wiring only: the plan knows the jobs."""
 
-import re
 import sys
 from pathlib import Path
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -22,7 +23,7 @@ from mimflow.artifacts.provenance import git_refusal
 from mimflow.errors import MimflowError, PlanError, SpecError, StorageError, storage_errors
 from mimflow.plan import paths
 from mimflow.plan.build import Plan
-from mimflow.plan.freshness import update_markers
+from mimflow.plan.freshness import update_marker, update_markers
 from mimflow.plan.handover import hand_over, handed_over
 from mimflow.plan.jobs import Job
 from mimflow.plan.links import update_links
@@ -30,6 +31,7 @@ from mimflow.plan.pins import pin_problems
 from mimflow.plan.pull import missing_outputs, nothing_to_do
 from mimflow.products.registry import open_plan
 from mimflow.progress import report
+from mimflow.project.kinds import ProductKind
 from mimflow.spec.base import SLUG
 
 
@@ -42,12 +44,20 @@ class Workflow:
         self.read_only = read_only
         """The project's folder, where it can't be written: jobs can be listed (`-n`), and none can run."""
 
-    def of_kind(self, kind: str) -> list[str]:
-        """The names of the products of a kind, those whose specs are wrong included: to ask for one says so."""
-        return sorted(
-            {product.name for product in self.plan.products.values() if product.kind.name == kind}
-            | {name for of, name in self.plan.workspace.wrong if of == kind and SLUG.fullmatch(name)}
+    @property
+    def product_kinds(self) -> tuple[ProductKind, ...]:
+        """The kinds of product that there are rules for."""
+        return (*self.plan.workspace.products, *self.plan.workspace.of_runs)
+
+    def names_of(self, kind: ProductKind) -> str:
+        """A pattern of the names of a kind's products, those whose specs are wrong included: to ask for one says so."""
+        if kind in self.plan.workspace.of_runs:
+            return rf"{kind.folders[0]}/{SLUG.pattern}"
+        names = sorted(
+            {product.name for product in self.plan.products.values() if product.kind == kind}
+            | {name for of, name in self.plan.workspace.wrong if of == kind.name and SLUG.fullmatch(name)}
         )
+        return "|".join(map(re.escape, names)) or "none"
 
     def default_targets(self) -> list[str]:
         """What is made when nothing is asked for."""
@@ -68,9 +78,15 @@ class Workflow:
 
     def product_inputs(self, product: str) -> list[str]:
         """The manifests of what a product is rendered from."""
-        if product not in self.plan.products:
-            return [f"`mimflow validate {product}`: its specs are wrong"]
-        jobs = self.plan.products[product].jobs().values()
+        try:
+            found = self.plan.product(product)
+        except SpecError:
+            return [f"`mimflow validate {product.rpartition('/')[2]}`: its specs are wrong"]
+        except PlanError as error:
+            return [str(error)]
+        if self.main_process and product not in self.plan.products:
+            update_marker(found)  # those of the others are up to date
+        jobs = found.jobs().values()
         return self._unpinned(jobs) or list(dict.fromkeys(job.manifest for job in jobs))
 
     def _unpinned(self, jobs: Iterable[Job]) -> list[str]:

@@ -2,7 +2,7 @@
 # ask for.
 
 
-for kind in WORKFLOW.plan.workspace.products:
+for kind in WORKFLOW.product_kinds:
 
     rule:
         name:
@@ -14,7 +14,7 @@ for kind in WORKFLOW.plan.workspace.products:
             # `update`: Snakemake leaves the old files, which the render replaces one by one, the record last.
             update(multiext("results/{product}", *(f".{suffix}" for suffix in kind.suffixes), ".manifest.json")),
         wildcard_constraints:
-            product="|".join(map(re.escape, WORKFLOW.of_kind(kind.name))) or "none",
+            product=WORKFLOW.names_of(kind),
         message:
             f"render {kind.name} {{wildcards.product}}"
         log:

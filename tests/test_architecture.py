@@ -82,6 +82,7 @@ ROOMS = """
     products
     stages
     workflow
+    api
     cli __main__
 """
 """The rooms of the package, lowest first: a module imports from its own floor and from those below it."""

@@ -16,7 +16,7 @@ from mimflow.plan.product import Product
 from mimflow.project.pins import read_pin
 from mimflow.project.protocol import ProtocolSpec
 from mimflow.project.run import RunSpec
-from mimflow.project.workspace import Workspace
+from mimflow.project.workspace import Loaded, Workspace
 from mimflow.spec.compose import nearest
 from mimflow.spec.weights import RunWeights
 from mimflow.system.spec import Shapes
@@ -55,6 +55,8 @@ class Plan:
                 self.train(run.name, run.spec.last_phase, seed)
         for dataset in workspace.sound("dataset"):
             self.prepare(dataset.name)
+        self._pages: dict[str, Product] = {}
+        """Products that no file describes, by name, as far as anybody has asked for one."""
         self.products: dict[str, Product] = {
             loaded.name: kind.build(self, kind, loaded)
             for kind in workspace.products
@@ -89,6 +91,8 @@ class Plan:
         SpecError if something is wrong with its spec, or with what it names.
         """
         name = paths.product_name(target)
+        if (page := self._page(name)) is not None:
+            return page
         if name not in self.products:
             problems = self.workspace.problems_of(*((kind.name, name) for kind in self.workspace.products))
             if problems:
@@ -97,6 +101,36 @@ class Plan:
             kinds = " or ".join(kind.name for kind in self.workspace.products)
             raise PlanError(f"no {kinds} named '{name}'" + (f" ({hint})" if hint else ""))
         return self.products[name]
+
+    def _page(self, name: str) -> Product | None:
+        """A product of a run that no file describes, by its name, `runs/RUN`; None for any other name.
+
+        Planned when it is asked for: there is one for every run. PlanError or SpecError for a run as of `product`.
+        """
+        folder, slash, run = name.partition("/")
+        kind = next((kind for kind in self.workspace.of_runs if kind.folders == (folder,)), None)
+        if not slash or kind is None:
+            return None
+        if name not in self._pages:
+            loaded = self.workspace.get("run", run)
+            if problems := self.workspace.problems_of(("run", run)):
+                raise SpecError("\n".join(problems))
+            spec = kind.described(self.workspace, run)
+            page: Product = kind.build(self, kind, Loaded(kind.name, name, spec, loaded.node, loaded.file))
+            page.jobs()
+            self._pages[name] = page
+        return self._pages[name]
+
+    @property
+    def pages(self) -> list[str]:
+        """The names of the products that no file describes."""
+        kinds, runs = self.workspace.of_runs, self.workspace.sound("run")
+        return [f"{kind.folders[0]}/{run.name}" for run in runs for kind in kinds]
+
+    def plan_everything(self) -> None:
+        """Plan the products of all runs, too, for those who must know every job that anything can ask for."""
+        for name in self.pages:
+            self._page(name)
 
     def by_default(self) -> list[Product]:
         """The products that are made when nothing is asked for. SpecError if one that may be is wrong."""

@@ -21,6 +21,7 @@ def collect(plan: Plan, delete: bool) -> str:
     process is at work on is not deleted. SpecError if any spec is wrong.
     """
     plan.workspace.raise_problems()  # what it reaches is not known
+    plan.plan_everything()
     root = plan.workspace.root
     lost = [*_results(plan), *_attempts(plan), *_tasks(plan)]
     lines = [f"{path.relative_to(root).as_posix()}  {_name(path)}".rstrip() for path in lost]

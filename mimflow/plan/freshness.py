@@ -100,22 +100,33 @@ def _change(field: str, old: Any, new: Any) -> str:
 
 def update_markers(plan: Plan) -> None:
     """Bring every product's marker up to date. Only the main process of Snakemake calls this."""
-    root = plan.workspace.root
     for job in plan.jobs.values():
-        _no_later_than(root / job.manifest, time.time())
+        _no_later_than(plan.root / job.manifest, time.time())
     for product in plan.products.values():
-        marker = root / paths.marker(product.name)
-        reason = render_reason(product)
-        text = reason + "\n"
-        if not marker.is_file() or marker.read_text(encoding="utf-8") != text:
-            write_text(marker, text)
-        if not reason:
-            os.utime(marker, (0, 0))
-            continue
-        now = time.time()
-        os.utime(marker, (now, now))
-        for file in (*product.files, paths.product_record(product.name)):
-            _no_later_than(root / file, now - CLEARLY)
+        update_marker(product)
+    # Those of pages are brought up to date when somebody asks for one. By then Snakemake may have looked at which files
+    # there are: all have to be there.
+    for name in plan.pages:
+        marker = plan.root / paths.marker(name)
+        if not marker.exists():
+            write_text(marker, "")
+
+
+def update_marker(product: Product) -> None:
+    """Bring one product's marker up to date."""
+    root = product.root
+    marker = root / paths.marker(product.name)
+    reason = render_reason(product)
+    text = reason + "\n"
+    if not marker.is_file() or marker.read_text(encoding="utf-8") != text:
+        write_text(marker, text)
+    if not reason:
+        os.utime(marker, (0, 0))
+        return
+    now = time.time()
+    os.utime(marker, (now, now))
+    for file in (*product.files, paths.product_record(product.name)):
+        _no_later_than(root / file, now - CLEARLY)
 
 
 def _no_later_than(path: Path, latest: float) -> None:

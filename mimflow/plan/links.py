@@ -23,7 +23,9 @@ def update_links(plan: Plan) -> None:
     wanted = {paths.link(stage, name): job.folder for (stage, name), job in plan.names.items()}
     for folder in paths.FOLDERS.values():
         for link in (root / paths.BY_NAME / folder).glob("*"):
-            named = link.relative_to(root).as_posix() in wanted or not all_known
+            # What a run's page asks for is planned when somebody asks for the page.
+            of_run = link.name.partition(".")[0] in plan.workspace.runs
+            named = link.relative_to(root).as_posix() in wanted or of_run or not all_known
             if link.is_symlink() and not (named and link.exists()):
                 with suppress(OSError):
                     link.unlink()

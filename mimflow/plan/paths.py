@@ -46,8 +46,11 @@ def product_record(product: str) -> str:
 
 
 def product_name(target: str) -> str:
-    """The product that a name or one of its files means: `table1`, `results/table1.md`."""
-    return Path(target).name.partition(".")[0]
+    """The product that a name or one of its files means: `table1`, `results/table1.md`, `results/runs/tarflow.md`."""
+    path = Path(target).relative_to("results") if Path(target).is_relative_to("results") else Path(target)
+    parts = [part for part in path.parts[-2:] if part not in ("", ".")]
+    named = path.name.partition(".")[0]
+    return f"{parts[0]}/{named}" if len(parts) == 2 and not path.is_absolute() else named
 
 
 def metrics_file(product: str, run: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mimflow.products.page.spec import PageSpec
 from mimflow.products.table.spec import TableSpec
 from mimflow.project.kinds import ProductKind
 from mimflow.project.workspace import Workspace
@@ -22,11 +23,22 @@ PRODUCTS = (
         check="mimflow.products.table.check:check_table",
     ),
 )
+OF_RUNS = (
+    ProductKind(
+        "page",
+        PageSpec,
+        ("runs",),
+        "mimflow.products.page.product:PageProduct",
+        ("md", "png", "curves.png"),
+        describe="mimflow.products.page.product:describe",
+    ),
+)
+"""Kinds of product that no file describes: every run has one of each."""
 
 
 def open_workspace(root: Path) -> Workspace:
     """The specs of the project at `root`."""
-    return Workspace(root, PRODUCTS)
+    return Workspace(root, PRODUCTS, OF_RUNS)
 
 
 def open_plan(root: Path) -> Plan:

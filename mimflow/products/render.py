@@ -42,8 +42,10 @@ def render_product(product: Product, partial: bool = False) -> list[Path]:
     )
     before = _files_before(product)
     files[paths.product_record(product.name)] = record.to_json().encode()
-    with locked(paths.work_lock(product.root, f"render-{product.name}"), f"{product.kind.name} {product.name}"):
-        _write(product.root, product.name, files, before - files.keys())
+    name = product.name.replace("/", "-")
+    lock = paths.work_lock(product.root, f"render-{name}")
+    with locked(lock, f"{product.kind.name} {product.name}"):
+        _write(product.root, name, files, before - files.keys())
     return [product.root / name for name in files]
 
 

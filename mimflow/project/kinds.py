@@ -35,12 +35,20 @@ class ProductKind(Kind):
     """`mimflow.products.table.product:TableProduct`, imported when a product is planned."""
     suffixes: tuple[str, ...]
     """The endings of the files that are rendered for it: `results/NAME.md`."""
+    describe: str | None = None
+    """The import path of what makes its spec, given the workspace and the name of a run: of a kind that no file
+    describes, and that every run has one of. Its products are named `FOLDER/RUN`, by the one folder of `folders`."""
     check: str | None = None
     """The import path of what yields lines for contradictions with other specs, given the workspace and the spec."""
 
     def build(self, *arguments: Any) -> Any:
         """The product, planned."""
         return _imported(self.target)(*arguments)
+
+    def described(self, *arguments: Any) -> Any:
+        """What `describe` makes."""
+        assert self.describe is not None
+        return _imported(self.describe)(*arguments)
 
     def problems(self, *arguments: Any) -> Any:
         """What `check` finds; nothing without one."""

@@ -20,6 +20,8 @@ class ProtocolSpec(Spec):
     """A number without its protocol is not a number."""
 
     label: Annotated[str, OUTSIDE_KEY] = ""
+    by_default: Annotated[bool, OUTSIDE_KEY] = False
+    """Whether the pages of its data set's runs are measured under it; where it is the only one they are anyway."""
     dataset: Name
     """The data set of the reference; a run on another can't be measured with this protocol."""
     samples: Samples

@@ -66,9 +66,11 @@ class Workspace:
     The kinds of product that there are come from above: `mimflow.products.registry`.
     """
 
-    def __init__(self, root: Path, products: Sequence[ProductKind] = ()):
+    def __init__(self, root: Path, products: Sequence[ProductKind] = (), of_runs: Sequence[ProductKind] = ()):
         self.root = root
         self.products = tuple(products)
+        self.of_runs = tuple(of_runs)
+        """The kinds of product that no file describes, and that every run has one of."""
         self.kinds: dict[str, Kind] = {kind.name: kind for kind in (*KINDS, *products)}
         self._told: list[tuple[Owner, str]] = []
         self._broken: set[Owner] = set()
@@ -193,6 +195,13 @@ class Workspace:
     def members(self, ablation: str) -> list[str]:
         """The names of the runs that an ablation expands to."""
         return [run_name(ablation, variant.name) for variant in self.ablations[ablation].spec.expand()]
+
+    def build_run(self, node: Node) -> RunSpec:
+        """The run that a node describes. SpecError with every problem of one that is wrong."""
+        spec, problems = build(RunSpec, node, self._given)
+        if spec is None:
+            raise SpecError("\n".join(problems))
+        return spec
 
     def raise_problems(self) -> None:
         """SpecError with every problem, if there are any."""

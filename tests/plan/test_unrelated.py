@@ -83,7 +83,8 @@ def test_snakemake_is_told_what_is_wrong_and_goes_on(project: Path, capsys: pyte
     write(project, "tables/half", "title: [")
     workflow = open_workflow(project, main_process=True)
     assert "specs/tables/half.yaml:2:1: not YAML" in capsys.readouterr().err
-    assert workflow.of_kind("table") == ["half", "t"]
+    tables = workflow.plan.workspace.products[0]
+    assert workflow.names_of(tables) == "half|t"
     assert all(path.startswith("results/store/") for path in workflow.product_inputs("t"))
     assert workflow.product_inputs("half") == ["`mimflow validate half`: its specs are wrong"]
     assert workflow.default_targets() == ["`mimflow validate`: specs of what is made by default are wrong"]

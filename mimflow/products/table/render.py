@@ -26,7 +26,7 @@ def render_table(table: TableProduct) -> dict[str, bytes]:
         paths.product_file(table.name, "md"): _markdown(collected, table, root).encode(),
         paths.product_file(table.name, "tex"): render_tex(collected).encode(),
         paths.product_file(table.name, "csv"): tidy(collected).encode(),
-        paths.product_file(table.name, "png"): _picture(table, collected),
+        paths.product_file(table.name, "png"): sample_picture(table, collected),
     }
     for row in collected.measured.rows:
         files[paths.metrics_file(table.name, row.run)] = _metrics(collected, row).encode()
@@ -48,7 +48,7 @@ def _metrics(collected: Table, row: Row) -> str:
     return json.dumps(values, indent=1) + "\n"
 
 
-def _picture(table: TableProduct, collected: Table) -> bytes:
+def sample_picture(table: TableProduct, collected: Table) -> bytes:
     """What there is to see of each row and output, of the first seed that there is any of."""
     found = [
         images
