@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 import typer
 
 from mimflow.compute.memory import memory_errors
-from mimflow.errors import MimflowError, StorageError, storage_errors
+from mimflow.errors import MimflowError, PlanError, StorageError, storage_errors
 from mimflow.progress import report
 
 if TYPE_CHECKING:
@@ -206,7 +206,6 @@ def _verb(stage: str) -> Callable[..., None]:
     """The command that runs a job of a stage."""
 
     def run(job: JobName, project: Project = HERE, strict_code: StrictCode = False, planned: Planned = False) -> None:
-        from mimflow.errors import PlanError
         from mimflow.plan.handover import handed_over
         from mimflow.stages.runner import run_job
 
@@ -239,6 +238,24 @@ def render(
 
     for path in render_product(_plan(project).product(product), partial):
         _echo(path)
+
+
+@app.command()
+def claims(
+    page: Annotated[str, typer.Argument(help="A page of claims: claims or results/claims.md.")] = "claims",
+    strict: Annotated[
+        bool, typer.Option("--strict", help="End with 2 where a verdict is not the committed one.")
+    ] = False,
+    project: Project = HERE,
+) -> None:
+    """Print each claim's verdict from the results that are there."""
+    from mimflow.products.claims.product import ClaimsProduct
+    from mimflow.products.claims.render import describe_claims
+
+    product = _plan(project).product(page)
+    if not isinstance(product, ClaimsProduct):
+        raise PlanError(f"'{page}' is a {product.kind.name}, no page of claims")
+    _echo(describe_claims(product, strict))
 
 
 @app.command()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mimflow.products.claims.spec import ClaimsSpec
 from mimflow.products.page.spec import PageSpec
 from mimflow.products.table.spec import TableSpec
 from mimflow.project.kinds import ProductKind
@@ -21,6 +22,14 @@ PRODUCTS = (
         "mimflow.products.table.product:TableProduct",
         ("md", "tex", "csv", "png"),
         check="mimflow.products.table.check:check_table",
+    ),
+    ProductKind(
+        "claims",
+        ClaimsSpec,
+        ("reports",),
+        "mimflow.products.claims.product:ClaimsProduct",
+        ("md", "csv"),
+        check="mimflow.products.claims.check:check_claims",
     ),
 )
 OF_RUNS = (

@@ -13,13 +13,17 @@ from mimflow.spec.validate import describe
 from mimflow.spec.weights import RunWeights
 
 if TYPE_CHECKING:
+    from mimflow.project.claim import ClaimSpec, Comparison
     from mimflow.project.protocol import ProtocolSpec
     from mimflow.project.run import RunSpec
     from mimflow.project.workspace import Loaded, Workspace
 
 
 def check_references(workspace: Workspace, loaded: Loaded[Any]) -> Iterator[str]:
-    """A line for every name in a run or protocol that nothing has, and for every contradiction with other specs."""
+    """A line for every name in a run, protocol or claim that nothing has, and every contradiction with other specs."""
+    if loaded.kind == "claim":
+        yield from _check_claim(workspace, loaded)
+        return
     yield from workspace.unknown(loaded, ("dataset",), "dataset", loaded.spec.dataset)
     yield from (_check_run if loaded.kind == "run" else _check_protocol)(workspace, loaded)
 
@@ -106,3 +110,47 @@ def _check_reference(workspace: Workspace, loaded: Loaded[ProtocolSpec]) -> Iter
             f"{reference.count} images, split '{reference.split}' of '{loaded.spec.dataset}' has {images}",
             "leave it out to take them all",
         )
+
+
+def _check_claim(workspace: Workspace, loaded: Loaded[ClaimSpec]) -> Iterator[str]:
+    if loaded.spec.comparison is not None:
+        yield from _check_comparison(workspace, loaded, ("comparison",), loaded.spec.comparison)
+    for index, control in enumerate(loaded.spec.controls):
+        yield from _check_comparison(workspace, loaded, ("controls", index), control)
+
+
+def _check_comparison(
+    workspace: Workspace, loaded: Loaded[ClaimSpec], path: FieldPath, comparison: Comparison
+) -> Iterator[str]:
+    yield from workspace.unknown(loaded, (*path, "protocol"), "protocol", comparison.protocol)
+    protocol = workspace.protocols.get(comparison.protocol)
+    if protocol is not None and comparison.metric not in protocol.spec.numbers:
+        hint = nearest(comparison.metric, protocol.spec.numbers)
+        yield loaded.line((*path, "metric"), f"protocol '{protocol.name}' reports no '{comparison.metric}'", hint)
+        return
+    metrics = protocol.spec.metrics if protocol is not None else []
+    measured = next((metric.measures for metric in metrics if comparison.metric in metric.reports), ())
+    for name, side in (("claimed", comparison.claimed), ("against", comparison.against)):
+        yield from workspace.unknown(loaded, (*path, name, "run"), "run", side.run)
+        run = workspace.runs.get(side.run)
+        if run is None:
+            continue
+        if side.output not in run.spec.outputs:
+            hint = nearest(side.output, run.spec.outputs)
+            yield loaded.line((*path, name, "output"), f"run '{run.name}' has no output '{side.output}'", hint)
+        elif protocol is not None and (content := run.spec.outputs[side.output].content) not in measured:
+            yield loaded.line(
+                (*path, name, "output"),
+                f"output '{side.output}' gives {content}, '{comparison.metric}' measures {' and '.join(measured)}",
+                "an output that it measures",
+            )
+        missing = [seed for seed in loaded.spec.seeds or [] if seed not in run.spec.seeds]
+        if missing:
+            yield loaded.line(("seeds",), f"run '{run.name}' has no seed {missing[0]}", f"it has {run.spec.seeds}")
+        if protocol is not None and run.spec.dataset != protocol.spec.dataset:
+            yield loaded.line(
+                (*path, name, "run"),
+                f"run '{run.name}' is on data set '{run.spec.dataset}', protocol '{protocol.name}' measures "
+                f"'{protocol.spec.dataset}'",
+                "runs of the protocol's data set",
+            )

@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 from mimflow.data.spec import DatasetSpec
 from mimflow.errors import PlanError, SpecError
 from mimflow.project.ablation import AblationSpec
+from mimflow.project.claim import ClaimSpec
 from mimflow.project.kinds import Kind, ProductKind
 from mimflow.project.protocol import ProtocolSpec
 from mimflow.project.published import PublishedSpec
@@ -34,6 +35,7 @@ KINDS = (
     Kind("ablation", AblationSpec, ("ablations",)),
     Kind("protocol", ProtocolSpec, ("protocols",)),
     Kind("published", PublishedSpec, ("published",)),
+    Kind("claim", ClaimSpec, ("claims",)),
 )
 """What a project can hold besides products; read in this order, weights first because the others name them."""
 
@@ -86,7 +88,7 @@ class Workspace:
                 for file in _spec_files(root / "specs" / folder):
                     self._read(kind.name, kind.spec, file)
         self._expand_ablations()
-        referring: list[Loaded[Any]] = [*self.runs.values(), *self.protocols.values()]
+        referring: list[Loaded[Any]] = [*self.runs.values(), *self.protocols.values(), *self.all("claim")]
         for loaded in referring:
             self._tell(loaded, check_references(self, loaded))
         self._check_products()

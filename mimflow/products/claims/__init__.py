@@ -1,0 +1,1 @@
+"""Claims of papers beside what was measured, with a verdict each."""

@@ -1,0 +1,63 @@
+"""From paired numbers to a verdict."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mimflow.project.claim import CONFIDENCE, Verdict
+
+RULE = (
+    f"The differences are paired over seeds; the interval is Student's, {CONFIDENCE:.0%}. Supported: it lies above 0, "
+    "and their mean is at least the smallest effect that would matter. Contrary: it lies below that effect. Undecided "
+    "otherwise, and always with fewer than two seeds."
+)
+MOST_SEEDS = 1_000
+"""Seeds beyond which nothing is said of how many would decide."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What the differences of a comparison say; positive ones speak for the claim."""
+
+    verdict: Verdict
+    n: int
+    mean: float | None = None
+    interval: tuple[float, float] | None = None
+    needed: int | None = None
+    """Seeds that would decide if the mean and the spread stayed as they are; None where that is not known."""
+
+
+def judge(differences: Sequence[float], smallest_effect: float) -> Finding:
+    """The verdict on differences, one a seed, each positive where it speaks for the claim.
+
+    Student's interval of their mean at `CONFIDENCE`: mean ± t(n − 1) s / √n.
+    """
+    n = len(differences)
+    if n < 2:
+        return Finding("undecided", n, differences[0] if differences else None)
+    mean, spread = statistics.fmean(differences), statistics.stdev(differences)
+    half = quantile(n - 1) * spread / math.sqrt(n)
+    interval = (mean - half, mean + half)
+    if interval[0] > 0 and mean >= smallest_effect:
+        return Finding("supported", n, mean, interval)
+    if interval[1] < smallest_effect or (smallest_effect == 0 and interval[1] < 0):
+        return Finding("contrary", n, mean, interval)
+    return Finding("undecided", n, mean, interval, _needed(mean, spread, smallest_effect))
+
+
+def _needed(mean: float, spread: float, smallest_effect: float) -> int | None:
+    """The least number of seeds with which the same mean and spread would decide; None if no number would."""
+    margin = mean if mean >= smallest_effect else smallest_effect - mean
+    if margin <= 0:
+        return None
+    return next((n for n in range(3, MOST_SEEDS + 1) if quantile(n - 1) * spread / math.sqrt(n) < margin), None)
+
+
+def quantile(degrees: int) -> float:
+    """Student's t at (1 + `CONFIDENCE`) / 2 with so many degrees of freedom."""
+    from scipy.stats import t
+
+    return float(t.ppf((1 + CONFIDENCE) / 2, degrees))
