@@ -22,14 +22,19 @@ SEED = 2020
 def fid(spec: FidSpec, context: ImageComparison) -> dict[str, MetricValue]:
     """|μ₁ − μ₂|² + tr(Σ₁ + Σ₂ − 2 (Σ₁ Σ₂)^½) (Heusel et al. 2017, Eq. 6), with unbiased covariances."""
     features = context.sample_features[context.extractor.features]
-    reason = _why_not(features, "samples", 2) or _too_few(len(context.reference), "reference images", 2)
+    known = context.known
+    assert known is not None, "the plan asked for it"
+    reason = _why_not(features, "samples", 2)
+    if reason is None and known.count is not None:
+        reason = _too_few(known.count, "reference images", 2)
     if reason is not None:
         return _none("fid", reason=reason)
-    if not np.isfinite(context.reference_statistics["sigma"]).all():
+    reference = context.reference_moments(context.extractor.features)
+    if reference is None or not np.isfinite(reference.sigma).all():
         return _none("fid", reason="features of the reference images are not finite")
     try:
         result = fid_statistics_to_metric(
-            fid_features_to_statistics(features), context.reference_statistics, verbose=False
+            fid_features_to_statistics(features.double()), {"mu": reference.mu, "sigma": reference.sigma}, verbose=False
         )
     except np.linalg.LinAlgError as error:
         return _none("fid", reason=f"the covariances' product has no eigenvalues: {error}")

@@ -90,7 +90,9 @@ def _found(jobs: Iterable[Job], kind: type[Facts], root: Path) -> list[Facts]:
 
 def _metric(spec: MetricSpec) -> str:
     names = " and ".join(number.label for number in spec.numbers)
-    parameters = settings(spec, every=True).removeprefix(spec.kind).removeprefix(", ")
+    # What it is compared with stands in lines of its own.
+    alone = spec.model_copy(update={"reference": None})
+    parameters = settings(alone, every=True).removeprefix(spec.kind).removeprefix(", no reference").removeprefix(", ")
     return f"{names} ({parameters})" if parameters else names
 
 
