@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from dataclasses import dataclass
 
-from mimflow.artifacts.manifest import canonical
 from mimflow.compute.spec import Compute
 from mimflow.contents.base import Content
 from mimflow.contents.registry import CONTENTS
@@ -41,12 +39,14 @@ from mimflow.training.spec import Phase
 
 @dataclass(frozen=True)
 class Measurement:
-    """One output of one run with one seed, measured under a protocol."""
+    """One output of one run with one seed, or samples that were made elsewhere, measured under a protocol."""
 
     run: str
     output: str
+    protocol: str
     seed: int
-    infer: Job
+    infer: Job | None
+    """None of samples that were made elsewhere."""
     evaluate: Job
 
 
@@ -219,7 +219,7 @@ class Plan:
         """An output of a run, and its measurement by those metrics of a protocol that fit it."""
         infer = self.infer(run_name, output, self.workspace.protocols[protocol_name].spec, seed)
         evaluate = self._evaluate(infer, f"{run_name}.s{seed}.{output}.{protocol_name}", protocol_name)
-        return Measurement(run_name, output, seed, infer, evaluate)
+        return Measurement(run_name, output, protocol_name, seed, infer, evaluate)
 
     def measure_given(self, given: GivenSamples, protocol_name: str, compute: Compute) -> Job:
         """The evaluate job of samples that were made elsewhere."""
@@ -287,13 +287,11 @@ class Plan:
         inputs = {"data": self.prepare(protocol.dataset)} if isinstance(reference, SplitReferenceSpec) else {}
         if (extractor := self.extractor(protocol)) is not None:
             inputs["extractor"] = extractor
-        # A protocol can have several references, which a name of words can't tell apart.
-        name = f"{protocol_name}.{hashlib.sha256(canonical(task.identity()).encode()).hexdigest()[:8]}"
-        return self._add(name, task, inputs)
+        return self._add(f"{protocol_name}.{reference.name}{'-features' if features else ''}", task, inputs)
 
     def _extractor_system(self, protocol: ProtocolSpec) -> System | None:
         job = self.extractor(protocol)
-        return job.task.system if job is not None else None  # type: ignore[attr-defined,no-any-return]
+        return job.task.system if job is not None else None  # type: ignore[attr-defined]
 
     def _shapes(self, run: RunSpec) -> Shapes:
         return Shapes.of(self.workspace.datasets[run.dataset].spec)

@@ -28,6 +28,11 @@ class ReferenceSpec(Spec):
         """What it is, in words, without the number of its images."""
         raise NotImplementedError
 
+    @property
+    def name(self) -> str:
+        """What tells it from a protocol's others, in names of jobs."""
+        raise NotImplementedError
+
 
 class SplitReferenceSpec(ReferenceSpec):
     """Images of the protocol's data set: what a reference without a `kind` is."""
@@ -46,6 +51,11 @@ class SplitReferenceSpec(ReferenceSpec):
     def words(self) -> str:
         return f"{self.split} split{', mirrored by a coin' if self.mirror else ''}"
 
+    @property
+    def name(self) -> str:
+        count = [] if self.count is None else [str(self.count)]
+        return "-".join([self.split, *count, *(["mirrored"] if self.mirror else [])])
+
 
 class ArchiveReferenceSpec(ReferenceSpec):
     """Base of the references that are files of the user's."""
@@ -58,6 +68,10 @@ class ArchiveReferenceSpec(ReferenceSpec):
         name = self.archive.name or self.archive.file.rpartition("/")[2]
         digest = f"SHA-256 {self.archive.sha256[:12]}…" if self.archive.sha256 else "its digest not written down yet"
         return f"{name} ({digest})"
+
+    @property
+    def name(self) -> str:
+        return f"{self.kind}-{(self.archive.sha256 or 'unknown')[:8]}"
 
     def problems(self) -> Iterator[Problem]:
         if self.archive.modules is not None:
