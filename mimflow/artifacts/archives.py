@@ -95,7 +95,7 @@ def read_rows(path: Path, name: str, size: int) -> Iterator[np.ndarray]:
         try:
             for start in range(0, count, size):
                 rows = min(size, count - start)
-                yield np.frombuffer(stream.read(rows * width), dtype).reshape(rows, *row)
+                yield np.frombuffer(bytearray(stream.read(rows * width)), dtype).reshape(rows, *row)
             stream.read(1)  # the checksum is looked at where nothing is left
         except (zipfile.BadZipFile, EOFError, zlib.error, ValueError) as error:
             raise ArtifactError(f"{path}: {name} is damaged: {error} (copy it again)") from error
