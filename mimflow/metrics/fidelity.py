@@ -6,15 +6,18 @@ import math
 
 import numpy as np
 from torch import Tensor
-from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
+from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_statistics_to_metric
 from torch_fidelity.metric_isc import KEY_METRIC_ISC_MEAN, KEY_METRIC_ISC_STD, isc_features_to_metric
 from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, KEY_METRIC_KID_STD, kid_features_to_metric
 from torch_fidelity.metric_prc import KEY_METRIC_PRECISION, KEY_METRIC_RECALL, prc_features_to_metric
 
 from mimflow.artifacts.metrics import MetricValue
 from mimflow.metrics.context import ImageComparison
+from mimflow.metrics.moments import Moments
 from mimflow.metrics.spec import FidSpec, IsSpec, KidSpec, PrecisionRecallSpec
 
+MOMENTS_ROWS = 4096
+"""Features that are in memory in float64 at once."""
 SEED = 2020
 """Of the Inception score's shuffle and KID's subsets: torch-fidelity's default."""
 
@@ -32,9 +35,12 @@ def fid(spec: FidSpec, context: ImageComparison) -> dict[str, MetricValue]:
     reference = context.reference_moments(context.extractor.features)
     if reference is None or not np.isfinite(reference.sigma).all():
         return _none("fid", reason="features of the reference images are not finite")
+    samples = Moments(features.shape[1])
+    for rows in features.split(MOMENTS_ROWS):
+        samples.add(rows)
     try:
         result = fid_statistics_to_metric(
-            fid_features_to_statistics(features.double()), {"mu": reference.mu, "sigma": reference.sigma}, verbose=False
+            {"mu": samples.mu, "sigma": samples.sigma}, {"mu": reference.mu, "sigma": reference.sigma}, verbose=False
         )
     except np.linalg.LinAlgError as error:
         return _none("fid", reason=f"the covariances' product has no eigenvalues: {error}")
