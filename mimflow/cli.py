@@ -14,9 +14,10 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
+from typer.core import TyperGroup
 
 from mimflow.compute.memory import memory_errors
 from mimflow.errors import MimflowError, PlanError, StorageError, storage_errors
@@ -193,38 +194,112 @@ def _end_with_parent() -> None:
         ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
 
 
+class StageGroup(TyperGroup):
+    """A stage with verbs of its own: `mimflow reference make …`, and `mimflow reference JOB` as of every stage."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The verb, or the job's command for what is none."""
+        return super().resolve_command(ctx, args if args[0] in self.commands else ["job", *args])
+
+
+reference = typer.Typer(
+    cls=StageGroup, no_args_is_help=True, help="What images are compared with: `make` one, or do a JOB of that stage."
+)
+app.add_typer(reference, name="reference")
+
+
 STAGES = {
     "prepare": "Prepare a data set.",
     "features": "Compute a frozen network's features of a data set.",
     "train": "Train one phase of a run, or go on with it.",
     "infer": "Make what a table asks of a trained run: samples, reconstructions, a representation.",
-    "evaluate": "Measure what a trained run gave.",
 }
+"""The stages whose command does a job and nothing else."""
+
+
+def _run(stage: str, job: str, project: Path, strict_code: bool, planned: bool) -> None:
+    """Run a job of a stage."""
+    from mimflow.errors import PlanError
+    from mimflow.plan.handover import handed_over
+    from mimflow.stages.runner import run_job
+
+    _end_with_parent()
+    made: Plan | HandedOver
+    if planned and (handed := handed_over(project, job)) is not None:
+        made, found = handed, handed.job
+    else:
+        made = _plan(project)
+        found = made.job(job)
+    if found.stage != stage:
+        raise PlanError(f"'{job}' is a job of stage {found.stage}: mimflow {found.stage} {job}")
+    run_job(made, found, strict_code)
 
 
 def _verb(stage: str) -> Callable[..., None]:
     """The command that runs a job of a stage."""
 
     def run(job: JobName, project: Project = HERE, strict_code: StrictCode = False, planned: Planned = False) -> None:
-        from mimflow.plan.handover import handed_over
-        from mimflow.stages.runner import run_job
-
-        _end_with_parent()
-        made: Plan | HandedOver
-        if planned and (handed := handed_over(project, job)) is not None:
-            made, found = handed, handed.job
-        else:
-            made = _plan(project)
-            found = made.job(job)
-        if found.stage != stage:
-            raise PlanError(f"'{job}' is a job of stage {found.stage}: mimflow {found.stage} {job}")
-        run_job(made, found, strict_code)
+        _run(stage, job, project, strict_code, planned)
 
     return run
 
 
 for _name, _text in STAGES.items():
     app.command(_name, help=_text)(_verb(_name))
+reference.command("job", hidden=True, help="Compute statistics of a reference.")(_verb("reference"))
+
+
+@app.command()
+def evaluate(
+    job: Annotated[str | None, typer.Argument(help="A job's id or name; none for samples.")] = None,
+    samples: Annotated[
+        Path | None, typer.Option(help="Samples made elsewhere: .npz with arr_0, or a folder of images.")
+    ] = None,
+    protocol: Annotated[str | None, typer.Option(help="What measures the samples: a protocol's name.")] = None,
+    labels: Annotated[Path | None, typer.Option(help="The samples' classes: .npy, .npz, or a number a line.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Where the numbers of the samples go, as JSON.")] = None,
+    project: Project = HERE,
+    strict_code: StrictCode = False,
+    planned: Planned = False,
+) -> None:
+    """Measure what a trained run gave (a JOB), or samples that were made elsewhere (--samples, --protocol)."""
+    from mimflow.errors import PlanError
+
+    if job is not None and samples is None and protocol is None:
+        _run("evaluate", job, project, strict_code, planned)
+        return
+    if job is not None or samples is None or protocol is None:
+        raise PlanError("give a job, or samples and a protocol (mimflow evaluate --samples FILE.npz --protocol NAME)")
+    from mimflow.stages.asked import measure
+
+    _echo(measure(_plan(project), samples, protocol, labels, out))
+
+
+@reference.command("make")
+def make_reference(
+    protocol: Annotated[str, typer.Argument(help="The protocol whose extractor looks at the reference.")],
+    out: Annotated[Path, typer.Option(help="Where the statistics go: mu and sigma, as the ADM evaluator reads them.")],
+    metric: Annotated[
+        str | None, typer.Option(help="The metric whose reference is meant; not given: the protocol's own.")
+    ] = None,
+    split: Annotated[str | None, typer.Option(help="A split of the data set instead: train or val.")] = None,
+    count: Annotated[int | None, typer.Option(min=1, help="Of the split, so many images.")] = None,
+    mirror: Annotated[bool, typer.Option("--mirror", help="Mirror each image of the split by a coin.")] = False,
+    project: Project = HERE,
+) -> None:
+    """Write a reference's statistics as others read them: `mimflow reference make PROTOCOL --out FILE.npz`."""
+    from mimflow.errors import PlanError
+    from mimflow.metrics.reference.spec import SplitReferenceSpec
+    from mimflow.stages.asked import make_reference as make
+
+    if split is None and (count is not None or mirror):
+        raise PlanError("--count and --mirror are of a split (--split train)")
+    if split is not None and (metric is not None or split not in ("train", "val")):
+        raise PlanError(f"--split {split}: train or val, and no --metric beside it")
+    instead = None
+    if split is not None:
+        instead = SplitReferenceSpec.model_validate({"split": split, "count": count, "mirror": mirror})
+    _echo(make(_plan(project), protocol, metric, instead, out))
 
 
 @app.command()

@@ -8,12 +8,15 @@ from typing import Annotated, Any, ClassVar
 
 from mimflow.artifacts.manifest import Artifact, canonical
 from mimflow.compute.spec import Compute
+from mimflow.contents.spec import GivenSamples
 from mimflow.data.pins import Pin
 from mimflow.data.spec import DatasetSpec
 from mimflow.features.registry import EXTRACTORS, NETWORKS
 from mimflow.features.spec import ExtractorSpec, NetworkSpec
+from mimflow.metrics.reference.registry import REFERENCES
+from mimflow.metrics.reference.spec import ReferenceSpec
 from mimflow.metrics.registry import METRICS
-from mimflow.metrics.spec import MetricSpec, Reference
+from mimflow.metrics.spec import MetricSpec
 from mimflow.outputs.drawing import Drawing, Samples
 from mimflow.outputs.registry import OUTPUTS
 from mimflow.outputs.spec import OutputSpec
@@ -95,13 +98,36 @@ class InferTask(Task):
     compute: Compute
 
 
-class EvaluateTask(Task):
-    """Metrics of an output. Inputs: `output`, `data` where there is a reference, `extractor` where a run trained it.
+class ReferenceTask(Task):
+    """Statistics of the images that others are compared with. Inputs: `data` of a split, `extractor` where a run
+    trained it.
+    """
 
-    The content decides whether there is a reference, and whether metrics look through an extractor.
+    stage = "reference"
+    shapes: Shapes
+    reference: Annotated[ReferenceSpec, REFERENCES]
+    extractor: Annotated[ExtractorSpec, EXTRACTORS]
+    extractor_system: System | None
+    """The system that the extractor's weights belong to, where a run trained it."""
+    features: bool
+    """Whether the features of each image are kept, too: for metrics that compare these."""
+    compute: Annotated[Compute, OUTSIDE_KEY]
+
+
+REFERENCE_ROLE = "reference"
+"""The role of the reference that metrics share; of one of a metric's own, a colon and the metric's kind follow."""
+
+
+class EvaluateTask(Task):
+    """Metrics of an output, or of samples that were made elsewhere.
+
+    Inputs: `output` but where samples are given; `data` where images are compared with their originals; `reference`
+    and `reference:METRIC` where metrics compare features with a reference; `extractor` where a run trained it. The
+    content decides what the reference is, and whether metrics look through an extractor.
     """
 
     stage = "evaluate"
+    version = 2
     content: Name
     """What the output holds, by its name in `CONTENTS`."""
     shapes: Shapes
@@ -109,12 +135,16 @@ class EvaluateTask(Task):
     extractor_system: System | None
     """The system that the extractor's weights belong to, where a run trained it."""
     metrics: list[Annotated[MetricSpec, METRICS]]
-    reference: Reference | None
+    reference: Annotated[ReferenceSpec, REFERENCES] | None
     """What the content says that it is compared with."""
+    given: GivenSamples | None = None
+    """Samples that were made elsewhere."""
+    asked: Samples | None = None
+    """How many samples of which classes there have to be of those."""
     compute: Annotated[Compute, OUTSIDE_KEY]
 
 
 TASKS: dict[str, type[Task]] = {
-    task.stage: task for task in (PrepareTask, FeaturesTask, TrainTask, InferTask, EvaluateTask)
+    task.stage: task for task in (PrepareTask, FeaturesTask, TrainTask, InferTask, ReferenceTask, EvaluateTask)
 }
 """The tasks by stage."""

@@ -49,11 +49,11 @@ import pytest
 def test_a_file_of_another_year(year):
     assert year != 2038
 
-@pytest.mark.fault("caches")
+@pytest.mark.fault("checkpoints")
 def test_a_torn_cache():
     pass
 
-@pytest.mark.fault("caches")
+@pytest.mark.fault("checkpoints")
 @pytest.mark.skip(reason="no such disk")
 def test_a_cache_on_another_disk():
     pass
@@ -78,7 +78,7 @@ def test_a_line_for_each_fault_with_its_kind_and_what_came_of_it(processes: str,
     lines = [line.split() for line in done.stdout.splitlines()]
     start = next(index for index, line in enumerate(lines) if line[1:5] == ["5", "faults", "of", "2"])
     assert lines[start + 1 : start + 4] == [
-        ["caches", "1", "skipped", "a", "cache", "on", "another", "disk"],
-        ["caches", "1", "passed", "a", "torn", "cache"],
+        ["checkpoints", "1", "skipped", "a", "cache", "on", "another", "disk"],
+        ["checkpoints", "1", "passed", "a", "torn", "cache"],
         ["clocks", "2", "passed,", "1", "failed", "a", "file", "of", "another", "year"],
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from pydantic import TypeAdapter
@@ -43,6 +43,9 @@ class EvaluateFacts:
     """How it sees images, in words."""
     reference_split: str | None = None
     reference_count: int | None = None
+    """Images; None where statistics are given that do not say it."""
+    own_reference_counts: dict[str, int | None] = field(default_factory=dict)
+    """The same of the references that metrics have of their own, by the metric's kind."""
     torch_fidelity: str | None = None
     """The version that measured."""
     train_count: int | None = None

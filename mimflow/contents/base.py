@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from mimflow.artifacts.manifest import Artifact
 from mimflow.artifacts.metrics import EvaluateFacts
+from mimflow.contents.spec import GivenSamples
 from mimflow.features.spec import ExtractorSpec
-from mimflow.metrics.spec import Reference
+from mimflow.metrics.reference.spec import ReferenceSpec
 from mimflow.outputs.drawing import Drawing
 from mimflow.outputs.drawing import Samples as Draws
 from mimflow.outputs.spec import OutputSpec
@@ -32,20 +32,23 @@ class Evaluation:
 
     shapes: Shapes
     """Those that the protocol's data set has."""
-    reference: Reference | None
+    reference: ReferenceSpec | None
     extractor: ExtractorSpec | None
     extractor_system: System | None
     """The system that the extractor's weights belong to, where a run trained it."""
-    output: Artifact
+    output: Artifact | None
+    """None where samples are given that were made elsewhere."""
+    given: GivenSamples | None
+    asked: Draws | None
+    """How many samples of which classes the protocol asks for, of given ones."""
     data: Artifact | None
-    """The data set to compare with, where there is a reference."""
+    """The data set whose images are the originals, where metrics compare with these."""
+    compared: Artifact | None
+    """The reference, where metrics compare features with it."""
+    compared_by: Mapping[str, Artifact]
+    """The references of metrics that have one of their own, by the metric's kind."""
     extractor_weights: Artifact | None
-    cache: Path
-    """Where features of references are kept."""
-    made_by: str
-    """A digest of the code and the packages that compute them: others' are computed anew."""
     device: torch.device
-    say: Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,8 @@ class Opened:
     given: ImageComparison | RepresentedSplits
     facts: EvaluateFacts
     """How many images are measured, and how."""
+    own: Mapping[str, ImageComparison] = field(default_factory=dict)
+    """What those metrics are given, by kind, that have a reference of their own."""
 
 
 class Content(ABC):
@@ -85,7 +90,7 @@ class Content(ABC):
         """The part of a protocol's drawing that it depends on."""
 
     @abstractmethod
-    def reference(self, output: OutputSpec, asked: Reference) -> Reference | None:
+    def reference(self, output: OutputSpec, asked: ReferenceSpec) -> ReferenceSpec | None:
         """What it is compared with, given what the protocol asks for; None where nothing is."""
 
     @abstractmethod
@@ -94,12 +99,12 @@ class Content(ABC):
 
     @abstractmethod
     def lines(
-        self, draws: Draws, reference: Reference, dataset: str, facts: EvaluateFacts | None
+        self, draws: Draws, reference: ReferenceSpec, dataset: str, facts: EvaluateFacts | None
     ) -> Iterable[tuple[str, str]]:
         """Terms and texts under a table: what is measured, and against what. `facts` are an evaluation's, if any."""
 
     @abstractmethod
-    def line(self, draws: Draws, reference: Reference) -> str:
+    def line(self, draws: Draws, reference: ReferenceSpec) -> str:
         """The same in one line."""
 
     @abstractmethod
@@ -107,9 +112,7 @@ class Content(ABC):
         """What one evaluation measured: `2,000 samples against 4,000 images`."""
 
     def open(self, evaluation: Evaluation) -> Opened:
-        """What metrics are given. ArtifactError for files that are not of the shapes, SpecError for a reference
-        larger than its split.
-        """
+        """What metrics are given. ArtifactError for files that are not of the shapes."""
         module, _, function = self.opener.partition(":")
         opened: Opened = getattr(import_module(module), function)(self, evaluation)
         return opened

@@ -12,6 +12,7 @@ from mimflow.metrics.context import FeatureSplit, RepresentedSplits
 
 def open_features(content: Content, evaluation: Evaluation) -> Opened:
     """Features of both splits, the number of those that are measured, and facts about them."""
+    assert evaluation.output is not None, "representations are made here"
     path = evaluation.output.file(content.file)
     train, val = (FeatureSplit(*map(torch.from_numpy, read_representation(path, split))) for split in ("train", "val"))
     facts = EvaluateFacts(len(val.labels), train_count=len(train.labels), features=train.features.shape[1])

@@ -2,86 +2,74 @@
 
 from __future__ import annotations
 
-import hashlib
-
 import numpy as np
+import torch
 import torch_fidelity
 
-from mimflow.artifacts.data import images_file
-from mimflow.artifacts.manifest import Artifact, canonical
+from mimflow.artifacts.archives import map_rows
+from mimflow.artifacts.facts import read_facts
+from mimflow.artifacts.manifest import Artifact
 from mimflow.artifacts.metrics import EvaluateFacts
-from mimflow.artifacts.samples import read_samples
+from mimflow.artifacts.reference import FEATURES, ReferenceFacts, read_features, read_statistics
+from mimflow.artifacts.samples import read_labels
 from mimflow.contents.base import Content, Evaluation, Opened
+from mimflow.contents.given import open_given
 from mimflow.data.prepared import Prepared
-from mimflow.errors import ArtifactError, SpecError
 from mimflow.features.registry import EXTRACTORS
-from mimflow.metrics.context import ImageComparison
-from mimflow.metrics.spec import Reference
-from mimflow.seeds import derive
-from mimflow.system.spec import Shapes
+from mimflow.metrics.context import ImageComparison, KnownReference
+from mimflow.metrics.images import Images
+from mimflow.metrics.reference.sources import check_shape
+from mimflow.metrics.reference.spec import SplitReferenceSpec
 
 
 def open_images(content: Content, evaluation: Evaluation) -> Opened:
     """Samples or reconstructions, what they are compared with, and facts about it all.
 
-    Raises ArtifactError for images that are not of the evaluation's shapes, and SpecError for a reference larger
-    than its split.
+    Raises ArtifactError for images that are not of the evaluation's shapes.
     """
-    data, reference, shapes = evaluation.data, evaluation.reference, evaluation.shapes
-    assert data is not None and reference is not None and evaluation.extractor is not None
-    images, labels = read_samples(evaluation.output.file(content.file))
-    compared = _reference(data, reference)
-    _check_shape(images, evaluation.output, content.name, shapes)
-    _check_shape(compared, data, "reference images", shapes)
+    shapes, reference = evaluation.shapes, evaluation.reference
+    assert evaluation.extractor is not None
+    images, labels = _images(content, evaluation)
+    originals = None
+    if evaluation.data is not None:
+        assert isinstance(reference, SplitReferenceSpec), "originals are a split's images"
+        originals = Prepared.open(evaluation.data).split(reference.split).images
+        check_shape(originals, evaluation.data, "the originals", shapes)
     extractor = EXTRACTORS.build(
         evaluation.extractor, shapes, evaluation.extractor_weights, evaluation.extractor_system
     )
-    name = _reference_name(data, reference, len(compared), evaluation)
+    known = _known(evaluation.compared) if evaluation.compared is not None else None
+    given = ImageComparison(images, labels, extractor, evaluation.device, known, originals)
+    count = known.count if known is not None else None if originals is None else len(originals)
     facts = EvaluateFacts(
         len(images),
         **extractor.facts,
-        reference_split=reference.split,
-        reference_count=len(compared),
+        reference_split=reference.split if isinstance(reference, SplitReferenceSpec) else None,
+        reference_count=count,
+        own_reference_counts={
+            metric: read_facts(artifact, ReferenceFacts).count for metric, artifact in evaluation.compared_by.items()
+        },
         torch_fidelity=torch_fidelity.__version__,
     )
-    mirrored = _mirrored(reference, len(compared)) if reference.mirror else None
-    given = ImageComparison(
-        images, labels, compared, name, extractor, evaluation.cache, evaluation.device, evaluation.say, mirrored
-    )
-    return Opened(given, facts)
+    own = {metric: given.against(_known(artifact)) for metric, artifact in evaluation.compared_by.items()}
+    return Opened(given, facts, own)
 
 
-def _reference(data: Artifact, reference: Reference) -> np.ndarray:
-    """The images (M, H, W, C) uint8 to compare with: all of the split, or the first of a permutation."""
-    images = Prepared.open(data).split(reference.split).images
-    if reference.count is None:
-        return images
-    if reference.count > len(images):
-        raise SpecError(
-            f"reference.count: {reference.count} images, split '{reference.split}' of {data.manifest.name} "
-            f"has {len(images)} (leave it out to take them all)"
-        )
-    random = np.random.default_rng(derive("reference", reference.split))
-    return images[random.permutation(len(images))[: reference.count]]
+def _images(content: Content, evaluation: Evaluation) -> tuple[np.ndarray | Images, np.ndarray]:
+    """The images and their classes: those of an output, mapped from its file, or those that were made elsewhere."""
+    if evaluation.output is None:
+        assert evaluation.given is not None and evaluation.asked is not None
+        return open_given(evaluation.given, evaluation.shapes, evaluation.asked)
+    path = evaluation.output.file(content.file)
+    images = map_rows(path, "arr_0")
+    check_shape(images, evaluation.output, content.name, evaluation.shapes)
+    return images, read_labels(path)
 
 
-def _mirrored(reference: Reference, count: int) -> np.ndarray:
-    """(count,) bool, by a coin for each image."""
-    coins: np.ndarray = np.random.default_rng(derive("mirror", reference.split)).random(count) < 0.5
-    return coins
-
-
-def _reference_name(data: Artifact, reference: Reference, count: int, evaluation: Evaluation) -> str:
-    """A hash of the reference's pixels, and of what decides how they are rounded on the way to features."""
-    pixels = data.manifest.files[images_file(reference.split)].sha256
-    content = [pixels, reference.split, count, reference.mirror, evaluation.device.type, evaluation.made_by]
-    return f"reference-{hashlib.sha256(canonical(content).encode()).hexdigest()[:16]}"
-
-
-def _check_shape(images: np.ndarray, artifact: Artifact, what: str, shapes: Shapes) -> None:
-    wanted = (shapes.size, shapes.size, shapes.channels)
-    if images.shape[1:] != wanted or images.dtype != np.uint8:
-        raise ArtifactError(
-            f"{artifact.folder}: {what} are {images.dtype} {'×'.join(map(str, images.shape[1:]))}, "
-            f"the protocol's are uint8 {'×'.join(map(str, wanted))} (height × width × channels)"
-        )
+def _known(artifact: Artifact) -> KnownReference:
+    """What a reference's artifact holds, verified."""
+    pooled, spatial = read_statistics(artifact)
+    features = None
+    if FEATURES in artifact.manifest.files:
+        features = torch.from_numpy(read_features(artifact))
+    return KnownReference(read_facts(artifact, ReferenceFacts).count, pooled, spatial, features)

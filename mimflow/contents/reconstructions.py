@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from mimflow.artifacts.metrics import EvaluateFacts
 from mimflow.artifacts.samples import PAIRS, SAMPLES
 from mimflow.contents.base import QUANTISATION, Content
-from mimflow.metrics.spec import Reference
+from mimflow.metrics.reference.spec import ReferenceSpec, SplitReferenceSpec
 from mimflow.outputs.drawing import Drawing
 from mimflow.outputs.drawing import Samples as Draws
 from mimflow.outputs.reconstruction.spec import ReconstructionSpec
@@ -32,21 +32,21 @@ class Reconstructions(Content):
         """All but their number and classes, which are the data's."""
         return draws.drawing
 
-    def reference(self, output: OutputSpec, asked: Reference) -> Reference:
+    def reference(self, output: OutputSpec, asked: ReferenceSpec) -> ReferenceSpec:
         """Their originals: every image of the output's split."""
         assert isinstance(output, ReconstructionSpec)
-        return Reference(split=output.split)
+        return SplitReferenceSpec(split=output.split)
 
     def count(self, draws: Draws) -> None:
         """Only the data knows."""
 
     def lines(
-        self, draws: Draws, reference: Reference, dataset: str, facts: EvaluateFacts | None
+        self, draws: Draws, reference: ReferenceSpec, dataset: str, facts: EvaluateFacts | None
     ) -> Iterator[tuple[str, str]]:
         """Of which images, to which bits, against what."""
         yield "Reconstructions", self.line(draws, reference)
 
-    def line(self, draws: Draws, reference: Reference) -> str:
+    def line(self, draws: Draws, reference: ReferenceSpec) -> str:
         """The same."""
         bits = QUANTISATION[draws.quantisation]
         return f"of every image of the output's split, {bits}, against these same images"

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from mimflow.artifacts.metrics import EvaluateFacts
 from mimflow.artifacts.representation import REPRESENTATION
 from mimflow.contents.base import Content
-from mimflow.metrics.spec import Reference
+from mimflow.metrics.reference.spec import ReferenceSpec
 from mimflow.outputs.drawing import Drawing
 from mimflow.outputs.drawing import Samples as Draws
 from mimflow.outputs.spec import OutputSpec
@@ -30,19 +30,19 @@ class Representation(Content):
         """All but the number and classes of samples, which are the data's."""
         return draws.drawing
 
-    def reference(self, output: OutputSpec, asked: Reference) -> None:
+    def reference(self, output: OutputSpec, asked: ReferenceSpec) -> None:
         """None: the features are measured by themselves."""
 
     def count(self, draws: Draws) -> None:
         """Only the data knows."""
 
     def lines(
-        self, draws: Draws, reference: Reference, dataset: str, facts: EvaluateFacts | None
+        self, draws: Draws, reference: ReferenceSpec, dataset: str, facts: EvaluateFacts | None
     ) -> Iterator[tuple[str, str]]:
         """Of which images, and what each split is for."""
         yield "Representation", self.line(draws, reference)
 
-    def line(self, draws: Draws, reference: Reference) -> str:
+    def line(self, draws: Draws, reference: ReferenceSpec) -> str:
         """The same."""
         return "of every image of both splits: probes are trained on train and measured on val"
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from mimflow.artifacts.metrics import EvaluateFacts
 from mimflow.artifacts.samples import SAMPLES
 from mimflow.contents.base import QUANTISATION, Content
-from mimflow.metrics.spec import Reference
+from mimflow.metrics.reference.spec import ReferenceSpec, SplitReferenceSpec
 from mimflow.outputs.drawing import Drawing
 from mimflow.outputs.drawing import Samples as Draws
 from mimflow.outputs.spec import OutputSpec
@@ -48,7 +48,7 @@ class Samples(Content):
         """All of it."""
         return draws
 
-    def reference(self, output: OutputSpec, asked: Reference) -> Reference:
+    def reference(self, output: OutputSpec, asked: ReferenceSpec) -> ReferenceSpec:
         """The protocol's."""
         return asked
 
@@ -57,22 +57,29 @@ class Samples(Content):
         return draws.count
 
     def lines(
-        self, draws: Draws, reference: Reference, dataset: str, facts: EvaluateFacts | None
+        self, draws: Draws, reference: ReferenceSpec, dataset: str, facts: EvaluateFacts | None
     ) -> Iterator[tuple[str, str]]:
         """How many samples of which classes to which bits, and how many images they are compared with."""
         yield "Samples", _drawn(draws)
-        count = reference.count if facts is None else facts.reference_count
-        images = f"{count:,} images" if count is not None else "all images"
-        mirrored = ", mirrored by a coin" if reference.mirror else ""
-        yield "Reference", f"{images} of the {reference.split} split of {dataset}{mirrored}"
+        yield "Reference", compared_with(reference, dataset, None if facts is None else facts.reference_count)
 
-    def line(self, draws: Draws, reference: Reference) -> str:
+    def line(self, draws: Draws, reference: ReferenceSpec) -> str:
         """The same, without the reference's number."""
-        return f"{_drawn(draws)}; {reference.split} split{', mirrored by a coin' if reference.mirror else ''}"
+        return f"{_drawn(draws)}; {reference.words}"
 
     def measured(self, facts: EvaluateFacts) -> str:
         """`2,000 samples against 4,000 images`."""
-        return f"{facts.count:,} samples against {facts.reference_count:,} images"
+        count = facts.reference_count
+        return f"{facts.count:,} samples against {f'{count:,} images' if count is not None else 'the reference'}"
+
+
+def compared_with(reference: ReferenceSpec, dataset: str, known: int | None) -> str:
+    """`4,000 images of the train split of MNIST-5k 32×32`, as far as the number is known."""
+    if isinstance(reference, SplitReferenceSpec):
+        count = reference.count if known is None else known
+        images = f"{count:,} images" if count is not None else "all images"
+        return f"{images} of the {reference.words.replace(' split', f' split of {dataset}', 1)}"
+    return reference.words if known is None else f"the {known:,} {reference.words}"
 
 
 def guidance(output: OutputSpec) -> Spec | None:

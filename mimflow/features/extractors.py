@@ -48,6 +48,8 @@ class Extractor:
     """Whether the logits are over the data's own classes."""
     facts: dict[str, Any]
     """What is known of it, for the manifest."""
+    spatial: str | None = None
+    """The layer of spatial features that the sFID compares: (B, F); None where it has none."""
 
     @property
     def name(self) -> str:

@@ -2,43 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
-from torch_fidelity.metric_fid import fid_features_to_statistics
-from torch_fidelity.utils import get_featuresdict_from_dataset
 
+from mimflow.artifacts.reference import Gaussian
 from mimflow.features.extractors import Extractor
-from mimflow.weights.stored import remembered
+from mimflow.metrics.images import ArrayImages, Images
 
 BATCH_SIZE = 64
-"""Images that pass through the extractor at once: torch-fidelity's default."""
-
-
-class ImageRows(Dataset[Tensor]):
-    """Images (N, H, W, C) uint8, in memory or on disk, as torch-fidelity takes them: uint8 (C, H, W).
-
-    Those that are `mirrored` (N,) bool are turned left to right.
-    """
-
-    def __init__(self, images: np.ndarray, mirrored: np.ndarray | None = None):
-        self.images = images
-        self.mirrored = mirrored
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, index: int) -> Tensor:
-        image = self.images[index]
-        if self.mirrored is not None and self.mirrored[index]:
-            image = image[:, ::-1]
-        return torch.from_numpy(image.copy()).permute(2, 0, 1)
+"""Images that pass through the extractor at once: torch-fidelity's default. No spec can change it, so that numbers do
+not depend on it."""
 
 
 @dataclass(frozen=True)
@@ -58,63 +37,103 @@ class RepresentedSplits:
     num_classes: int
     device: torch.device
 
+    def against(self, reference: KnownReference) -> RepresentedSplits:
+        """The same: nothing is compared."""
+        return self
+
+
+@dataclass(frozen=True)
+class KnownReference:
+    """What is known of a reference: statistics of its features, and these themselves where a metric needs them."""
+
+    count: int | None
+    """Images; None where a file gives statistics and does not say of how many."""
+    pooled: Gaussian
+    spatial: Gaussian | None = None
+    """Of the spatial features that the sFID compares; None where there are none."""
+    features: Tensor | None = None
+    """(M, F) float32 of every image, on the CPU; None where no metric needs them."""
+
+
+def batches_of_features(
+    extractor: Extractor, images: Images, device: torch.device, digests: list[bytes]
+) -> Iterator[dict[str, Tensor]]:
+    """What the extractor makes of images, batch by batch: (B, F) by layer, on the CPU.
+
+    Appends to `digests` what stands for the pixels of each image.
+    """
+    module = extractor.module.to(device)
+    for batch in images.batches(BATCH_SIZE):
+        digests += [hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in batch]
+        with torch.no_grad():
+            found = module(torch.from_numpy(batch).permute(0, 3, 1, 2).contiguous().to(device))
+        yield {layer: part.cpu() for layer, part in module.convert_features_tuple_to_dict(found).items()}
+
+
+def content_order(digests: list[bytes]) -> Tensor:
+    """(N,) images by what they show: metrics that draw subsets do not depend on the order that images come in."""
+    return torch.tensor(sorted(range(len(digests)), key=digests.__getitem__), dtype=torch.int64)
+
 
 @dataclass(frozen=True)
 class ImageComparison:
     """Images, what they are compared with, and the extractor of one evaluation.
 
-    Features are extracted once, when first asked for. Those of the reference are kept below `cache` under
-    `reference_name` and the extractor's name, and read back where their digest is right. Both have to name content:
-    nothing else tells one file from another.
+    Features of the images are extracted once, when first asked for.
     """
 
-    samples: np.ndarray
-    """(N, H, W, C) uint8."""
+    samples: np.ndarray | Images
+    """(N, H, W, C) uint8; an array where they were made here."""
     labels: np.ndarray
     """(N,) the classes that the samples were drawn for, −1 for none."""
-    reference: np.ndarray
-    """(M, H, W, C) uint8; the originals of reconstructions, in their order."""
-    reference_name: str
-    """A hash of the reference's content and of what computes its features, fit for a file's name."""
     extractor: Extractor
-    cache: Path
     device: torch.device
-    say: Callable[[str], None]
-    """Told of kept features that can't be used."""
-    reference_mirrored: np.ndarray | None = None
-    """(M,) bool which of the reference are looked at left to right; None for none of them."""
-
-    def __post_init__(self) -> None:
-        self.extractor.module.to(self.device)
+    known: KnownReference | None = None
+    """The reference, for metrics that compare features; None where there are none."""
+    reference: np.ndarray | None = None
+    """(N, H, W, C) uint8: of reconstructions their originals, in their order."""
 
     @cached_property
+    def _extracted(self) -> tuple[dict[str, Tensor], Tensor]:
+        images = self.samples if isinstance(self.samples, Images) else ArrayImages(self.samples)
+        found: dict[str, Tensor] = {}
+        digests: list[bytes] = []
+        place = 0
+        for batch in batches_of_features(self.extractor, images, self.device, digests):
+            for layer, part in batch.items():
+                # Allocated once: to join batches at the end would take twice the memory.
+                if layer not in found:
+                    found[layer] = torch.empty((len(images), *part.shape[1:]), dtype=part.dtype)
+                found[layer][place : place + len(part)] = part
+            place += len(part)
+        order = content_order(digests)
+        for layer in found:
+            found[layer] = found[layer][order]
+        return found, order
+
+    @property
     def sample_features(self) -> dict[str, Tensor]:
-        """Features (N, F) and logits (N, K) of the samples, by layer, on the CPU."""
-        return self._features(ImageRows(self.samples))
+        """Features (N, F) and logits (N, K) of the samples, by layer, on the CPU; rows are in `sample_order`."""
+        return self._extracted[0]
 
-    @cached_property
+    @property
+    def sample_order(self) -> Tensor:
+        """(N,) the samples by what they show: the order of `sample_features`."""
+        return self._extracted[1]
+
+    @property
     def reference_features(self) -> dict[str, Tensor]:
-        """Features (M, F) and logits (M, K) of the reference, by layer, on the CPU."""
-        return remembered(
-            self.cache / f"{self.reference_name}-{self.extractor.name}.safetensors",
-            {"reference": self.reference_name, "extractor": self.extractor.name},
-            lambda: self._features(ImageRows(self.reference, self.reference_mirrored)),
-            self.say,
-        )
+        """Features (M, F) of the reference, by layer, on the CPU, in an order of their own."""
+        assert self.known is not None and self.known.features is not None, "the plan asked for them"
+        return {self.extractor.features: self.known.features}
 
-    @cached_property
-    def reference_statistics(self) -> dict[str, np.ndarray]:
-        """`mu` (F,) and `sigma` (F, F) of the reference's features."""
-        return fid_features_to_statistics(self.reference_features[self.extractor.features])
+    def reference_moments(self, layer: str) -> Gaussian | None:
+        """Mean and covariance of the reference's features of a layer; None where statistics are given without them."""
+        assert self.known is not None, "the plan asked for it"
+        return self.known.pooled if layer == self.extractor.features else self.known.spatial
 
-    def _features(self, images: ImageRows) -> dict[str, Tensor]:
-        """torch-fidelity's features of images, by layer, on the CPU."""
-        # To save the CPU's memory also means: no worker processes, which only cost time for arrays.
-        return get_featuresdict_from_dataset(
-            images,
-            self.extractor.module,
-            batch_size=BATCH_SIZE,
-            cuda=self.device.type == "cuda",
-            save_cpu_ram=True,
-            verbose=False,
-        )
+    def against(self, reference: KnownReference) -> ImageComparison:
+        """The same images, whose features are extracted once for both, and another reference."""
+        other = replace(self, known=reference)
+        other.__dict__["_extracted"] = self._extracted
+        return other

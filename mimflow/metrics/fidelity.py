@@ -6,15 +6,18 @@ import math
 
 import numpy as np
 from torch import Tensor
-from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
+from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_statistics_to_metric
 from torch_fidelity.metric_isc import KEY_METRIC_ISC_MEAN, KEY_METRIC_ISC_STD, isc_features_to_metric
 from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, KEY_METRIC_KID_STD, kid_features_to_metric
 from torch_fidelity.metric_prc import KEY_METRIC_PRECISION, KEY_METRIC_RECALL, prc_features_to_metric
 
 from mimflow.artifacts.metrics import MetricValue
 from mimflow.metrics.context import ImageComparison
+from mimflow.metrics.moments import Moments
 from mimflow.metrics.spec import FidSpec, IsSpec, KidSpec, PrecisionRecallSpec
 
+MOMENTS_ROWS = 4096
+"""Features that are in memory in float64 at once."""
 SEED = 2020
 """Of the Inception score's shuffle and KID's subsets: torch-fidelity's default."""
 
@@ -22,14 +25,22 @@ SEED = 2020
 def fid(spec: FidSpec, context: ImageComparison) -> dict[str, MetricValue]:
     """|μ₁ − μ₂|² + tr(Σ₁ + Σ₂ − 2 (Σ₁ Σ₂)^½) (Heusel et al. 2017, Eq. 6), with unbiased covariances."""
     features = context.sample_features[context.extractor.features]
-    reason = _why_not(features, "samples", 2) or _too_few(len(context.reference), "reference images", 2)
+    known = context.known
+    assert known is not None, "the plan asked for it"
+    reason = _why_not(features, "samples", 2)
+    if reason is None and known.count is not None:
+        reason = _too_few(known.count, "reference images", 2)
     if reason is not None:
         return _none("fid", reason=reason)
-    if not np.isfinite(context.reference_statistics["sigma"]).all():
+    reference = context.reference_moments(context.extractor.features)
+    if reference is None or not np.isfinite(reference.sigma).all():
         return _none("fid", reason="features of the reference images are not finite")
+    samples = Moments(features.shape[1])
+    for rows in features.split(MOMENTS_ROWS):
+        samples.add(rows)
     try:
         result = fid_statistics_to_metric(
-            fid_features_to_statistics(features), context.reference_statistics, verbose=False
+            {"mu": samples.mu, "sigma": samples.sigma}, {"mu": reference.mu, "sigma": reference.sigma}, verbose=False
         )
     except np.linalg.LinAlgError as error:
         return _none("fid", reason=f"the covariances' product has no eigenvalues: {error}")

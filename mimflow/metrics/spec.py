@@ -1,13 +1,16 @@
-"""The specs of metrics, feature extractors and protocols' parts."""
+"""The specs of metrics."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from mimflow.metrics.number import Number
-from mimflow.spec.base import Count, NonNegative, Positive, Spec
+from mimflow.metrics.reference.registry import REFERENCES
+from mimflow.metrics.reference.spec import Part, ReferenceSpec
+from mimflow.spec.base import Count, NonNegative, Positive, Problem, Spec
 
 
 class MetricSpec(Spec):
@@ -17,13 +20,22 @@ class MetricSpec(Spec):
     """The contents that it can measure, by name. A protocol lists all its metrics; an output gets those that fit."""
     numbers: ClassVar[tuple[Number, ...]]
     """What it reports, in order."""
+    compares: ClassVar[Part | None] = None
+    """The part of the reference that it compares images with; None where it looks at these alone."""
 
     kind: str
+    reference: Annotated[ReferenceSpec, REFERENCES] | None = None
+    """What samples are compared with by this metric alone; not given: the protocol's reference."""
 
     @property
     def reports(self) -> tuple[str, ...]:
         """The names of the numbers that it reports."""
         return tuple(number.name for number in self.numbers)
+
+    def problems(self) -> Iterator[Problem]:
+        if self.reference is not None and self.compares in (None, "originals"):
+            what = "originals" if self.compares else "nothing"
+            yield Problem(("reference",), f"'{self.kind}' compares images with {what}", "leave it out")
 
 
 class FidSpec(MetricSpec):
@@ -34,6 +46,7 @@ class FidSpec(MetricSpec):
     """
 
     measures: ClassVar[tuple[str, ...]] = ("samples", "reconstructions")
+    compares: ClassVar[Part | None] = "statistics"
     numbers: ClassVar[tuple[Number, ...]] = (
         Number(
             "fid",
@@ -71,6 +84,7 @@ class KidSpec(MetricSpec):
     """Kernel distance between features, cubic kernel (Bińkowski et al. 2018); of reconstructions to their originals."""
 
     measures: ClassVar[tuple[str, ...]] = ("samples", "reconstructions")
+    compares: ClassVar[Part | None] = "features"
     numbers: ClassVar[tuple[Number, ...]] = (
         Number(
             "kid",
@@ -91,6 +105,7 @@ class PrecisionRecallSpec(MetricSpec):
     """Improved precision and recall (Kynkäänniemi et al. 2019): two numbers, `precision` and `recall`."""
 
     measures: ClassVar[tuple[str, ...]] = ("samples",)
+    compares: ClassVar[Part | None] = "features"
     numbers: ClassVar[tuple[Number, ...]] = (
         Number(
             "precision",
@@ -137,6 +152,7 @@ class PsnrSpec(MetricSpec):
     """
 
     measures: ClassVar[tuple[str, ...]] = ("reconstructions",)
+    compares: ClassVar[Part | None] = "originals"
     numbers: ClassVar[tuple[Number, ...]] = (
         Number(
             "psnr",
@@ -164,6 +180,7 @@ class SsimSpec(MetricSpec):
     """
 
     measures: ClassVar[tuple[str, ...]] = ("reconstructions",)
+    compares: ClassVar[Part | None] = "originals"
     numbers: ClassVar[tuple[Number, ...]] = (
         Number(
             "ssim",
@@ -217,14 +234,3 @@ class LinearProbeSpec(MetricSpec):
     """Epochs between evaluations; the last epoch is always evaluated."""
     seed: int = 0
     """Seed of the layer's initial weights and of the order of images."""
-
-
-class Reference(Spec):
-    """The real images that samples are compared with."""
-
-    split: Literal["train", "val"] = "train"
-    count: Count | None = None
-    """Only the first so many images of a seeded permutation are compared with; not given: all."""
-    mirror: bool = False
-    """Whether each of them is mirrored left to right or not, by a seeded coin, as where TARFlow's and iTARFlow's code
-    takes its statistics; the ADM evaluator's references are not."""

@@ -6,10 +6,13 @@ import re
 from dataclasses import dataclass
 
 from mimflow.compute.spec import Compute
+from mimflow.contents.base import Content
 from mimflow.contents.registry import CONTENTS
+from mimflow.contents.spec import GivenSamples
 from mimflow.data.spec import Augment
 from mimflow.errors import PlanError, SpecError
 from mimflow.features.spec import ClassifierExtractorSpec, NetworkSpec
+from mimflow.metrics.reference.spec import ReferenceSpec, SplitReferenceSpec
 from mimflow.plan import paths
 from mimflow.plan.jobs import KEY_LENGTH, Job
 from mimflow.plan.product import Product
@@ -19,19 +22,31 @@ from mimflow.project.run import RunSpec
 from mimflow.project.workspace import Loaded, Workspace
 from mimflow.spec.compose import nearest
 from mimflow.spec.weights import RunWeights
-from mimflow.system.spec import Shapes
-from mimflow.tasks import FEATURES_ROLE, EvaluateTask, FeaturesTask, InferTask, PrepareTask, Task, TrainTask
+from mimflow.system.spec import Shapes, System
+from mimflow.tasks import (
+    FEATURES_ROLE,
+    REFERENCE_ROLE,
+    EvaluateTask,
+    FeaturesTask,
+    InferTask,
+    PrepareTask,
+    ReferenceTask,
+    Task,
+    TrainTask,
+)
 from mimflow.training.spec import Phase
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """One output of one run with one seed, measured under a protocol."""
+    """One output of one run with one seed, or samples that were made elsewhere, measured under a protocol."""
 
     run: str
     output: str
+    protocol: str
     seed: int
-    infer: Job
+    infer: Job | None
+    """None of samples that were made elsewhere."""
     evaluate: Job
 
 
@@ -236,33 +251,81 @@ class Plan:
 
     def measure(self, run_name: str, output: str, protocol_name: str, seed: int) -> Measurement:
         """An output of a run, and its measurement by those metrics of a protocol that fit it."""
-        protocol = self.workspace.protocols[protocol_name].spec
-        infer = self.infer(run_name, output, protocol, seed)
-        evaluate = self._evaluate(infer, f"{run_name}.s{seed}.{output}.{protocol_name}", protocol)
-        return Measurement(run_name, output, seed, infer, evaluate)
+        infer = self.infer(run_name, output, self.workspace.protocols[protocol_name].spec, seed)
+        evaluate = self._evaluate(infer, f"{run_name}.s{seed}.{output}.{protocol_name}", protocol_name)
+        return Measurement(run_name, output, protocol_name, seed, infer, evaluate)
 
-    def _evaluate(self, infer: Job, name: str, protocol: ProtocolSpec) -> Job:
-        dataset = self.workspace.datasets[protocol.dataset].spec
+    def measure_given(self, given: GivenSamples, protocol_name: str, compute: Compute) -> Job:
+        """The evaluate job of samples that were made elsewhere."""
+        protocol = self.workspace.protocols[protocol_name].spec
+        task = self._task(CONTENTS["samples"], protocol, protocol.reference, compute)
+        task = task.model_copy(update={"given": given, "asked": protocol.samples})
+        name = f"{given.sha256[:KEY_LENGTH] if given.sha256 else 'given'}.{protocol_name}"
+        return self._add(name, task, self._evaluate_inputs(task, protocol_name))
+
+    def _evaluate(self, infer: Job, name: str, protocol_name: str) -> Job:
+        protocol = self.workspace.protocols[protocol_name].spec
         assert isinstance(infer.task, InferTask)
         output = infer.task.output
         content = CONTENTS[output.content]
-        reference = content.reference(output, protocol.reference)
-        extractor = self.extractor(protocol) if content.extracts else None
-        inputs = {"output": infer}
-        if reference is not None:
-            inputs["data"] = self.prepare(protocol.dataset)
-        if extractor is not None:
-            inputs["extractor"] = extractor
-        task = EvaluateTask(
+        task = self._task(content, protocol, content.reference(output, protocol.reference), infer.task.compute)
+        return self._add(name, task, {"output": infer, **self._evaluate_inputs(task, protocol_name)})
+
+    def _task(
+        self, content: Content, protocol: ProtocolSpec, reference: ReferenceSpec | None, compute: Compute
+    ) -> EvaluateTask:
+        metrics = [metric for metric in protocol.metrics if content.name in metric.measures]
+        if reference is not protocol.reference:  # of other contents: what metrics name is of samples
+            metrics = [metric.model_copy(update={"reference": None}) for metric in metrics]
+        return EvaluateTask(
             content=content.name,
-            shapes=Shapes.of(dataset),
+            shapes=Shapes.of(self.workspace.datasets[protocol.dataset].spec),
             extractor=protocol.extractor if content.extracts else None,
-            extractor_system=extractor.task.system if extractor is not None else None,  # type: ignore[attr-defined]
-            metrics=[metric for metric in protocol.metrics if content.name in metric.measures],
+            extractor_system=self._extractor_system(protocol) if content.extracts else None,
+            metrics=metrics,
             reference=reference,
-            compute=infer.task.compute,
+            compute=compute,
         )
-        return self._add(name, task, inputs)
+
+    def _evaluate_inputs(self, task: EvaluateTask, protocol_name: str) -> dict[str, Job]:
+        """What an evaluation reads besides what it measures: only what its metrics compare with."""
+        protocol = self.workspace.protocols[protocol_name].spec
+        inputs: dict[str, Job] = {}
+        shared = {metric.compares for metric in task.metrics if metric.reference is None}
+        if "originals" in shared:
+            inputs["data"] = self.prepare(protocol.dataset)
+        if task.reference is not None and shared & {"statistics", "features"}:
+            inputs[REFERENCE_ROLE] = self.reference(protocol_name, task.reference, "features" in shared, task.compute)
+        own = [metric for metric in task.metrics if metric.reference is not None]
+        for metric in own:
+            assert metric.reference is not None
+            features = any(each.compares == "features" for each in own if each.reference == metric.reference)
+            inputs[f"{REFERENCE_ROLE}:{metric.kind}"] = self.reference(
+                protocol_name, metric.reference, features, task.compute
+            )
+        if task.extractor is not None and (extractor := self.extractor(protocol)) is not None:
+            inputs["extractor"] = extractor
+        return inputs
+
+    def reference(self, protocol_name: str, reference: ReferenceSpec, features: bool, compute: Compute) -> Job:
+        """What a protocol's extractor makes of a reference: statistics, and the features of each image if asked for."""
+        protocol = self.workspace.protocols[protocol_name].spec
+        task = ReferenceTask(
+            shapes=Shapes.of(self.workspace.datasets[protocol.dataset].spec),
+            reference=reference,
+            extractor=protocol.extractor,
+            extractor_system=self._extractor_system(protocol),
+            features=features,
+            compute=compute,
+        )
+        inputs = {"data": self.prepare(protocol.dataset)} if isinstance(reference, SplitReferenceSpec) else {}
+        if (extractor := self.extractor(protocol)) is not None:
+            inputs["extractor"] = extractor
+        return self._add(f"{protocol_name}.{reference.name}{'-features' if features else ''}", task, inputs)
+
+    def _extractor_system(self, protocol: ProtocolSpec) -> System | None:
+        job = self.extractor(protocol)
+        return job.task.system if job is not None else None  # type: ignore[attr-defined]
 
     def _shapes(self, run: RunSpec) -> Shapes:
         return Shapes.of(self.workspace.datasets[run.dataset].spec)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
-from mimflow.artifacts.manifest import canonical
 from mimflow.artifacts.provenance import COMPUTING, versions
 from mimflow.artifacts.source import source_digest
 from mimflow.classifiers.registry import CLASSIFIERS
 from mimflow.contents.registry import CONTENTS
 from mimflow.data.registry import SOURCES
 from mimflow.features.registry import EXTRACTORS, NETWORKS
+from mimflow.metrics.reference.registry import REFERENCES
 from mimflow.metrics.registry import METRICS
 from mimflow.objectives.registry import OBJECTIVES
 from mimflow.outputs.registry import OUTPUTS
@@ -30,6 +29,7 @@ REGISTRIES: tuple[Registry, ...] = (
     OBJECTIVES,
     OUTPUTS,
     METRICS,
+    REFERENCES,
     EXTRACTORS,
 )
 """Every axis: the schema, the documentation and the contract tests go over these."""
@@ -52,11 +52,6 @@ def digest(task: Task) -> str:
 def makers(task: Task) -> dict[str, Any]:
     """What the results of a job with this task follow from besides the task: its source, and packages that compute."""
     return {"source": digest(task), "packages": versions(COMPUTING)}
-
-
-def made_by(task: Task) -> str:
-    """A digest of `makers`."""
-    return hashlib.sha256(canonical(makers(task)).encode()).hexdigest()
 
 
 def _parts(value: Any, found: set[str]) -> None:

@@ -12,6 +12,7 @@ FOLDERS = {
     "features": "features",
     "train": "checkpoints",
     "infer": "outputs",
+    "reference": "references",
     "evaluate": "evaluations",
 }
 """The folder of the store that each stage writes to."""
@@ -76,8 +77,3 @@ def work(root: Path, job: str) -> Path:
 def work_lock(root: Path, job: str) -> Path:
     """The lock of whoever is at work on a job."""
     return work(root, job).with_name(f"{job}.lock")
-
-
-def cache(root: Path) -> Path:
-    """What can be computed again, shared by jobs."""
-    return root / ".mimflow" / "cache"

@@ -10,8 +10,10 @@ from pydantic import Field
 from mimflow.features.registry import EXTRACTORS
 from mimflow.features.spec import ExtractorSpec
 from mimflow.metrics.number import Number
+from mimflow.metrics.reference.registry import REFERENCES
+from mimflow.metrics.reference.spec import ReferenceSpec, SplitReferenceSpec
 from mimflow.metrics.registry import METRICS
-from mimflow.metrics.spec import MetricSpec, Reference
+from mimflow.metrics.spec import MetricSpec
 from mimflow.outputs.drawing import Samples
 from mimflow.spec.base import OUTSIDE_KEY, Name, Problem, Spec
 
@@ -23,9 +25,10 @@ class ProtocolSpec(Spec):
     by_default: Annotated[bool, OUTSIDE_KEY] = False
     """Whether the pages of its data set's runs are measured under it; where it is the only one they are anyway."""
     dataset: Name
-    """The data set of the reference; a run on another can't be measured with this protocol."""
+    """The data set whose images it is about; a run on another can't be measured with this protocol."""
     samples: Samples
-    reference: Reference = Reference()
+    reference: Annotated[ReferenceSpec, REFERENCES] = SplitReferenceSpec()
+    """What samples are compared with by every metric that names no reference of its own."""
     extractor: Annotated[ExtractorSpec, EXTRACTORS]
     metrics: list[Annotated[MetricSpec, METRICS]] = Field(min_length=1)
 
@@ -39,3 +42,12 @@ class ProtocolSpec(Spec):
         for index, kind in enumerate(kinds):
             if kind in kinds[:index]:
                 yield Problem(("metrics", index, "kind"), f"metric '{kind}' twice", "each once")
+        for index, metric in enumerate(self.metrics):
+            compared = metric.reference or self.reference
+            if metric.compares == "features" and "features" not in compared.gives:
+                own = ("reference", "kind") if metric.reference is not None else ("kind",)
+                yield Problem(
+                    ("metrics", index, *own),
+                    f"'{metric.kind}' needs features of each reference image, and statistics are all that is given",
+                    "give it a reference of its own: {split: train, count: 10000}, or {kind: images, archive: …}",
+                )

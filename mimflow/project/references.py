@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from mimflow.features.spec import ClassifierExtractorSpec
+from mimflow.metrics.reference.spec import ReferenceSpec, SplitReferenceSpec
 from mimflow.project.deviations import deviation_problems
 from mimflow.spec.base import Path as FieldPath
 from mimflow.spec.compose import nearest
@@ -101,15 +102,21 @@ def _check_protocol(workspace: Workspace, loaded: Loaded[ProtocolSpec]) -> Itera
 
 
 def _check_reference(workspace: Workspace, loaded: Loaded[ProtocolSpec]) -> Iterator[str]:
-    """Whether the reference asks for more images than its split has, where that is known."""
-    reference, dataset = loaded.spec.reference, workspace.datasets.get(loaded.spec.dataset)
-    images = dataset.spec.split_images.get(reference.split) if dataset is not None else None
-    if images is not None and reference.count is not None and reference.count > images:
-        yield loaded.line(
-            ("reference", "count"),
-            f"{reference.count} images, split '{reference.split}' of '{loaded.spec.dataset}' has {images}",
-            "leave it out to take them all",
-        )
+    """Whether a reference asks for more images than its split has, where that is known."""
+    dataset = workspace.datasets.get(loaded.spec.dataset)
+    own: list[tuple[FieldPath, ReferenceSpec | None]] = [
+        (("metrics", index, "reference"), metric.reference) for index, metric in enumerate(loaded.spec.metrics)
+    ]
+    for path, reference in ((("reference",), loaded.spec.reference), *own):
+        if dataset is None or not isinstance(reference, SplitReferenceSpec):
+            continue
+        images = dataset.spec.split_images.get(reference.split)
+        if images is not None and reference.count is not None and reference.count > images:
+            yield loaded.line(
+                (*path, "count"),
+                f"{reference.count} images, split '{reference.split}' of '{loaded.spec.dataset}' has {images}",
+                "leave it out to take them all",
+            )
 
 
 def _check_claim(workspace: Workspace, loaded: Loaded[ClaimSpec]) -> Iterator[str]:

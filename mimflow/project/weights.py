@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -50,21 +50,26 @@ class WeightsSpec(Spec):
 
 
 def describe_weights(workspace: Workspace) -> str:
-    """The catalogue: of each file whether it is there, where it belongs, what it is, and how many runs name it."""
+    """The catalogue: of each file whether it is there, where it belongs, what it is, and how many specs name it."""
     problems = workspace.problems_of(*(owner for owner in workspace.files if owner[0] == "weights"))
     if problems:
         raise SpecError("\n".join(problems))
-    named = [{weights.name for weights in files_in(run.spec)} for run in workspace.runs.values()]
+    kinds = {"run": workspace.runs, "protocol": workspace.protocols}
+    named = {
+        kind: [{weights.name for weights in files_in(loaded.spec)} for loaded in specs.values()]
+        for kind, specs in kinds.items()
+    }
     lines: list[str] = []
     for name, loaded in workspace.weights.items():
-        runs = sum(name in names for names in named)
-        lines += _entry(name, loaded.spec, loaded.spec.state(workspace.root), runs)
+        counts = {kind: sum(name in names for names in each) for kind, each in named.items()}
+        lines += _entry(name, loaded.spec, loaded.spec.state(workspace.root), counts)
     return "\n".join(lines) or "no weights: specs/weights has no files"
 
 
-def _entry(name: str, spec: WeightsSpec, state: str, runs: int) -> Iterator[str]:
+def _entry(name: str, spec: WeightsSpec, state: str, counts: Mapping[str, int]) -> Iterator[str]:
     yield f"{name}: {state}"
     yield f"  {spec.file}"
     yield f"  {spec.label}"
     yield f"  {spec.published}; licence: {spec.licence}"
-    yield f"  named by {runs} run{'s' * (runs != 1)}"
+    told = [f"{count} {kind}{'s' * (count != 1)}" for kind, count in counts.items() if count or kind == "run"]
+    yield f"  named by {' and '.join(told)}"

@@ -13,16 +13,20 @@ from importlib import import_module
 from operator import or_
 from typing import Annotated, Any
 
-from pydantic import Field, GetCoreSchemaHandler
+from pydantic import Discriminator, Field, GetCoreSchemaHandler, Tag
 
 from mimflow.spec.base import Spec
 
 
 class Registry:
-    """The members of one axis: `Registry("prior", (TarflowSpec, "mimflow.priors.tarflow.model:build"), …)`."""
+    """The members of one axis: `Registry("prior", (TarflowSpec, "mimflow.priors.tarflow.model:build"), …)`.
 
-    def __init__(self, axis: str, *members: tuple[type[Spec], str]):
+    A mapping that names no kind is one of the kind `default`, where there is one, and wrong otherwise.
+    """
+
+    def __init__(self, axis: str, *members: tuple[type[Spec], str], default: str | None = None):
         self.axis = axis
+        self.default = default
         self._members = {spec.model_fields["kind"].default: (spec, target) for spec, target in members}
         if len(self._members) != len(members):
             raise ValueError(f"two members of the {axis} registry have the same kind")
@@ -48,7 +52,15 @@ class Registry:
         specs = [spec for spec, _ in self._members.values()]
         if len(specs) == 1:
             return specs[0]
-        return Annotated[reduce(or_, specs), Field(discriminator="kind")]
+        if self.default is None:
+            return Annotated[reduce(or_, specs), Field(discriminator="kind")]
+        tagged: list[Any] = [Annotated[spec, Tag(kind)] for kind, (spec, _) in self._members.items()]
+        return Annotated[reduce(or_, tagged), Discriminator(self._kind_of)]
+
+    def _kind_of(self, value: Any) -> str | None:
+        """The kind of a mapping or a spec; None of anything else, and of a kind that is no text."""
+        kind = value.get("kind", self.default) if isinstance(value, dict) else getattr(value, "kind", None)
+        return kind if isinstance(kind, str) else None
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> Any:
         return handler.generate_schema(self.union)

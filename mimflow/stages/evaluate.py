@@ -12,11 +12,10 @@ from mimflow.compute.devices import resolve
 from mimflow.contents.base import Evaluation
 from mimflow.contents.registry import CONTENTS
 from mimflow.metrics.registry import METRICS
-from mimflow.plan import code, paths
 from mimflow.progress import Progress
-from mimflow.tasks import EvaluateTask
+from mimflow.tasks import REFERENCE_ROLE, EvaluateTask
 
-OUT_OF_MEMORY = "a smaller samples.count or reference.count in the protocol, or a smaller batch_size of a probe"
+OUT_OF_MEMORY = "a smaller samples.count in the protocol, or a smaller batch_size of a probe"
 """What to change where memory runs out."""
 
 
@@ -24,7 +23,7 @@ def run(task: EvaluateTask, inputs: dict[str, Artifact], work: Path, progress: P
     """Measure what an output gave by every metric of the task; the result is `metrics.json`.
 
     A metric that has no value says why and does not stop the others. Raises ArtifactError for images that are not of
-    the task's shape, and SpecError for a reference larger than its split.
+    the task's shape.
     """
     torch.set_num_threads(task.compute.threads)
     opened = CONTENTS[task.content].open(
@@ -33,19 +32,24 @@ def run(task: EvaluateTask, inputs: dict[str, Artifact], work: Path, progress: P
             reference=task.reference,
             extractor=task.extractor,
             extractor_system=task.extractor_system,
-            output=inputs["output"],
+            output=inputs.get("output"),
+            given=task.given,
+            asked=task.asked,
             data=inputs.get("data"),
+            compared=inputs.get(REFERENCE_ROLE),
+            compared_by={
+                role.removeprefix(f"{REFERENCE_ROLE}:"): artifact
+                for role, artifact in inputs.items()
+                if role.startswith(f"{REFERENCE_ROLE}:")
+            },
             extractor_weights=inputs.get("extractor"),
-            cache=paths.cache(Path()) / "references",
-            made_by=code.made_by(task),
             device=resolve(task.compute.device),
-            say=progress.say,
         )
     )
     measured: dict[str, MetricValue] = {}
     progress.start(len(task.metrics), unit="metric")
     for index, metric in enumerate(task.metrics):
-        measured |= METRICS.build(metric, opened.given)
+        measured |= METRICS.build(metric, opened.own.get(metric.kind, opened.given))
         progress.advance(index + 1)
     for name, number in measured.items():
         if number.value is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,23 +33,6 @@ def load_stored(path: Path) -> tuple[dict[str, Tensor], Any] | None:
         return load_file(path), record
     except (OSError, SafetensorError, KeyError, ValueError):
         return None
-
-
-def remembered(
-    path: Path, record: Any, make: Callable[[], dict[str, Tensor]], say: Callable[[str], None]
-) -> dict[str, Tensor]:
-    """What `make` gives, read back where it was stored before as what `record` says it is, else made and stored.
-
-    `say` is told of a file that is there and can't be used.
-    """
-    stored = load_stored(path)
-    if stored is not None and stored[1] == record:
-        return stored[0]
-    if path.exists():
-        say(f"{path}: {'damaged' if stored is None else 'of something else'}: made anew")
-    made = make()
-    store_tensors(path, made, record)
-    return made
 
 
 def digest_path(path: Path) -> Path:

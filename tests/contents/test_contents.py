@@ -24,6 +24,7 @@ from tables_project import (
 from mimflow.artifacts.metrics import EvaluateFacts
 from mimflow.artifacts.representation import write_representation
 from mimflow.artifacts.samples import PAIRS, write_samples
+from mimflow.metrics.reference.spec import SplitReferenceSpec
 from mimflow.plan.jobs import Job
 from mimflow.products.registry import open_workspace
 from mimflow.products.table.collect import collect
@@ -81,8 +82,8 @@ def test_jobs_read_what_their_output_and_metrics_need(project: Path) -> None:
     inputs = {name: sorted(plan.job(name).inputs) for name in keys(project)}
     assert inputs["tarflow.s0.guided"] == ["weights"]
     assert inputs["tarflow.s0.reconstruction"] == inputs["tarflow.s0.probe"] == ["data", "weights"]
-    assert inputs["tarflow.s0.guided.small"] == inputs["tarflow.s0.reconstruction.small"]
-    assert inputs["tarflow.s0.reconstruction.small"] == ["data", "extractor", "output"]
+    assert inputs["tarflow.s0.guided.small"] == ["extractor", "output", "reference"]
+    assert inputs["tarflow.s0.reconstruction.small"] == ["data", "extractor", "output", "reference"]
     assert inputs["tarflow.s0.probe.small"] == ["output"]
 
 
@@ -92,8 +93,13 @@ def test_the_reference_of_reconstructions_is_their_split_and_a_representation_ha
     tasks = {
         name: plan_of(project).job(f"tarflow.s0.{name}.small").task for name in ("guided", "reconstruction", "probe")
     }
-    assert tasks["guided"].reference.identity() == {"split": "train", "count": 100, "mirror": False}
-    assert tasks["reconstruction"].reference.identity() == {"split": "val", "count": None, "mirror": False}
+    assert tasks["guided"].reference.identity() == {
+        "kind": "split",
+        "split": "train",
+        "count": 100,
+        "mirror": False,
+    }
+    assert tasks["reconstruction"].reference == SplitReferenceSpec(split="val")
     assert (tasks["probe"].reference, tasks["probe"].extractor) == (None, None)
     edit(project, "mini/tarflow", "{kind: reconstruction}", "{kind: reconstruction, split: train}")
     assert plan_of(project).job("tarflow.s0.reconstruction.small").task.reference.split == "train"
@@ -104,7 +110,7 @@ def test_metrics_and_outputs_of_another_content_change_no_key(project: Path) -> 
     extend(project)
     after = keys(project)
     assert {name: after[name] for name in before} == before
-    assert len(after) == len(before) + 2 * 2 * 3
+    assert len(after) == len(before) + 2 * 2 * 3 + 1, "and the reference of reconstructions"
 
 
 def test_reconstructions_depend_on_how_a_protocol_draws_not_on_how_many(project: Path) -> None:
@@ -242,6 +248,8 @@ def filled(project: Path) -> Path:
             put_samples(project, job)
             pairs = np.repeat(np.arange(20, dtype=np.uint8), 64).reshape(20, 8, 8, 1)
             write_samples(project / job.folder / PAIRS, [pairs], np.arange(20) // 2, (8, 8, 1))
+            put(project, job)
+        elif job.stage == "reference":
             put(project, job)
         elif job.name.endswith("probe"):
             (project / job.folder).mkdir(parents=True)

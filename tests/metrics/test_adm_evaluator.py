@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch_fidelity.metric_fid import fid_features_to_statistics
 
+from mimflow.artifacts.reference import Gaussian
 from mimflow.metrics.fidelity import fid, inception_score, precision_recall
 from mimflow.metrics.spec import FidSpec, IsSpec, PrecisionRecallSpec
 
@@ -27,8 +27,8 @@ def context_of(samples: np.ndarray, reference: np.ndarray) -> Any:
     return SimpleNamespace(
         sample_features={"features": torch.from_numpy(samples), "logits": logits},
         reference_features={"features": torch.from_numpy(reference)},
-        reference_statistics=fid_features_to_statistics(torch.from_numpy(reference)),
-        reference=reference,
+        reference_moments=lambda layer: Gaussian(reference.astype(np.float64).mean(0), np.cov(reference, rowvar=False)),
+        known=SimpleNamespace(count=len(reference)),
         extractor=SimpleNamespace(features="features", logits="logits"),
     )
 

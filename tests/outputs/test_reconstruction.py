@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from artifacts import data_facts, store_artifact, train_facts
-from measuring import context_of, measure, value
+from measuring import context_of, measure, reference_of, value
 from PIL import Image
 
 from mimflow.artifacts.manifest import Artifact
@@ -21,7 +21,8 @@ from mimflow.classifiers.convnet.spec import ConvnetSpec
 from mimflow.compute.spec import Compute
 from mimflow.errors import NotFiniteError
 from mimflow.features.spec import ClassifierExtractorSpec
-from mimflow.metrics.spec import ClassAccuracySpec, FidSpec, PsnrSpec, Reference, SsimSpec
+from mimflow.metrics.reference.spec import SplitReferenceSpec
+from mimflow.metrics.spec import ClassAccuracySpec, FidSpec, PsnrSpec, SsimSpec
 from mimflow.outputs.drawing import Drawing
 from mimflow.outputs.reconstruction.spec import ReconstructionSpec
 from mimflow.priors.class_gaussian.spec import ClassGaussianSpec
@@ -245,7 +246,7 @@ EVALUATE = EvaluateTask(
     extractor=ClassifierExtractorSpec(weights=RunWeights(run="judge")),
     extractor_system=CLASSIFIER,
     metrics=[FidSpec(), PsnrSpec(), ClassAccuracySpec()],
-    reference=Reference(split="val"),
+    reference=SplitReferenceSpec(split="val"),
     compute=Compute(device="cpu"),
 )
 
@@ -256,6 +257,7 @@ def test_reconstructions_are_measured_against_their_originals(inputs: dict[str, 
     (tmp_path / "judge").mkdir()
     save_state(modules.state_dict(), tmp_path / "judge" / "weights.safetensors")
     judge = store_artifact(tmp_path / "judge", stage="train", name="judge.main.s0", facts=train_facts())
+    known = reference_of(EVALUATE, {**inputs, "extractor": judge}, tmp_path / "reference")
     found = {}
     for name, task in (("exact", TASK), ("noisy", noisy(0.3))):
         reconstruct(task, inputs, tmp_path / name)
@@ -263,7 +265,9 @@ def test_reconstructions_are_measured_against_their_originals(inputs: dict[str, 
         work = tmp_path / f"{name} measured"
         progress = Progress("evaluate", stream=io.StringIO())
         with chdir(tmp_path):
-            facts = evaluate.run(EVALUATE, {**inputs, "output": samples, "extractor": judge}, work, progress)
+            facts = evaluate.run(
+                EVALUATE, {**inputs, "output": samples, "extractor": judge, "reference": known}, work, progress
+            )
         assert (facts.count, facts.reference_split, facts.reference_count) == (31, "val", 31)
         found[name] = json.loads((work / "out" / "metrics.json").read_text())
     assert found["exact"]["fid"]["value"] == pytest.approx(0, abs=1e-6)

@@ -12,6 +12,7 @@ import pytest
 import torch
 import torch_fidelity
 from artifacts import data_facts, store_artifact, train_facts
+from measuring import reference_of
 
 from mimflow.artifacts.facts import plain
 from mimflow.artifacts.manifest import Artifact
@@ -20,8 +21,9 @@ from mimflow.classifiers.convnet.spec import ConvnetSpec
 from mimflow.compute.spec import Compute
 from mimflow.errors import ArtifactError, SpecError
 from mimflow.features.spec import ClassifierExtractorSpec
-from mimflow.metrics.spec import ClassAccuracySpec, FidSpec, IsSpec, KidSpec, PrecisionRecallSpec, Reference
-from mimflow.plan import code, paths
+from mimflow.metrics.reference.spec import SplitReferenceSpec
+from mimflow.metrics.spec import ClassAccuracySpec, FidSpec, IsSpec, KidSpec, PrecisionRecallSpec
+from mimflow.plan import paths
 from mimflow.progress import Progress
 from mimflow.spec.weights import RunWeights
 from mimflow.stages.evaluate import run
@@ -44,7 +46,7 @@ TASK = EvaluateTask(
         PrecisionRecallSpec(),
         ClassAccuracySpec(),
     ],
-    reference=Reference(),
+    reference=SplitReferenceSpec(),
     compute=Compute(device="cpu"),
 )
 
@@ -95,8 +97,10 @@ def evaluate(
     work = paths.work(root, job)
     progress = Progress("evaluate", stream=io.StringIO())
     root.mkdir(exist_ok=True)
+    task = TASK.model_copy(update=fields)
     with chdir(root):  # as the runner does
-        facts = run(TASK.model_copy(update=fields), inputs, work, progress)
+        known = reference_of(task, inputs, work / "reference")
+        facts = run(task, {**inputs, "reference": known}, work, progress)
     metrics = json.loads((work / "out" / "metrics.json").read_text(encoding="utf-8"))
     return metrics, plain(facts), progress.stream.getvalue()
 
@@ -135,7 +139,7 @@ def test_the_reference_is_the_split_asked_for(inputs: dict[str, Artifact], tmp_p
     train = inputs["data"].folder / "train.images.npy"
     inputs["output"] = sampled(tmp_path / "copies", np.load(train))
     same, _, _ = evaluate(tmp_path, inputs)
-    other, facts, _ = evaluate(tmp_path, inputs, reference=Reference(split="val"))
+    other, facts, _ = evaluate(tmp_path, inputs, reference=SplitReferenceSpec(split="val"))
     assert same["fid"]["value"] == pytest.approx(0, abs=1e-6)
     assert (same["precision"]["value"], same["recall"]["value"]) == (1, 1)
     assert other["fid"]["value"] != same["fid"]["value"]
@@ -146,7 +150,7 @@ def test_the_reference_is_the_split_asked_for(inputs: dict[str, Artifact], tmp_p
 def test_a_part_of_the_reference_is_a_seeded_choice(inputs: dict[str, Artifact], tmp_path: Path) -> None:
     fid = {}
     for job, count in (("all", None), ("all by number", 60), ("some", 25), ("some again", 25)):
-        part = Reference(count=count)
+        part = SplitReferenceSpec(count=count)
         metrics, facts, _ = evaluate(tmp_path / job, inputs, reference=part)
         assert facts["reference_count"] == (count or 60)
         fid[job] = metrics["fid"]["value"]
@@ -159,14 +163,14 @@ def test_a_reference_can_be_mirrored_by_a_coin(inputs: dict[str, Artifact], tmp_
     inputs["output"] = sampled(tmp_path / "copies", np.load(inputs["data"].folder / "train.images.npy"))
     seen = {}
     for job, mirror in (("as it is", False), ("mirrored", True), ("again", True)):
-        seen[job], _, _ = evaluate(tmp_path, inputs, job, reference=Reference(mirror=mirror))
+        seen[job], _, _ = evaluate(tmp_path, inputs, job, reference=SplitReferenceSpec(mirror=mirror))
     assert seen["as it is"]["fid"]["value"] == pytest.approx(0, abs=1e-6)
     assert seen["mirrored"] == seen["again"] != seen["as it is"]
 
 
 def test_a_reference_larger_than_its_split_is_refused(inputs: dict[str, Artifact], tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"reference\.count: 61 images, split 'train' of noise has 60"):
-        evaluate(tmp_path, inputs, reference=Reference(count=61))
+        evaluate(tmp_path, inputs, reference=SplitReferenceSpec(count=61))
 
 
 @pytest.mark.parametrize(
@@ -183,44 +187,3 @@ def test_samples_of_another_shape_are_refused(
     inputs["output"] = sampled(tmp_path / "other", images)
     with pytest.raises(ArtifactError, match=message):
         evaluate(tmp_path, inputs)
-
-
-def test_evaluations_of_a_project_share_the_reference(
-    inputs: dict[str, Artifact], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first, _, _ = evaluate(tmp_path, inputs, "first")
-    cache = paths.cache(tmp_path) / "references"
-    files = {path: path.stat().st_mtime_ns for path in cache.iterdir()}
-    assert files
-    inputs["output"] = sampled(tmp_path / "others", random_images(40, 8))
-    second, _, _ = evaluate(tmp_path, inputs, "second")
-    assert {path: path.stat().st_mtime_ns for path in cache.iterdir()} == files
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir()
-    monkeypatch.chdir(elsewhere)
-    alone, _, _ = evaluate(elsewhere, inputs)
-    assert second == alone != first
-
-
-def test_another_extractor_has_its_own_reference_features(
-    inputs: dict[str, Artifact], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    evaluate(tmp_path, inputs, "first")
-    inputs["extractor"] = judge(tmp_path / "other judge", seed=1)
-    second, _, _ = evaluate(tmp_path, inputs, "second")
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir()
-    monkeypatch.chdir(elsewhere)
-    alone, _, _ = evaluate(elsewhere, inputs)
-    assert second == alone
-
-
-@pytest.mark.fault("caches")
-def test_features_that_other_code_computed_are_not_taken(
-    inputs: dict[str, Artifact], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    evaluate(tmp_path, inputs, "first")
-    before = set((paths.cache(tmp_path) / "references").iterdir())
-    monkeypatch.setattr(code, "digest", lambda task: "f" * 64)
-    evaluate(tmp_path, inputs, "second")
-    assert len(set((paths.cache(tmp_path) / "references").iterdir()) - before) == 2

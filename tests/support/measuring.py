@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
+import io
 import math
-from collections.abc import Callable
+import warnings
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import torch
+from artifacts import store_artifact
 from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 
+from mimflow.artifacts.manifest import Artifact
+from mimflow.artifacts.reference import Gaussian
 from mimflow.features.extractors import Extractor
-from mimflow.metrics.context import ImageComparison
+from mimflow.metrics.context import ImageComparison, KnownReference, batches_of_features
+from mimflow.metrics.images import ArrayImages
 from mimflow.metrics.registry import METRICS
 from mimflow.metrics.spec import MetricSpec
+from mimflow.progress import Progress
+from mimflow.stages import reference
+from mimflow.tasks import EvaluateTask, ReferenceTask
 
 SCALE = 32
 """Grey levels to one unit of `PixelFeatures`."""
@@ -59,22 +67,31 @@ def pixel_extractor(
 
 def context_of(
     samples: np.ndarray,
-    reference: np.ndarray,
-    cache: Path,
+    others: np.ndarray,
     labels: np.ndarray | None = None,
     extractor: Extractor | None = None,
-    say: Callable[[str], None] = lambda text: None,
 ) -> ImageComparison:
+    """A comparison with other images, which are the originals too."""
+    extractor = extractor or pixel_extractor()
     return ImageComparison(
         samples,
         np.zeros(len(samples), np.int64) if labels is None else labels,
-        reference,
-        hashlib.sha256(reference.tobytes()).hexdigest()[:16],
-        extractor or pixel_extractor(),
-        cache,
+        extractor,
         torch.device("cpu"),
-        say,
+        known_of(others, extractor),
+        others,
     )
+
+
+def known_of(images: np.ndarray, extractor: Extractor) -> KnownReference:
+    """A reference of these images: NumPy's mean and covariance of their features."""
+    batches = batches_of_features(extractor, ArrayImages(images), torch.device("cpu"), [])
+    features = torch.cat([batch[extractor.features] for batch in batches])
+    whole = features.double().numpy()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # one image has no covariance
+        gaussian = Gaussian(whole.mean(0), np.cov(whole, rowvar=False))
+    return KnownReference(len(images), gaussian, None, features)
 
 
 def measure(spec: MetricSpec, context: ImageComparison) -> dict[str]:
@@ -102,3 +119,19 @@ def gaussian_images(count: int, dimensions: int, seed: int, mean: float = 0.0, s
 def one_hot_images(labels: np.ndarray, side: int = 4) -> np.ndarray:
     """Images of one white pixel, at the label's place, on black: logits that are certain of it."""
     return (255 * np.eye(side * side, dtype=np.uint8)[labels]).reshape(-1, side, side, 1)
+
+
+def reference_of(task: EvaluateTask, inputs: Mapping[str, Artifact], folder: Path, features: bool = True) -> Artifact:
+    """What stage `reference` makes of the reference of an evaluation, in the store."""
+    assert task.extractor is not None and task.reference is not None
+    made = ReferenceTask(
+        shapes=task.shapes,
+        reference=task.reference,
+        extractor=task.extractor,
+        extractor_system=task.extractor_system,
+        features=features,
+        compute=task.compute,
+    )
+    read = {role: artifact for role, artifact in inputs.items() if role in ("data", "extractor")}
+    facts = reference.run(made, read, folder, Progress("reference", stream=io.StringIO()))
+    return store_artifact(folder / "out", stage="reference", name="reference", facts=facts)

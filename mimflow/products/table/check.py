@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from mimflow.features.spec import ClassifierExtractorSpec
 from mimflow.outputs.spec import OutputSpec
-from mimflow.products.table.spec import AskedMetric, TableSpec
+from mimflow.products.table.spec import AskedMetric, OutputColumns, TableSpec
 from mimflow.project.workspace import Loaded, Workspace
 from mimflow.spec.base import Path as FieldPath
 from mimflow.spec.compose import OUTSIDE, nearest, within
@@ -16,11 +16,16 @@ def check_table(workspace: Workspace, loaded: Loaded[TableSpec]) -> Iterator[str
     """A line for every name that nothing has, and for every contradiction with other specs."""
     table = loaded.spec
     yield from workspace.unknown(loaded, ("protocol",), "protocol", table.protocol)
+    for index, column in enumerate(table.columns):
+        if isinstance(column, OutputColumns) and column.protocol is not None:
+            yield from workspace.unknown(loaded, ("columns", index, "protocol"), "protocol", column.protocol)
     yield from _check_published(workspace, loaded)
     if table.template is not None:
         yield from _check_template(workspace, loaded, table.template)
     runs: list[str] = []
     for index, row in enumerate(table.rows):
+        if row.samples is not None:
+            continue
         kind, name = ("run", row.run) if row.run is not None else ("ablation", row.ablation or "")
         yield from workspace.unknown(loaded, ("rows", index, kind), kind, name)
         members = (
@@ -36,7 +41,31 @@ def check_table(workspace: Workspace, loaded: Loaded[TableSpec]) -> Iterator[str
         runs += members
         yield from _check_row(workspace, loaded, ("rows", index, kind), members)
     # What a broken run would have is not known: it has been told, and its table is not blamed.
-    yield from _check_columns(workspace, loaded, runs if all(run in workspace.runs for run in runs) else [])
+    known = runs if all(run in workspace.runs for run in runs) else []
+    yield from _check_columns(workspace, loaded, known)
+    yield from _check_given(workspace, loaded, known)
+
+
+def _check_given(workspace: Workspace, table: Loaded[TableSpec], runs: list[str]) -> Iterator[str]:
+    """Whether samples that were made elsewhere have columns of samples to stand in, each row of its own."""
+    held = {name: output.content for run in runs for name, output in workspace.runs[run].spec.outputs.items()}
+    fitting = table.spec.samples_outputs(held)
+    seen: set[str | None] = set()
+    for index, row in enumerate(table.spec.rows):
+        if row.samples is None:
+            continue
+        path: FieldPath = ("rows", index)
+        if row.samples.sha256 in seen:
+            yield table.line((*path, "samples"), "the same samples are in a row before", "each once")
+        seen.add(row.samples.sha256)
+        if row.output is not None and row.output not in fitting:
+            yield table.line(
+                (*path, "output"), f"'{row.output}' has no columns of samples", nearest(row.output, fitting)
+            )
+        elif row.output is None and len(fitting) != 1:
+            what = f"columns of samples of {' and '.join(fitting)}" if fitting else "no columns of samples"
+            hint = "output: the one that they stand under" if fitting else "a column of one: guided.fid"
+            yield table.line(path, f"the table has {what}", hint)
 
 
 def _check_template(workspace: Workspace, table: Loaded[TableSpec], template: str) -> Iterator[str]:
@@ -58,21 +87,28 @@ def _check_template(workspace: Workspace, table: Loaded[TableSpec], template: st
 def _check_row(
     workspace: Workspace, table: Loaded[TableSpec], path: FieldPath, members: Iterable[str]
 ) -> Iterator[str]:
-    protocol = workspace.protocols.get(table.spec.protocol)
+    """Whether a protocol of the table measures a run's data set, and none looks through a network of the run's."""
+    protocols = [workspace.protocols[name] for name in table.spec.protocols if name in workspace.protocols]
+    if len(protocols) < len(table.spec.protocols):
+        return
     for name in members:
         run = workspace.runs.get(name)
-        if run is None or protocol is None:
+        if run is None:
             continue
-        if run.spec.dataset != protocol.spec.dataset and run.spec.dataset in workspace.datasets:
+        fitting = [protocol for protocol in protocols if protocol.spec.dataset == run.spec.dataset]
+        if not fitting and run.spec.dataset in workspace.datasets:
+            measured = " and ".join(f"protocol '{each.name}' measures '{each.spec.dataset}'" for each in protocols)
             yield table.line(
                 path,
-                f"run '{name}' is on data set '{run.spec.dataset}', "
-                f"protocol '{protocol.name}' measures '{protocol.spec.dataset}'",
-                "a column holds one protocol: rows under another belong to another table",
+                f"run '{name}' is on data set '{run.spec.dataset}', {measured}",
+                "a column holds one protocol: give those of this data set columns with a protocol of their own",
             )
-        extractor = protocol.spec.extractor
-        if isinstance(extractor, ClassifierExtractorSpec) and extractor.weights.run == name:
-            yield table.line(path, f"run '{name}' trains the extractor that would score it", "measure it with another")
+        for protocol in fitting:
+            extractor = protocol.spec.extractor
+            if isinstance(extractor, ClassifierExtractorSpec) and extractor.weights.run == name:
+                yield table.line(
+                    path, f"run '{name}' trains the extractor that would score it", "measure it with another"
+                )
 
 
 def _check_columns(workspace: Workspace, table: Loaded[TableSpec], runs: list[str]) -> Iterator[str]:
@@ -99,7 +135,7 @@ def _check_metric(
     outputs: Mapping[str, OutputSpec],
 ) -> Iterator[str]:
     """Whether the protocol reports a column's metric, and of what the column's output gives."""
-    protocol = workspace.protocols.get(table.spec.protocol)
+    protocol = workspace.protocols.get(asked.protocol)
     if protocol is None:
         return
     wanted = asked.column.metric

@@ -22,6 +22,9 @@ from mimflow.products.table.spec import AskedMetric
 from mimflow.project.deviations import deviation_lines
 from mimflow.tasks import TrainTask
 
+Asked = tuple[str, str]
+"""An output, and the protocol that it is measured under."""
+
 
 def collect(table: TableProduct) -> Table:
     """The table as data, with the results that are there. ArtifactError if one is corrupt."""
@@ -46,7 +49,7 @@ def collect(table: TableProduct) -> Table:
         deviations=tuple(
             (table.row_name(row), lines)
             for row in table.rows
-            if (lines := deviation_lines(table.plan.workspace, row.spec))
+            if row.spec is not None and (lines := deviation_lines(table.plan.workspace, row.spec))
         ),
         notes=tuple(table.spec.notes),
     )
@@ -77,51 +80,62 @@ class Footnotes:
 # -- columns -------------------------------------------------------------------------------------------------------
 
 
-def column_groups(table: TableProduct, counts: Mapping[str, int | None]) -> tuple[Group, ...]:
-    """Facts first, then a group for each output in the order in which the spec names them."""
+def column_groups(table: TableProduct, counts: Mapping[Asked, int | None]) -> tuple[Group, ...]:
+    """Facts first, then a group for each output and protocol in the order in which the spec names them."""
     facts = tuple(Column(fact, wording.fact(fact), wording.fact(fact)) for fact in table.spec.facts)
-    numbers = table.protocol.numbers
-    outputs: dict[str, list[Column]] = {}
+    groups: dict[Asked, list[Column]] = {}
     for asked in table.spec.metrics:
-        number, content = numbers[asked.column.metric], table.contents[asked.output]
-        outputs.setdefault(asked.output, []).append(_metric_column(asked, number, content, counts[asked.output]))
-    headings = {name: table.contents[name].heading(name, _outputs(table, name)) for name in outputs}
-    found = [Group(heading, tuple(outputs[name]), name) for name, heading in wording.distinct(headings).items()]
+        key, content = (asked.output, asked.protocol), table.contents[asked.output]
+        number = table.protocols[asked.protocol].numbers[asked.column.metric]
+        groups.setdefault(key, []).append(_metric_column(table, asked, number, content, counts[key]))
+    outputs = list(dict.fromkeys(output for output, _ in groups))
+    headings = wording.distinct({name: table.contents[name].heading(name, _outputs(table, name)) for name in outputs})
+    # Two protocols share no column, and the heading says whose it is.
+    several = len(table.protocols) > 1
+    found = [
+        Group(f"{headings[output]}, {protocol}" if several else headings[output], tuple(columns), output, protocol)
+        for (output, protocol), columns in groups.items()
+    ]
     return (*([Group("", facts)] if facts else []), *found)
 
 
 def _outputs(table: TableProduct, name: str) -> list[OutputSpec]:
-    return [row.spec.outputs[name] for row in table.rows if name in row.spec.outputs]
+    return [row.outputs[name] for row in table.rows if name in row.outputs]
 
 
-def _metric_column(asked: AskedMetric, number: Number, content: Content, count: int | None) -> Column:
+def _metric_column(
+    table: TableProduct, asked: AskedMetric, number: Number, content: Content, count: int | None
+) -> Column:
     label = number.label_of(content.name) if asked.column.label is None else asked.column.label
+    under = "" if asked.protocol == table.spec.protocol else f"@{asked.protocol}"
     return Column(
-        name=f"{asked.output}.{number.name}",
+        name=f"{asked.output}.{number.name}{under}",
         heading=wording.heading(number, label, count),
         label=label,
         metric=number.name,
         output=asked.output,
+        protocol=asked.protocol,
         digits=number.digits if asked.column.digits is None else asked.column.digits,
         direction=number.direction,
         unit=number.unit,
     )
 
 
-def heading_counts(table: TableProduct, found: Mapping[str, Result]) -> dict[str, int | None]:
-    """How many images were measured, by output, if that is the same in all rows.
+def heading_counts(table: TableProduct, found: Mapping[str, Result]) -> dict[Asked, int | None]:
+    """How many images were measured, by output and protocol, if that is the same in all rows.
 
     Otherwise what the content can tell of the protocol: how many samples, but not how many reconstructions.
     """
-    counts: dict[str, int | None] = {}
-    for output, content in table.contents.items():
+    counts: dict[Asked, int | None] = {}
+    for output, protocol in dict.fromkeys((asked.output, asked.protocol) for asked in table.spec.metrics):
         measured = {
             found[measurement.evaluate.id].count
             for row in table.rows
             for measurement in row.measured
-            if measurement.output == output and measurement.evaluate.id in found
+            if (measurement.output, measurement.protocol) == (output, protocol) and measurement.evaluate.id in found
         }
-        counts[output] = measured.pop() if len(measured) == 1 else content.count(table.protocol.samples)
+        asked_for = table.contents[output].count(table.protocols[protocol].samples)
+        counts[output, protocol] = measured.pop() if len(measured) == 1 else asked_for
     return counts
 
 
@@ -132,19 +146,20 @@ def _cell(
     column: Column,
     row: PlannedRow,
     found: Mapping[str, Result],
-    in_heading: Mapping[str, int | None],
+    in_heading: Mapping[Asked, int | None],
     root: Path,
     notes: Footnotes,
 ) -> Cell:
     if column.metric is None or column.output is None:
         return _fact(column.name, row, root, notes)
-    asked = [measurement for measurement in row.measured if measurement.output == column.output]
+    key = (column.output, column.protocol)
+    asked = [measurement for measurement in row.measured if (measurement.output, measurement.protocol) == key]
     there = {
         measurement.seed: found[measurement.evaluate.id] for measurement in asked if measurement.evaluate.id in found
     }
     cell = _metric_cell(column, len(asked), there, notes)
     counts = sorted({result.count for result in there.values()})
-    if counts and counts != [in_heading[column.output]]:
+    if counts and counts != [in_heading[key]]:
         text = f"Measured on {' and '.join(f'{number:,}' for number in counts)} samples."
         cell = replace(cell, marks=(*cell.marks, notes.mark(text)))
     return replace(
@@ -203,6 +218,8 @@ def _with_best(rows: list[Row], columns: list[Column]) -> tuple[Row, ...]:
 
 
 def _fact(name: str, row: PlannedRow, root: Path, notes: Footnotes) -> Cell:
+    if not row.trained:
+        return Cell()
     if name == "seeds":
         return Cell(str(len(row.trained)))
     seed = next((seed for seed, jobs in row.trained.items() if jobs[-1].done(root)), None)

@@ -121,7 +121,7 @@ def tidy(table: Table) -> str:
                         cell.std,
                         cell.n if row.run else None,
                         cell.count,
-                        block.protocol,
+                        column.protocol if row.run else block.protocol,
                         row.source,
                         " ".join(cell.jobs),
                     ]

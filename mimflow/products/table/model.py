@@ -20,6 +20,8 @@ class Column:
     """The heading without the number of samples."""
     metric: str | None = None
     output: str | None = None
+    protocol: str = ""
+    """What its numbers are measured under; empty of a fact."""
     digits: int = 2
     direction: Direction | None = None
     """Which end is better; None where neither is."""
@@ -33,6 +35,7 @@ class Group:
     heading: str
     columns: tuple[Column, ...]
     output: str = ""
+    protocol: str = ""
 
 
 @dataclass(frozen=True)
@@ -74,12 +77,12 @@ class Row:
 
 @dataclass(frozen=True)
 class Block:
-    """Rows that were measured under one protocol."""
+    """Rows whose columns were each measured under one protocol."""
 
     groups: tuple[Group, ...]
     rows: tuple[Row, ...]
     protocol: str
-    """The name of the protocol of measured rows; that of published ones in words."""
+    """The name of the protocol of measured rows, that of columns which name no other; of published ones in words."""
     source: str = ""
     """The papers of a published block."""
 

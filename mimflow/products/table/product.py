@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from mimflow.artifacts.manifest import sha256_of
+from mimflow.compute.spec import Compute
 from mimflow.contents.base import Content
 from mimflow.contents.registry import CONTENTS
+from mimflow.contents.spec import GivenSamples
+from mimflow.outputs.spec import OutputSpec
 from mimflow.plan.build import Measurement
 from mimflow.plan.jobs import Job
 from mimflow.plan.product import Product
-from mimflow.products.table.spec import TableSpec
+from mimflow.products.table.spec import Row, TableSpec
 from mimflow.project.deviations import deviation_lines
 from mimflow.project.protocol import ProtocolSpec
 from mimflow.project.run import RunSpec
@@ -24,14 +27,24 @@ TEMPLATES = Path(__file__).resolve().parent / "templates"
 
 @dataclass(frozen=True)
 class PlannedRow:
-    """A run in a table: the train jobs that lead to its weights for each seed, and its measurements."""
+    """A run in a table: the train jobs that lead to its weights for each seed, and its measurements. Or samples that
+    were made elsewhere, which nothing is known of but their measurements.
+    """
 
     run: str
+    """A name of its own: the run's; of samples, one made of their digest."""
     label: str
-    spec: RunSpec
+    spec: RunSpec | None
     trained: Mapping[int, list[Job]]
     """In order, the last one has the weights."""
     measured: tuple[Measurement, ...]
+    origin: str = ""
+    """Of samples that were made elsewhere: what they are, in words."""
+
+    @property
+    def outputs(self) -> Mapping[str, OutputSpec]:
+        """The run's outputs; none of samples."""
+        return self.spec.outputs if self.spec is not None else {}
 
 
 class TableProduct(Product):
@@ -40,71 +53,101 @@ class TableProduct(Product):
     spec: TableSpec
 
     @cached_property
-    def protocol(self) -> ProtocolSpec:
-        """The protocol that every measured number is measured under."""
-        return self.plan.workspace.protocols[self.spec.protocol].spec
+    def protocols(self) -> Mapping[str, ProtocolSpec]:
+        """The protocols that numbers are measured under, by name."""
+        return {name: self.plan.workspace.protocols[name].spec for name in self.spec.protocols}
 
-    @cached_property
-    def dataset_label(self) -> str:
-        """The name of the protocol's data set in tables."""
-        dataset = self.plan.workspace.datasets[self.protocol.dataset]
+    def dataset_label(self, protocol: str) -> str:
+        """The name of a protocol's data set in tables."""
+        dataset = self.plan.workspace.datasets[self.protocols[protocol].dataset]
         return dataset.spec.label or dataset.name
 
     @cached_property
-    def extractor(self) -> Job | None:
-        """The train job of the feature extractor, where a run trained it."""
-        return self.plan.extractor(self.protocol)
+    def extractors(self) -> Mapping[str, Job]:
+        """The train jobs of the feature extractors that runs trained, by protocol."""
+        found = {name: self.plan.extractor(protocol) for name, protocol in self.protocols.items()}
+        return {name: job for name, job in found.items() if job is not None}
 
     @cached_property
     def rows(self) -> tuple[PlannedRow, ...]:
         """The measured rows, those of ablations one for each run."""
-        rows = []
+        runs = self.plan.workspace.runs
+        specs = [runs[run].spec for row in self.spec.rows for run in self._runs(row)]
+        held = {name: output.content for spec in specs for name, output in spec.outputs.items()}
+        rows: list[PlannedRow] = []
         for row in self.spec.rows:
-            members = [row.run] if row.run is not None else self.plan.workspace.members(row.ablation or "")
-            rows += [self._row(run, row.label) for run in members]
+            if row.samples is not None:
+                output = row.output or self.spec.samples_outputs(held)[0]
+                rows.append(self._given_row(output, row.label, row.samples))
+            rows += [self._row(run, row.label) for run in self._runs(row)]
         return tuple(rows)
+
+    def _runs(self, row: Row) -> list[str]:
+        """The runs of a row; none of samples that were made elsewhere."""
+        if row.run is not None:
+            return [row.run]
+        return self.plan.workspace.members(row.ablation) if row.ablation is not None else []
 
     def _row(self, run: str, label: str) -> PlannedRow:
         spec = self.plan.workspace.runs[run].spec
         seeds = self.spec.seeds or spec.seeds
         measured = [
-            self.plan.measure(run, output, self.spec.protocol, seed)
+            self.plan.measure(run, output, name, seed)
+            for name, protocol in self.protocols.items()
+            if protocol.dataset == spec.dataset
             for output in spec.outputs
-            if output in self.spec.outputs
+            if output in self.spec.outputs_under(name)
             for seed in seeds
         ]
         trained = {seed: self.plan.trained(run, seed) for seed in seeds}
         return PlannedRow(run, label or spec.label or run, spec, trained, tuple(measured))
+
+    def _given_row(self, output: str, label: str, samples: GivenSamples) -> PlannedRow:
+        """Samples under every protocol of the output that they stand under."""
+        name = f"given-{(samples.sha256 or 'unknown')[:16]}"
+        measured = [
+            Measurement(name, output, protocol, 0, None, self.plan.measure_given(samples, protocol, Compute()))
+            for protocol in self.protocols
+            if output in self.spec.outputs_under(protocol)
+        ]
+        digest = f"SHA-256 {samples.sha256}" if samples.sha256 else "digest not written down yet"
+        origin = f"made elsewhere: {samples.file.rstrip('/').rpartition('/')[2]}, {digest}"
+        return PlannedRow(name, label or samples.name, None, {}, tuple(measured), origin)
 
     def row_name(self, row: PlannedRow) -> str:
         """What a row is called, in the table and under it: its label, and its run too where others are called so."""
         names = [name for each in self.rows for name in (each.label, f"{each.label} ({each.run})")]
         return row.label if names.count(row.label) == 1 else f"{row.label} ({row.run})"
 
-    @property
+    @cached_property
     def contents(self) -> dict[str, Content]:
         """What the outputs of the columns hold, in the order of the columns."""
-        held = {name: CONTENTS[output.content] for row in self.rows for name, output in row.spec.outputs.items()}
-        return {name: held[name] for name in self.spec.outputs}
+        held = {name: CONTENTS[output.content] for row in self.rows for name, output in row.outputs.items()}
+        return {name: held.get(name, CONTENTS["samples"]) for name in self.spec.outputs}
 
     def jobs(self) -> dict[str, Job]:
-        """The extractor, and of each row the last train jobs, the outputs and their evaluations."""
-        found: dict[str, Job] = {} if self.extractor is None else {"extractor": self.extractor}
+        """The extractors, and of each row the last train jobs, the outputs and their evaluations."""
+        several = len(self.extractors) > 1
+        found = {f"extractor.{name}" if several else "extractor": job for name, job in self.extractors.items()}
         for row in self.rows:
             for seed, jobs in row.trained.items():
                 found[f"{row.run}.s{seed}"] = jobs[-1]
             for measured in row.measured:
                 name = f"{row.run}.s{measured.seed}.{measured.output}"
-                found[name] = measured.infer
-                found[f"{name}.{self.spec.protocol}"] = measured.evaluate
+                if measured.infer is not None:
+                    shared = found.setdefault(name, measured.infer)
+                    if shared.id != measured.infer.id:  # drawn otherwise under another protocol
+                        found[f"{name}.for.{measured.protocol}"] = measured.infer
+                found[f"{name}.{measured.protocol}"] = measured.evaluate
         return found
 
     def identity(self) -> dict[str, Any]:
         """Labels, deviations and published numbers of other specs, and the templates."""
         workspace = self.plan.workspace
+        measured = [(protocol.label, self.dataset_label(name)) for name, protocol in self.protocols.items()]
         return {
-            "labels": [self.protocol.label, self.dataset_label, *(row.label for row in self.rows)],
-            "deviations": [list(deviation_lines(workspace, row.spec)) for row in self.rows],
+            "labels": [*(text for texts in measured for text in texts), *(row.label for row in self.rows)],
+            "deviations": [list(deviation_lines(workspace, row.spec)) for row in self.rows if row.spec is not None],
             "published": {rows.file: workspace.published[rows.file].spec.identity() for rows in self.spec.published},
             "templates": {path.name: sha256_of(path) for path in self._templates()},
         }

@@ -17,13 +17,17 @@ def published_block(workspace: Workspace, rows: PublishedRows, groups: Sequence[
     """The entries of one file, in those of the table's columns for which they have values."""
     spec = workspace.published[rows.file].spec
     entries = [spec.entries[name] for name in rows.entries]
-    # How the paper's samples were guided is the paper's to say.
-    headings = wording.distinct({group.output: group.heading.partition(" (")[0] for group in groups})
-    used = [(group, tuple(column for column in group.columns if _used(column, entries))) for group in groups]
+    # How the paper's samples were guided is the paper's to say, and so is its protocol.
+    plain = {group.output: group.heading.removesuffix(f", {group.protocol}") for group in groups}
+    headings = wording.distinct({output: heading.partition(" (")[0] for output, heading in plain.items()})
+    used: dict[str, dict[str, Column]] = {}
+    for group in groups:
+        for column in group.columns:
+            if _used(column, entries):
+                used.setdefault(group.output, {}).setdefault(column.metric or column.name, column)
     kept = [
-        Group(headings[group.output], tuple(_as_printed(column, entries) for column in columns), group.output)
-        for group, columns in used
-        if columns
+        Group(headings[output], tuple(_as_printed(column, entries) for column in columns.values()), output)
+        for output, columns in used.items()
     ]
     columns = [column for group in kept for column in group.columns]
     return Block(

@@ -50,11 +50,15 @@ def _metrics(collected: Table, row: Row) -> str:
 
 def sample_picture(table: TableProduct, collected: Table) -> bytes:
     """What there is to see of each row and output, of the first seed that there is any of."""
-    found = [
-        images
+    images = [
+        image
         for row in table.rows
         for group in collected.measured.groups
-        if group.output and (images := _images(table, row, group)) is not None
+        if group.output and (image := _images(table, row, group)) is not None
+    ]
+    # What several protocols measure is shown once.
+    found = list({artifact.folder: (artifact, name, title) for artifact, name, title in reversed(images)}.values())[
+        ::-1
     ]
     strips = [read_strip(artifact.file(name), title) for artifact, name, title in found[:STRIPS]]
     return picture(strips, len(found) - len(strips))
@@ -67,7 +71,7 @@ def _images(table: TableProduct, row: PlannedRow, group: Group) -> tuple[Artifac
         return None
     title = f"{table.row_name(row)} · {group.heading}" + (f": {content.pictured_as}" if content.pictured_as else "")
     for measurement in row.measured:
-        if measurement.output == group.output:
+        if (measurement.output, measurement.protocol) == (group.output, group.protocol) and measurement.infer:
             artifact = measurement.infer.result(table.root)
             if artifact is not None:
                 return artifact, content.pictured, title

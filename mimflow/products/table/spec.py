@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
 from pydantic import Field, Tag
 
+from mimflow.contents.spec import GivenSamples
 from mimflow.project.kinds import ProductSpec
 from mimflow.spec.base import SLUG, FilePath, Name, Problem, Spec
 from mimflow.spec.base import Path as FieldPath
@@ -31,16 +32,24 @@ class PublishedRows(Spec):
 
 
 class Row(Spec):
-    """Measured rows: a run, or every run of an ablation."""
+    """Measured rows: a run, every run of an ablation, or samples that were made elsewhere."""
 
     run: Name | None = None
     ablation: Name | None = None
+    samples: GivenSamples | None = None
+    """Samples of other people's: `{file, sha256, label}`."""
+    output: Name | None = None
+    """Of samples: the output in whose columns they stand; not given: the only one whose columns are of samples."""
     label: str = ""
     """Instead of the run's own label."""
 
     def problems(self) -> Iterator[Problem]:
-        if (self.run is None) == (self.ablation is None):
-            yield Problem((), "gives both or neither of run and ablation", "give one")
+        given = [name for name in ("run", "ablation", "samples") if getattr(self, name) is not None]
+        if len(given) != 1:
+            what = " and ".join(given) or "none of run, ablation and samples"
+            yield Problem((), f"gives {what}", "give one of run, ablation and samples")
+        if self.output is not None and self.samples is None:
+            yield Problem(("output",), "a run stands in the columns of its own outputs", "leave it out")
 
 
 class MetricColumn(Spec):
@@ -55,10 +64,12 @@ class MetricColumn(Spec):
 
 
 class OutputColumns(Spec):
-    """Columns of one output: its metrics under the table's protocol."""
+    """Columns of one output: its metrics under one protocol."""
 
     output: Name
     """A named output of the runs; a run without it shows —."""
+    protocol: Name | None = None
+    """The protocol of these columns; not given: the table's."""
     metrics: list[Annotated[Annotated[Name, Tag(WORD)] | Annotated[MetricColumn, Tag(MAPPING)], FORM]] = Field(
         min_length=1
     )
@@ -70,6 +81,7 @@ class AskedMetric:
     """A metric of an output that a table shows, whichever way its column is written."""
 
     output: str
+    protocol: str
     column: MetricColumn
     output_path: FieldPath
     """Where the table names the output."""
@@ -78,10 +90,10 @@ class AskedMetric:
 
 
 class TableSpec(ProductSpec):
-    """A table: published rows, measured rows, columns, one protocol."""
+    """A table: published rows, measured rows, columns, a protocol of each."""
 
     protocol: Name
-    """A protocol of `specs/protocols`: every measured number is measured under it."""
+    """A protocol of `specs/protocols`: that of every column that names none of its own."""
     published: list[PublishedRows] = []
     rows: list[Row] = Field(min_length=1)
     columns: list[
@@ -106,12 +118,29 @@ class TableSpec(ProductSpec):
     @property
     def metrics(self) -> list[AskedMetric]:
         """The metrics that it shows, in order."""
-        return [asked for index, column in enumerate(self.columns) for asked in _asked(column, ("columns", index))]
+        return [
+            asked
+            for index, column in enumerate(self.columns)
+            for asked in _asked(column, ("columns", index), self.protocol)
+        ]
 
     @property
     def outputs(self) -> list[str]:
         """The outputs that it shows something of, in order."""
         return list(dict.fromkeys(asked.output for asked in self.metrics))
+
+    def samples_outputs(self, held: Mapping[str, str]) -> list[str]:
+        """The outputs whose columns are of samples, given what those of its runs hold by name."""
+        return [name for name in self.outputs if held.get(name, "samples") == "samples"]
+
+    @property
+    def protocols(self) -> list[str]:
+        """The protocols of its columns, in order; the table's own where it shows no metric."""
+        return list(dict.fromkeys(asked.protocol for asked in self.metrics)) or [self.protocol]
+
+    def outputs_under(self, protocol: str) -> list[str]:
+        """The outputs that it shows something of under a protocol, in order."""
+        return list(dict.fromkeys(asked.output for asked in self.metrics if asked.protocol == protocol))
 
     def problems(self) -> Iterator[Problem]:
         if self.seeds == []:
@@ -130,7 +159,7 @@ class TableSpec(ProductSpec):
                 yield Problem(("columns", index), f"fact '{word}' twice", "each once")
         seen = set()
         for asked in self.metrics:
-            name = (asked.output, asked.column.metric)
+            name = (asked.output, asked.protocol, asked.column.metric)
             if name in seen:
                 yield Problem(
                     asked.metric_path, f"metric '{asked.column.metric}' of output '{asked.output}' twice", "each once"
@@ -138,18 +167,19 @@ class TableSpec(ProductSpec):
             seen.add(name)
 
 
-def _asked(column: str | OutputColumns, path: FieldPath) -> Iterator[AskedMetric]:
-    """The metrics of one entry of the columns: none of a fact."""
+def _asked(column: str | OutputColumns, path: FieldPath, protocol: str) -> Iterator[AskedMetric]:
+    """The metrics of one entry of the columns, under their own protocol or the table's: none of a fact."""
     if isinstance(column, str):
         if parts := _METRIC.fullmatch(column):
-            yield AskedMetric(parts["output"], MetricColumn(metric=parts["metric"]), path, path)
+            yield AskedMetric(parts["output"], protocol, MetricColumn(metric=parts["metric"]), path, path)
         return
+    protocol = column.protocol or protocol
     for index, metric in enumerate(column.metrics):
         place: FieldPath = (*path, "metrics", index)
         if isinstance(metric, str):
-            yield AskedMetric(column.output, MetricColumn(metric=metric), (*path, "output"), place)
+            yield AskedMetric(column.output, protocol, MetricColumn(metric=metric), (*path, "output"), place)
         else:
-            yield AskedMetric(column.output, metric, (*path, "output"), (*place, "metric"))
+            yield AskedMetric(column.output, protocol, metric, (*path, "output"), (*place, "metric"))
 
 
 def _nearest(word: str) -> str:

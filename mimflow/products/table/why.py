@@ -133,16 +133,18 @@ def _of_measured(
         for jobs in row.trained.values():
             yield from training_lines(jobs[-1], root, 1)
         return
-    asked = [measurement for measurement in row.measured if measurement.output == column.output]
+    key = (column.output, column.protocol)
+    asked = [measurement for measurement in row.measured if (measurement.output, measurement.protocol) == key]
     if not asked:
-        yield 1, f"run {row.run} has no output '{column.output}'"
+        measured = " measured so" if column.output in row.outputs else ""
+        yield 1, f"run {row.run} has no output '{column.output}'{measured}"
         return
     assert column.output is not None
-    protocol = table.protocol
+    protocol = table.protocols[column.protocol]
     yield 1, f"metric      {protocol.numbers[column.metric].sentence}"
     yield 1, f"mean of     {cell.n} of {len(asked)} seed{'s' * (len(asked) != 1)}"
     line = table.contents[column.output].line(protocol.samples, protocol.reference)
-    yield 1, f"protocol    {table.spec.protocol}: {line}"
+    yield 1, f"protocol    {column.protocol}: {line}"
     for measurement in asked:
         yield from _seed(measurement, column, table, root)
 
@@ -162,6 +164,11 @@ def _seed(measurement: Measurement, column: Column, table: TableProduct, root: P
     extractor = measurement.evaluate.inputs.get("extractor")
     if extractor is not None:
         yield from job_lines("extractor", extractor, root, 3)
+    for role, reference in measurement.evaluate.inputs.items():
+        if reference.stage == "reference":
+            yield from job_lines(role, reference, root, 3)
+    if measurement.infer is None:
+        return
     yield from job_lines("output", measurement.infer, root, 2)
     task = measurement.infer.task
     assert isinstance(task, InferTask)
@@ -174,4 +181,4 @@ def _measured_on(measurement: Measurement, table: TableProduct, result: Result) 
     content = table.contents[measurement.output]
     yield content.measured(result.facts)
     if content.extracts:
-        yield extractor_line(table.protocol, result.facts)
+        yield extractor_line(table.protocols[measurement.protocol], result.facts)
