@@ -23,5 +23,5 @@ def _accuracy(context: ImageComparison) -> MetricValue:
     broken = int((~logits.isfinite().all(1)).sum())
     if broken:
         return MetricValue(None, reason=f"logits of {broken} of {len(logits)} samples are not finite")
-    right = logits.argmax(1) == torch.from_numpy(context.labels)
+    right = logits.argmax(1) == torch.from_numpy(context.labels)[context.sample_order]
     return MetricValue(right.double().mean().item())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,14 +12,16 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
-from torch_fidelity.metric_fid import fid_features_to_statistics
 from torch_fidelity.utils import get_featuresdict_from_dataset
 
 from mimflow.features.extractors import Extractor
+from mimflow.metrics.moments import Moments
 from mimflow.weights.stored import remembered
 
 BATCH_SIZE = 64
 """Images that pass through the extractor at once: torch-fidelity's default."""
+MOMENTS_ROWS = 4096
+"""Features that are in memory in float64 at once."""
 
 
 class ImageRows(Dataset[Tensor]):
@@ -88,29 +91,37 @@ class ImageComparison:
         self.extractor.module.to(self.device)
 
     @cached_property
+    def sample_order(self) -> Tensor:
+        """(N,) the samples by what they show: the order of `sample_features`."""
+        return content_order(ImageRows(self.samples))
+
+    @cached_property
     def sample_features(self) -> dict[str, Tensor]:
-        """Features (N, F) and logits (N, K) of the samples, by layer, on the CPU."""
-        return self._features(ImageRows(self.samples))
+        """Features (N, F) and logits (N, K) of the samples, by layer, on the CPU; rows are in `sample_order`."""
+        return self._features(ImageRows(self.samples), self.sample_order)
 
     @cached_property
     def reference_features(self) -> dict[str, Tensor]:
-        """Features (M, F) and logits (M, K) of the reference, by layer, on the CPU."""
+        """Features (M, F) and logits (M, K) of the reference, by layer, on the CPU, in an order of their own."""
         return remembered(
             self.cache / f"{self.reference_name}-{self.extractor.name}.safetensors",
             {"reference": self.reference_name, "extractor": self.extractor.name},
-            lambda: self._features(ImageRows(self.reference, self.reference_mirrored)),
+            self._reference_features,
             self.say,
         )
 
-    @cached_property
-    def reference_statistics(self) -> dict[str, np.ndarray]:
-        """`mu` (F,) and `sigma` (F, F) of the reference's features."""
-        return fid_features_to_statistics(self.reference_features[self.extractor.features])
+    def reference_moments(self, layer: str) -> Moments:
+        """Mean and covariance of the reference's features of a layer."""
+        return moments(self.reference_features[layer])
 
-    def _features(self, images: ImageRows) -> dict[str, Tensor]:
-        """torch-fidelity's features of images, by layer, on the CPU."""
+    def _reference_features(self) -> dict[str, Tensor]:
+        images = ImageRows(self.reference, self.reference_mirrored)
+        return self._features(images, content_order(images))
+
+    def _features(self, images: ImageRows, order: Tensor) -> dict[str, Tensor]:
+        """torch-fidelity's features of images, by layer, on the CPU; rows in this order."""
         # To save the CPU's memory also means: no worker processes, which only cost time for arrays.
-        return get_featuresdict_from_dataset(
+        found = get_featuresdict_from_dataset(
             images,
             self.extractor.module,
             batch_size=BATCH_SIZE,
@@ -118,3 +129,18 @@ class ImageComparison:
             save_cpu_ram=True,
             verbose=False,
         )
+        return {layer: features[order] for layer, features in found.items()}
+
+
+def content_order(images: ImageRows) -> Tensor:
+    """(N,) images by the digests of their pixels: metrics that draw subsets do not depend on the order they come in."""
+    digests = [hashlib.blake2b(images[row].numpy().tobytes(), digest_size=16).digest() for row in range(len(images))]
+    return torch.tensor(sorted(range(len(digests)), key=digests.__getitem__), dtype=torch.int64)
+
+
+def moments(features: Tensor) -> Moments:
+    """Mean and covariance of features (N, F), in float64."""
+    found = Moments(features.shape[1])
+    for rows in features.split(MOMENTS_ROWS):
+        found.add(rows)
+    return found

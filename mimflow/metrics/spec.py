@@ -6,8 +6,10 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from mimflow.features.spec import Layer
 from mimflow.metrics.number import Number
 from mimflow.spec.base import Count, NonNegative, Positive, Spec
+from mimflow.spec.weights import FileWeights
 
 
 class MetricSpec(Spec):
@@ -17,6 +19,10 @@ class MetricSpec(Spec):
     """The contents that it can measure, by name. A protocol lists all its metrics; an output gets those that fit."""
     numbers: ClassVar[tuple[Number, ...]]
     """What it reports, in order."""
+    source: ClassVar[str] = ""
+    """Where it was published, and what of that is computed."""
+    layer: ClassVar[Layer | None] = None
+    """What of the extractor's it looks at; None for metrics that need no extractor."""
 
     kind: str
 
@@ -45,8 +51,34 @@ class FidSpec(MetricSpec):
             called={"reconstructions": "rFID"},
         ),
     )
+    source: ClassVar[str] = "Heusel et al. 2017 (arXiv:1706.08500), Eq. 6; covariances with n − 1, in float64"
+    layer: ClassVar[Layer] = "features"
 
     kind: Literal["fid"] = "fid"
+
+
+class SfidSpec(MetricSpec):
+    """Fréchet distance between Gaussians fitted to spatial features, which tell where things are.
+
+    Of Inception they are those that the ADM evaluator takes: the first 7 channels of `mixed_6/conv`, which make
+    17 × 17 × 7 = 2,023 numbers.
+    """
+
+    measures: ClassVar[tuple[str, ...]] = ("samples", "reconstructions")
+    numbers: ClassVar[tuple[Number, ...]] = (
+        Number(
+            "sfid",
+            label="sFID",
+            sentence="the Fréchet distance between Gaussians fitted to spatial features of images and reference",
+            digits=1,
+            direction="lower",
+            with_count=True,
+        ),
+    )
+    source: ClassVar[str] = "Nash et al. 2021 (arXiv:2103.03841), section 5.1; the layer by OpenAI's guided-diffusion"
+    layer: ClassVar[Layer] = "spatial"
+
+    kind: Literal["sfid"] = "sfid"
 
 
 class IsSpec(MetricSpec):
@@ -62,6 +94,8 @@ class IsSpec(MetricSpec):
             called={"reconstructions": "rIS"},
         ),
     )
+    source: ClassVar[str] = "Salimans et al. 2016 (arXiv:1606.03498), section 4; images permuted, whatever their order"
+    layer: ClassVar[Layer] = "logits"
 
     kind: Literal["is"] = "is"
     splits: Count = 10
@@ -81,10 +115,37 @@ class KidSpec(MetricSpec):
             called={"reconstructions": "rKID"},
         ),
     )
+    source: ClassVar[str] = "Bińkowski et al. 2018 (arXiv:1801.01401), section 4; subsets drawn, whatever the order"
+    layer: ClassVar[Layer] = "features"
 
     kind: Literal["kid"] = "kid"
     subset_size: Count = 1000
     subsets: Count = 100
+
+
+class CmmdSpec(MetricSpec):
+    """Squared kernel distance between features of unit length, Gaussian kernel, times 1,000, as CMMD has it.
+
+    CMMD itself is this number in features of CLIP ViT-L/14 at 336 pixels; in those of another extractor it compares
+    with itself alone. It assumes no distribution, and falls less with the number of images than FID does.
+    """
+
+    measures: ClassVar[tuple[str, ...]] = ("samples", "reconstructions")
+    numbers: ClassVar[tuple[Number, ...]] = (
+        Number(
+            "cmmd",
+            label="MMD (Gaussian kernel)",
+            sentence="the squared Gaussian-kernel distance between unit features of the images and of the reference",
+            digits=3,
+            direction="lower",
+        ),
+    )
+    source: ClassVar[str] = "Jayasumana et al. 2024 (arXiv:2401.09603); the published code's estimator, over all pairs"
+    layer: ClassVar[Layer] = "features"
+
+    kind: Literal["cmmd"] = "cmmd"
+    sigma: Positive = 10.0
+    """Width of the kernel exp(−|x − y|² / 2σ²)."""
 
 
 class PrecisionRecallSpec(MetricSpec):
@@ -105,9 +166,41 @@ class PrecisionRecallSpec(MetricSpec):
             direction="higher",
         ),
     )
+    source: ClassVar[str] = "Kynkäänniemi et al. 2019 (arXiv:1904.06991), Eq. 1–3; in float64, balls are closed"
+    layer: ClassVar[Layer] = "features"
 
     kind: Literal["precision_recall"] = "precision_recall"
     neighbourhood: Count = 3
+
+
+class DensityCoverageSpec(MetricSpec):
+    """Density and coverage (Naeem et al. 2020): two numbers, `density` and `coverage`.
+
+    Balls around reference images reach to the `neighbourhood`-th nearest other one. Density is the mean number of balls
+    that hold a sample, over the neighbourhood: outliers of the reference count less than in precision, and it can
+    exceed 1. Coverage is the share of balls that hold a sample.
+    """
+
+    measures: ClassVar[tuple[str, ...]] = ("samples",)
+    numbers: ClassVar[tuple[Number, ...]] = (
+        Number(
+            "density",
+            label="Density",
+            sentence="how densely reference images lie around samples, in features",
+            direction="higher",
+        ),
+        Number(
+            "coverage",
+            label="Coverage",
+            sentence="the share of reference images with a sample nearby, in features",
+            direction="higher",
+        ),
+    )
+    source: ClassVar[str] = "Naeem et al. 2020 (arXiv:2002.09797), Eq. 3 and 4; balls are open, as in their code"
+    layer: ClassVar[Layer] = "features"
+
+    kind: Literal["density_coverage"] = "density_coverage"
+    neighbourhood: Count = 5
 
 
 class ClassAccuracySpec(MetricSpec):
@@ -125,6 +218,8 @@ class ClassAccuracySpec(MetricSpec):
             direction="higher",
         ),
     )
+    source: ClassVar[str] = "this project's; Ravuri and Vinyals 2019 (arXiv:1905.10887) have the converse"
+    layer: ClassVar[Layer] = "logits"
 
     kind: Literal["class_accuracy"] = "class_accuracy"
 
@@ -153,6 +248,7 @@ class PsnrSpec(MetricSpec):
             unit="dB",
         ),
     )
+    source: ClassVar[str] = "no single source; 8-bit images, peak 255"
 
     kind: Literal["psnr"] = "psnr"
 
@@ -173,8 +269,83 @@ class SsimSpec(MetricSpec):
             direction="higher",
         ),
     )
+    source: ClassVar[str] = "Wang et al. 2004 (IEEE Transactions on Image Processing 13, 600); computed by scikit-image"
 
     kind: Literal["ssim"] = "ssim"
+
+
+class LpipsAlexSpec(MetricSpec):
+    """LPIPS 0.1 with AlexNet: learned weights of unit-length features, a mean over places, a sum over five layers.
+
+    The mean over images; images are compared at their own size.
+    """
+
+    measures: ClassVar[tuple[str, ...]] = ("reconstructions",)
+    numbers: ClassVar[tuple[Number, ...]] = (
+        Number(
+            "lpips_alex",
+            label="LPIPS (Alex)",
+            sentence="the learned perceptual distance to the originals in AlexNet's features, averaged over images",
+            digits=3,
+            direction="lower",
+        ),
+    )
+    source: ClassVar[str] = "Zhang et al. 2018 (arXiv:1801.03924), Eq. 1; version 0.1 of the weights"
+
+    kind: Literal["lpips_alex"] = "lpips_alex"
+    alex: FileWeights
+    """The file of torchvision's AlexNet trained on ImageNet: `alexnet-owt-7be5be79.pth`."""
+    linear: FileWeights | None = None
+    """The file of LPIPS' own weights, version 0.1: `alex.pth`; not given: the package lpips has it."""
+
+
+class LpipsVggSpec(MetricSpec):
+    """LPIPS 0.1 with VGG16: learned weights of unit-length features, a mean over places, a sum over five layers.
+
+    The mean over images; images are compared at their own size.
+    """
+
+    measures: ClassVar[tuple[str, ...]] = ("reconstructions",)
+    numbers: ClassVar[tuple[Number, ...]] = (
+        Number(
+            "lpips_vgg",
+            label="LPIPS (VGG)",
+            sentence="the learned perceptual distance to the originals in VGG16's features, averaged over images",
+            digits=3,
+            direction="lower",
+        ),
+    )
+    source: ClassVar[str] = "Zhang et al. 2018 (arXiv:1801.03924), Eq. 1; version 0.1 of the weights"
+
+    kind: Literal["lpips_vgg"] = "lpips_vgg"
+    vgg: FileWeights
+    """The file of torchvision's VGG16 trained on ImageNet: `vgg16-397923af.pth`."""
+    linear: FileWeights | None = None
+    """The file of LPIPS' own weights, version 0.1: `vgg.pth`; not given: the package lpips has it."""
+
+
+class PerceptualSpec(MetricSpec):
+    """Distance in the five feature maps of EfficientNet-Lite0, which is there offline: features of unit length, squared
+    difference, a mean over places, a sum over maps, then a mean over images.
+
+    LPIPS without its learned weights, in another network: not comparable with LPIPS.
+    """
+
+    measures: ClassVar[tuple[str, ...]] = ("reconstructions",)
+    numbers: ClassVar[tuple[Number, ...]] = (
+        Number(
+            "perceptual",
+            label="Perceptual (Lite0)",
+            sentence="the distance to the originals in EfficientNet-Lite0's unit features, averaged over images",
+            digits=3,
+            direction="lower",
+        ),
+    )
+    source: ClassVar[str] = "this project's, after Zhang et al. 2018 (arXiv:1801.03924), Eq. 1 with weights of 1"
+
+    kind: Literal["perceptual"] = "perceptual"
+    input_size: Count | None = None
+    """Images are resized to so many pixels first (bilinear, antialiased); not given: they keep their own size."""
 
 
 class LinearProbeSpec(MetricSpec):
@@ -203,6 +374,7 @@ class LinearProbeSpec(MetricSpec):
             direction="higher",
         ),
     )
+    source: ClassVar[str] = "MIMFlow's tools (public code)"
 
     kind: Literal["linear_probe"] = "linear_probe"
     epochs: Count = 90

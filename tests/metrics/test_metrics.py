@@ -1,4 +1,4 @@
-"""Metrics: known answers, torch-fidelity's own numbers, and reasons for none."""
+"""Metrics: known answers by hand and by other libraries, and reasons for none."""
 
 from __future__ import annotations
 
@@ -12,11 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import torch_fidelity
 from measuring import (
     SCALE,
     BrokenFeatures,
-    PixelFeatures,
     as_images,
     context_of,
     gaussian_images,
@@ -26,34 +24,49 @@ from measuring import (
     value,
 )
 from parts import flattened, label_of, missing_examples
+from sklearn.metrics.pairwise import polynomial_kernel, rbf_kernel
+from sklearn.preprocessing import normalize
 
 from mimflow.artifacts.metrics import MetricValue
-from mimflow.features.extractors import Extractor
-from mimflow.metrics.context import ImageRows
 from mimflow.metrics.registry import METRICS
 from mimflow.metrics.spec import (
     ClassAccuracySpec,
+    CmmdSpec,
+    DensityCoverageSpec,
     FidSpec,
     IsSpec,
     KidSpec,
     LinearProbeSpec,
+    LpipsAlexSpec,
+    LpipsVggSpec,
     MetricSpec,
+    PerceptualSpec,
     PrecisionRecallSpec,
     PsnrSpec,
+    SfidSpec,
     SsimSpec,
 )
+from mimflow.spec.weights import FileWeights
+
+ABSENT = FileWeights(file="weights/gone.pth", sha256="0" * 64)
 
 METRIC_EXAMPLES: dict[str, list[MetricSpec]] = {
     "fid": [FidSpec()],
+    "sfid": [SfidSpec()],
     "is": [IsSpec(splits=4)],
     "kid": [KidSpec(subset_size=20, subsets=3)],
+    "cmmd": [CmmdSpec()],
     "precision_recall": [PrecisionRecallSpec()],
+    "density_coverage": [DensityCoverageSpec()],
     "class_accuracy": [ClassAccuracySpec()],
     "psnr": [PsnrSpec()],
     "ssim": [SsimSpec()],
+    "lpips_alex": [LpipsAlexSpec(alex=ABSENT)],
+    "lpips_vgg": [LpipsVggSpec(vgg=ABSENT)],
+    "perceptual": [PerceptualSpec()],
     "linear_probe": [LinearProbeSpec()],
 }
-"""Those that measure no samples have tests of their own: `test_reconstruction.py`, `test_probe.py`."""
+"""Those that measure no samples have tests of their own: `test_perceptual.py`, `test_probe.py`."""
 
 OF_SAMPLES = [spec for spec in flattened(METRIC_EXAMPLES) if "samples" in spec.measures]
 every_metric = pytest.mark.parametrize("spec", OF_SAMPLES, ids=label_of)
@@ -91,7 +104,7 @@ def test_features_that_are_not_finite_are_a_reason(spec: MetricSpec, tmp_path: P
 
 
 @pytest.mark.fault("not finite")
-@pytest.mark.parametrize("kind", ["fid", "kid", "precision_recall"])
+@pytest.mark.parametrize("kind", ["fid", "sfid", "kid", "cmmd", "precision_recall", "density_coverage"])
 def test_a_reference_that_is_not_finite_is_a_reason(kind: str, tmp_path: Path) -> None:
     samples, reference = gaussian_images(60, 16, seed=0), gaussian_images(50, 16, seed=1)
     samples[:, 0, 0] = reference[:, 0, 0] = 0
@@ -113,39 +126,40 @@ def test_a_reference_is_looked_at_left_to_right_where_it_is_mirrored(tmp_path: P
     assert not torch.equal(features, mirrored.sample_features["features"])
 
 
-def test_numbers_are_those_of_calculate_metrics(tmp_path: Path) -> None:
-    if "mimflow-test-pixels" not in torch_fidelity.registry.FEATURE_EXTRACTORS_REGISTRY:
-        torch_fidelity.register_feature_extractor("mimflow-test-pixels", PixelFeatures)
-    samples, reference = gaussian_images(200, 16, seed=0), gaussian_images(150, 16, seed=1, mean=0.3)
-    theirs = torch_fidelity.calculate_metrics(
-        input1=ImageRows(samples),
-        input2=ImageRows(reference),
-        feature_extractor="mimflow-test-pixels",
-        **{f"feature_layer_{metric}": "features" for metric in ("fid", "kid", "prc")},
-        feature_layer_isc="logits",
-        **dict.fromkeys(("isc", "fid", "kid", "prc"), True),
-        isc_splits=4,
-        kid_subset_size=100,
-        kid_subsets=5,
-        prc_neighborhood=2,
-        cuda=False,
-        save_cpu_ram=True,
-        verbose=False,
-    )
-    context = context_of(samples, reference, tmp_path)
-    score = measure(IsSpec(splits=4), context)["is"]
-    kernel = measure(KidSpec(subset_size=100, subsets=5), context)["kid"]
-    manifold = measure(PrecisionRecallSpec(neighbourhood=2), context)
-    assert value(FidSpec(), context) == theirs["frechet_inception_distance"]
-    assert (score.value, score.std) == (theirs["inception_score_mean"], theirs["inception_score_std"])
-    assert (kernel.value, kernel.std) == (
-        theirs["kernel_inception_distance_mean"],
-        theirs["kernel_inception_distance_std"],
-    )
-    assert (manifold["precision"].value, manifold["recall"].value) == (theirs["precision"], theirs["recall"])
+@pytest.mark.parametrize("spec", [IsSpec(splits=4), KidSpec(subset_size=20, subsets=3)], ids=label_of)
+def test_subsets_do_not_depend_on_the_order_of_images(spec: MetricSpec, tmp_path: Path) -> None:
+    samples, reference = gaussian_images(60, 16, seed=0), gaussian_images(50, 16, seed=1)
+    first = measure(spec, context_of(samples, reference, tmp_path / "first"))
+    turned = measure(spec, context_of(samples[::-1], reference[::-1], tmp_path / "second"))
+    assert turned == first
+    other = measure(spec, context_of(gaussian_images(60, 16, seed=2), reference, tmp_path / "third"))
+    assert other != first
+
+
+def test_labels_follow_their_images(tmp_path: Path) -> None:
+    labels = np.arange(60) % 16
+    samples = one_hot_images(labels) // 2 + np.arange(60, dtype=np.uint8)[:, None, None, None]  # no two are the same
+    right = np.where(np.arange(60) < 45, labels, (labels + 1) % 16)
+    assert value(ClassAccuracySpec(), context_of(samples, samples, tmp_path, labels=right)) == 0.75
 
 
 # -- FID -----------------------------------------------------------------------------------------------------
+
+
+def test_sfid_is_the_distance_of_spatial_features_alone(tmp_path: Path) -> None:
+    """Pixels with even numbers are the spatial features here; the others differ by as much as they like."""
+    samples, reference = gaussian_images(300, 16, seed=0), gaussian_images(200, 16, seed=1, mean=0.3)
+    found = value(SfidSpec(), context_of(samples, reference, tmp_path / "all"))
+    even = [images.reshape(-1, 16)[:, ::2].reshape(-1, 8, 1, 1) for images in (samples, reference)]
+    assert found == pytest.approx(value(FidSpec(), context_of(*even, tmp_path / "even")))
+    assert found != pytest.approx(value(FidSpec(), context_of(samples, reference, tmp_path / "all")))
+
+
+def test_sfid_without_spatial_features_is_a_reason(tmp_path: Path) -> None:
+    images = gaussian_images(20, 16, seed=0)
+    flat = replace(pixel_extractor(), spatial=None)
+    found = measure(SfidSpec(), context_of(images, images, tmp_path, extractor=flat))["sfid"]
+    assert found == MetricValue(None, reason="the extractor gives no spatial features")
 
 
 def root(matrix: np.ndarray) -> np.ndarray:
@@ -223,7 +237,7 @@ def test_is_with_more_splits_than_samples_is_a_reason(tmp_path: Path) -> None:
 def test_kid_of_whole_sets_is_the_unbiased_estimate(tmp_path: Path) -> None:
     samples, reference = gaussian_images(50, 16, seed=0), gaussian_images(50, 16, seed=1, mean=0.5)
     x, y = (((images.reshape(50, 16) - 128.0) / SCALE) for images in (samples, reference))
-    kernel = [(a @ b.T / 16 + 1) ** 3 for a, b in ((x, x), (y, y), (x, y))]
+    kernel = [polynomial_kernel(a, b, degree=3, gamma=1 / 16, coef0=1) for a, b in ((x, x), (y, y), (x, y))]
     off_diagonal = [matrix.sum() - np.trace(matrix) for matrix in kernel[:2]]
     expected = sum(off_diagonal) / (50 * 49) - 2 * kernel[2].mean()
     found = measure(KidSpec(subset_size=50, subsets=2), context_of(samples, reference, tmp_path))["kid"]
@@ -238,6 +252,15 @@ def test_kid_of_one_distribution_is_nothing_within_its_spread(tmp_path: Path) ->
     shifted = gaussian_images(2000, 16, seed=0, mean=0.5)
     far = measure(KidSpec(subset_size=200, subsets=50), context_of(shifted, reference, tmp_path))["kid"]
     assert far.value > 10 * found.std
+
+
+def test_kid_of_subsets_is_about_that_of_whole_sets(tmp_path: Path) -> None:
+    samples, reference = gaussian_images(200, 16, seed=0), gaussian_images(300, 16, seed=1, mean=0.5)
+    x, y = ((images.reshape(len(images), 16) - 128.0) / SCALE for images in (samples, reference))
+    kernel = [polynomial_kernel(a, b, degree=3, gamma=1 / 16, coef0=1) for a, b in ((x, x), (y, y), (x, y))]
+    within = [(matrix.sum() - np.trace(matrix)) / (len(matrix) * (len(matrix) - 1)) for matrix in kernel[:2]]
+    found = measure(KidSpec(subset_size=100, subsets=100), context_of(samples, reference, tmp_path))["kid"]
+    assert abs(found.value - (sum(within) - 2 * kernel[2].mean())) < 3 * found.std / 10  # a mean of 100 subsets
 
 
 @pytest.mark.parametrize(
@@ -255,31 +278,24 @@ def test_kid_without_enough_images_is_a_reason(
     assert measure(KidSpec(subset_size=subset), context)["kid"] == MetricValue(None, reason=reason)
 
 
-# -- precision and recall ------------------------------------------------------------------------------------
+# -- CMMD's distance -----------------------------------------------------------------------------------------
 
 
-def precision_and_recall(samples: np.ndarray, reference: np.ndarray, cache: Path) -> tuple[float | None, float | None]:
-    found = measure(PrecisionRecallSpec(), context_of(samples, reference, cache))
-    return found["precision"].value, found["recall"].value
+@pytest.mark.parametrize("sigma", [10.0, 0.5])
+def test_cmmds_distance_is_that_of_scikit_learns_kernels(
+    sigma: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mimflow.metrics.kernels.BLOCK", 32)
+    samples, reference = gaussian_images(70, 16, seed=0), gaussian_images(50, 16, seed=1, mean=0.5)
+    x, y = (normalize((images.reshape(-1, 16) - 128.0) / SCALE) for images in (samples, reference))
+    xx, yy, xy = (rbf_kernel(a, b, gamma=1 / (2 * sigma**2)).mean() for a, b in ((x, x), (y, y), (x, y)))
+    found = value(CmmdSpec(sigma=sigma), context_of(samples, reference, tmp_path))
+    assert found == pytest.approx(1000 * (xx + yy - 2 * xy), rel=1e-6)
 
 
-def test_precision_and_recall_of_equal_and_of_disjoint_sets(tmp_path: Path) -> None:
-    images, far = gaussian_images(200, 16, seed=0, std=0.3), gaussian_images(200, 16, seed=1, mean=3, std=0.3)
-    assert precision_and_recall(images, images, tmp_path) == (1, 1)
-    assert precision_and_recall(images, far, tmp_path) == (0, 0)
-
-
-def test_samples_of_one_of_two_modes_are_precise_without_recall(tmp_path: Path) -> None:
-    near, far = gaussian_images(200, 16, seed=0, std=0.1), gaussian_images(200, 16, seed=1, mean=3, std=0.1)
-    both = np.concatenate([near, far])
-    assert precision_and_recall(near, both, tmp_path) == (1, 0.5)
-    assert precision_and_recall(both, near, tmp_path) == (0.5, 1)
-
-
-def test_precision_needs_more_images_than_neighbours(tmp_path: Path) -> None:
-    context = context_of(gaussian_images(3, 16, seed=0), gaussian_images(9, 16, seed=1), tmp_path)
-    for measurement in measure(PrecisionRecallSpec(neighbourhood=3), context).values():
-        assert measurement == MetricValue(None, reason="3 samples, at least 4 needed")
+def test_cmmds_distance_of_a_set_with_itself_is_nothing(tmp_path: Path) -> None:
+    images = gaussian_images(80, 16, seed=0)
+    assert value(CmmdSpec(), context_of(images, images, tmp_path)) == pytest.approx(0, abs=1e-9)
 
 
 # -- class accuracy ------------------------------------------------------------------------------------------
@@ -297,7 +313,7 @@ def test_class_accuracy_without_classes_is_a_reason(tmp_path: Path) -> None:
     samples = one_hot_images(np.arange(16))
     found = measure(ClassAccuracySpec(), context_of(samples, samples, tmp_path, labels=np.full(16, -1)))
     assert found["class_accuracy"].reason == "the samples were drawn without a class"
-    other = Extractor(pixel_extractor().module, "features", "logits", classifies=False, facts={})
+    other = replace(pixel_extractor(), classifies=False)
     found = measure(ClassAccuracySpec(), context_of(samples, samples, tmp_path, extractor=other))
     assert found["class_accuracy"].reason == "the extractor does not know the data's classes"
 

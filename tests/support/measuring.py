@@ -21,7 +21,10 @@ SCALE = 32
 
 
 class PixelFeatures(FeatureExtractorBase):
-    """Pixels as features, centred and scaled, and as logits: images are made to have the features wanted."""
+    """Pixels as features, centred and scaled, and as logits; every other one as spatial features.
+
+    Images are made to have the features wanted.
+    """
 
     def __init__(self, name: str, features_list: list[str], scale: float = SCALE, **options: object):
         super().__init__(name, features_list)
@@ -29,12 +32,12 @@ class PixelFeatures(FeatureExtractorBase):
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
         pixels = images.flatten(1).float() - 128
-        found = {"features": pixels / self.scale, "logits": pixels}
+        found = {"features": pixels / self.scale, "logits": pixels, "spatial": pixels[:, ::2] / self.scale}
         return tuple(found[name] for name in self.features_list)
 
     @staticmethod
     def get_provided_features_list() -> tuple[str, ...]:
-        return "features", "logits"
+        return "features", "logits", "spatial"
 
 
 class BrokenFeatures(PixelFeatures):
@@ -49,9 +52,10 @@ def pixel_extractor(
     module: type[PixelFeatures] = PixelFeatures, name: str = "pixels", scale: float = SCALE
 ) -> Extractor:
     return Extractor(
-        module(name, ["features", "logits"], scale),
+        module(name, ["features", "logits", "spatial"], scale),
         features="features",
         logits="logits",
+        spatial="spatial",
         classifies=True,
         facts={},
     )
