@@ -18,7 +18,7 @@ def fid(spec: FidSpec, context: ImageComparison) -> dict[str, MetricValue]:
 
 
 def sfid(spec: SfidSpec, context: ImageComparison) -> dict[str, MetricValue]:
-    """The same of spatial features, which are flattened (Nash et al. 2021)."""
+    """The FID's |μ₁ − μ₂|² + tr(Σ₁ + Σ₂ − 2 (Σ₁ Σ₂)^½) of flattened spatial features (Nash et al. 2021)."""
     if context.extractor.spatial is None:
         return no_value("sfid", reason="the extractor gives no spatial features")
     return {"sfid": _frechet_distance(context, context.extractor.spatial)}

@@ -31,7 +31,7 @@ def precision_recall(spec: PrecisionRecallSpec, context: ImageComparison) -> dic
 def density_coverage(spec: DensityCoverageSpec, context: ImageComparison) -> dict[str, MetricValue]:
     """Σ over samples of the reference's balls that hold them / (k N), and the share of balls that hold one.
 
-    Naeem et al. 2020, Eq. 3 and 4, with k the neighbourhood and N samples; balls do not hold their border, as in the
+    Naeem et al. 2020, section 3, with k the neighbourhood and N samples; balls do not hold their border, as in the
     published code.
     """
     samples, reference, reason = _features(context, 1, spec.neighbourhood + 1)

@@ -22,7 +22,7 @@ class MetricSpec(Spec):
     source: ClassVar[str] = ""
     """Where it was published, and what of that is computed."""
     layer: ClassVar[Layer | None] = None
-    """What of the extractor's it looks at; None for metrics that need no extractor."""
+    """What it looks at of that which the extractor gives; None for metrics that need no extractor."""
 
     kind: str
 
@@ -75,7 +75,7 @@ class SfidSpec(MetricSpec):
             with_count=True,
         ),
     )
-    source: ClassVar[str] = "Nash et al. 2021 (arXiv:2103.03841), section 5.1; the layer by OpenAI's guided-diffusion"
+    source: ClassVar[str] = "Nash et al. 2021 (arXiv:2103.03841); layer and channels by OpenAI's guided-diffusion"
     layer: ClassVar[Layer] = "spatial"
 
     kind: Literal["sfid"] = "sfid"
@@ -99,6 +99,7 @@ class IsSpec(MetricSpec):
 
     kind: Literal["is"] = "is"
     splits: Count = 10
+    """Parts that samples are divided into: the score is the mean over them, its spread is theirs."""
 
 
 class KidSpec(MetricSpec):
@@ -120,7 +121,9 @@ class KidSpec(MetricSpec):
 
     kind: Literal["kid"] = "kid"
     subset_size: Count = 1000
+    """Images in a subset of the samples, and as many of the reference."""
     subsets: Count = 100
+    """Pairs of subsets that are drawn: the distance is the mean over them, its spread is theirs."""
 
 
 class CmmdSpec(MetricSpec):
@@ -171,6 +174,7 @@ class PrecisionRecallSpec(MetricSpec):
 
     kind: Literal["precision_recall"] = "precision_recall"
     neighbourhood: Count = 3
+    """Which of an image's neighbours its ball reaches to: the k-th nearest, itself not counted."""
 
 
 class DensityCoverageSpec(MetricSpec):
@@ -196,11 +200,12 @@ class DensityCoverageSpec(MetricSpec):
             direction="higher",
         ),
     )
-    source: ClassVar[str] = "Naeem et al. 2020 (arXiv:2002.09797), Eq. 3 and 4; balls are open, as in their code"
+    source: ClassVar[str] = "Naeem et al. 2020 (arXiv:2002.09797), section 3; balls are open, as in their code"
     layer: ClassVar[Layer] = "features"
 
     kind: Literal["density_coverage"] = "density_coverage"
     neighbourhood: Count = 5
+    """Which of an image's neighbours its ball reaches to: the k-th nearest, itself not counted."""
 
 
 class ClassAccuracySpec(MetricSpec):
@@ -378,9 +383,11 @@ class LinearProbeSpec(MetricSpec):
 
     kind: Literal["linear_probe"] = "linear_probe"
     epochs: Count = 90
+    """Times that the layer sees every training image."""
     lr: Positive = 0.1
     """Learning rate, which is not scaled with the batch."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    """Momentum of SGD."""
     weight_decay: NonNegative = 1e-4
     """Weight decay: what the tools' commands give; the tools' own default is 0."""
     batch_size: Annotated[int, Field(ge=2)] = 16384

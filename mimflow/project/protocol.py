@@ -37,3 +37,11 @@ class ProtocolSpec(Spec):
         for index, kind in enumerate(kinds):
             if kind in kinds[:index]:
                 yield Problem(("metrics", index, "kind"), f"metric '{kind}' twice", "each once")
+        for index, metric in enumerate(self.metrics):
+            if metric.layer is not None and metric.layer not in self.extractor.layers:
+                giving = [kind for kind in EXTRACTORS if metric.layer in EXTRACTORS.spec(kind).layers]  # type: ignore[attr-defined]
+                yield Problem(
+                    ("metrics", index, "kind"),
+                    f"metric '{metric.kind}' looks at {metric.layer}, which extractor '{self.extractor.kind}' lacks",
+                    f"leave it out, or an extractor that gives them: {', '.join(giving)}",
+                )

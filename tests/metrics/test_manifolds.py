@@ -95,7 +95,7 @@ def test_samples_of_one_of_two_modes_are_precise_and_dense_without_recall_and_co
 
 
 def test_sets_of_one_distribution_have_a_density_of_one_and_an_expected_coverage(tmp_path: Path) -> None:
-    """Naeem et al. 2020, Eq. 5–8: density 1, coverage 1 − (N−1)…(N−k) / (M+N−1)…(M+N−k), about 1 − 2⁻⁵ here."""
+    """Naeem et al. 2020, section 3: density 1, coverage 1 − (N−1)…(N−k) / (M+N−1)…(M+N−k), about 1 − 2⁻⁵ here."""
     samples, reference = gaussian_images(1500, 4, seed=0), gaussian_images(1500, 4, seed=1)
     density, coverage = numbers(DensityCoverageSpec(neighbourhood=5), samples, reference, tmp_path)
     assert density == pytest.approx(1, abs=0.05)

@@ -10,7 +10,7 @@ from mimflow.artifacts.facts import Facts, read_facts
 from mimflow.artifacts.metrics import EvaluateFacts
 from mimflow.artifacts.samples import SamplesFacts
 from mimflow.contents.registry import CONTENTS
-from mimflow.features.spec import ClassifierExtractorSpec, InceptionExtractorSpec
+from mimflow.features.spec import ClassifierExtractorSpec, EfficientnetLite0ExtractorSpec, InceptionExtractorSpec
 from mimflow.metrics.spec import MetricSpec
 from mimflow.plan.jobs import Job
 from mimflow.products.table import wording
@@ -64,6 +64,8 @@ def extractor_line(protocol: ProtocolSpec, facts: EvaluateFacts | None) -> str:
         text = f"Inception of 2015 (torch-fidelity), {digest}"
         seen = None if facts is None else facts.extractor_input
         return text if seen is None else f"{text}, images {seen}"
+    if isinstance(spec, EfficientnetLite0ExtractorSpec):
+        return f"EfficientNet-Lite0 trained on ImageNet-1k, images resized to {spec.input_size} pixels"
     return settings(spec)
 
 
