@@ -8,8 +8,8 @@ from __future__ import annotations
 import argparse
 
 import numpy as np
-import torch
 from interleave import interleave
+from threadpoolctl import threadpool_limits
 from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_statistics_to_metric
 
 from mimflow.metrics.frechet import frechet_distance
@@ -52,13 +52,13 @@ def measure(features: int, images: int, runs: int) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--threads", type=int, help="Of the linear algebra; not given: as many as it takes.")
     parser.add_argument("--features", type=int, nargs="+", default=[512], help="2048 takes a minute or two a run.")
     parser.add_argument("--images", type=int, default=10000, help="Fewer than features: covariances are of lower rank.")
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    for features in options.features:
-        print(measure(features, options.images, options.runs), flush=True)
+    with threadpool_limits(options.threads):
+        for features in options.features:
+            print(measure(features, options.images, options.runs), flush=True)
 
 
 if __name__ == "__main__":

@@ -89,6 +89,8 @@ class TimmVitSpec(NetworkSpec):
 
 Layer = Literal["features", "logits", "spatial"]
 """What an extractor gives of an image: features of all of it, logits of classes, features that know places."""
+LAYERS: dict[Layer, str] = {"features": "features", "logits": "logits", "spatial": "spatial features"}
+"""How people are told of them."""
 
 
 class ExtractorSpec(Spec):

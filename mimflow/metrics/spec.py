@@ -152,7 +152,10 @@ class CmmdSpec(MetricSpec):
 
 
 class PrecisionRecallSpec(MetricSpec):
-    """Improved precision and recall (Kynkäänniemi et al. 2019): two numbers, `precision` and `recall`."""
+    """Improved precision and recall (Kynkäänniemi et al. 2019): two numbers, `precision` and `recall`.
+
+    Precision rewards what is common: blur, or guidance, can raise it while recall falls.
+    """
 
     measures: ClassVar[tuple[str, ...]] = ("samples",)
     numbers: ClassVar[tuple[Number, ...]] = (
@@ -182,7 +185,7 @@ class DensityCoverageSpec(MetricSpec):
 
     Balls around reference images reach to the `neighbourhood`-th nearest other one. Density is the mean number of balls
     that hold a sample, over the neighbourhood: outliers of the reference count less than in precision, and it can
-    exceed 1. Coverage is the share of balls that hold a sample.
+    exceed 1; blur can raise it. Coverage is the share of balls that hold a sample.
     """
 
     measures: ClassVar[tuple[str, ...]] = ("samples",)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
+from mimflow.features.spec import LAYERS
 from mimflow.metrics.number import Number
 from mimflow.metrics.registry import METRICS
 from mimflow.metrics.spec import MetricSpec
@@ -21,9 +22,6 @@ measures outputs whose content it names, and gives a reason where it has no valu
 not finite. Features, logits and spatial features are those of the protocol's `extractor`; a number stands for nothing \
 without it. Numbers of images do not depend on the images' order or on the size of batches, but for rounding.
 """
-
-
-LAYERS = {"features": "features", "logits": "logits", "spatial": "spatial features"}
 
 
 def metrics_page() -> str:

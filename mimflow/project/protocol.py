@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field
 
 from mimflow.features.registry import EXTRACTORS
-from mimflow.features.spec import ExtractorSpec
+from mimflow.features.spec import LAYERS, ExtractorSpec
 from mimflow.metrics.number import Number
 from mimflow.metrics.registry import METRICS
 from mimflow.metrics.spec import MetricSpec, Reference
@@ -42,6 +42,7 @@ class ProtocolSpec(Spec):
                 giving = [kind for kind in EXTRACTORS if metric.layer in EXTRACTORS.spec(kind).layers]  # type: ignore[attr-defined]
                 yield Problem(
                     ("metrics", index, "kind"),
-                    f"metric '{metric.kind}' looks at {metric.layer}, which extractor '{self.extractor.kind}' lacks",
+                    f"metric '{metric.kind}' looks at {LAYERS[metric.layer]}, which extractor "
+                    f"'{self.extractor.kind}' lacks",
                     f"leave it out, or an extractor that gives them: {', '.join(giving)}",
                 )
