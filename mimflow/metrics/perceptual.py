@@ -14,7 +14,7 @@ from mimflow.features.base import Frozen
 from mimflow.features.efficientnet_lite0 import preparation, pretrained
 from mimflow.features.lpips import LEAST_SIDE, Backbone, Lpips, unit_distance
 from mimflow.metrics.context import ImageComparison
-from mimflow.metrics.spec import LpipsAlexSpec, LpipsVggSpec, PerceptualSpec
+from mimflow.metrics.perceptual_spec import LpipsAlexSpec, LpipsVggSpec, PerceptualSpec
 from mimflow.metrics.values import value_of
 from mimflow.spec.weights import FileWeights
 

@@ -1,5 +1,6 @@
 """The metrics and the feature extractors there are: one line each."""
 
+from mimflow.metrics.perceptual_spec import LpipsAlexSpec, LpipsVggSpec, PerceptualSpec
 from mimflow.metrics.spec import (
     ClassAccuracySpec,
     CmmdSpec,
@@ -8,9 +9,6 @@ from mimflow.metrics.spec import (
     IsSpec,
     KidSpec,
     LinearProbeSpec,
-    LpipsAlexSpec,
-    LpipsVggSpec,
-    PerceptualSpec,
     PrecisionRecallSpec,
     PsnrSpec,
     SfidSpec,

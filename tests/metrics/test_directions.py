@@ -13,6 +13,7 @@ from skimage.filters import gaussian
 from mimflow.features.extractors import Extractor
 from mimflow.features.registry import EXTRACTORS
 from mimflow.features.spec import EfficientnetLite0ExtractorSpec
+from mimflow.metrics.perceptual_spec import PerceptualSpec
 from mimflow.metrics.registry import METRICS
 from mimflow.metrics.spec import (
     CmmdSpec,
@@ -21,7 +22,6 @@ from mimflow.metrics.spec import (
     IsSpec,
     KidSpec,
     MetricSpec,
-    PerceptualSpec,
     PrecisionRecallSpec,
     PsnrSpec,
     SfidSpec,

@@ -28,6 +28,7 @@ from sklearn.metrics.pairwise import polynomial_kernel, rbf_kernel
 from sklearn.preprocessing import normalize
 
 from mimflow.artifacts.metrics import MetricValue
+from mimflow.metrics.perceptual_spec import LpipsAlexSpec, LpipsVggSpec, PerceptualSpec
 from mimflow.metrics.registry import METRICS
 from mimflow.metrics.spec import (
     ClassAccuracySpec,
@@ -37,10 +38,7 @@ from mimflow.metrics.spec import (
     IsSpec,
     KidSpec,
     LinearProbeSpec,
-    LpipsAlexSpec,
-    LpipsVggSpec,
     MetricSpec,
-    PerceptualSpec,
     PrecisionRecallSpec,
     PsnrSpec,
     SfidSpec,

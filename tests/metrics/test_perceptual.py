@@ -23,7 +23,7 @@ from mimflow.artifacts.manifest import sha256_of
 from mimflow.errors import ArtifactError
 from mimflow.features.efficientnet_lite0 import pretrained
 from mimflow.features.lpips import CHANNELS
-from mimflow.metrics.spec import LpipsAlexSpec, LpipsVggSpec, PerceptualSpec
+from mimflow.metrics.perceptual_spec import LpipsAlexSpec, LpipsVggSpec, PerceptualSpec
 from mimflow.spec.weights import FileWeights
 from mimflow.weights.tensors import save_state
 

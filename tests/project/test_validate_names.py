@@ -41,7 +41,7 @@ def refused(project: Path, *names: str) -> str:
 def test_a_metric_of_what_the_extractor_does_not_give(project: Path) -> None:
     write(project, "protocols/small", PROTOCOL.replace("{kind: fid}", "{kind: fid}, {kind: sfid}"))
     assert refused(project, "small") == (
-        "specs/protocols/small.yaml:4:30: metrics.1.kind: metric 'sfid' looks at spatial features, which extractor "
+        "specs/protocols/small.yaml:4:31: metrics.1.kind: metric 'sfid' looks at spatial features, which extractor "
         "'classifier' lacks (leave it out, or an extractor that gives them: inception, efficientnet_lite0)"
     )
     lite0 = PROTOCOL.replace("{kind: classifier, weights: {run: classifier}}", "{kind: efficientnet_lite0}")
