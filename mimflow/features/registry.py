@@ -1,6 +1,12 @@
 """The frozen networks there are: one line each."""
 
-from mimflow.features.spec import ClassifierExtractorSpec, EfficientnetLite0Spec, InceptionExtractorSpec, TimmVitSpec
+from mimflow.features.spec import (
+    ClassifierExtractorSpec,
+    EfficientnetLite0ExtractorSpec,
+    EfficientnetLite0Spec,
+    InceptionExtractorSpec,
+    TimmVitSpec,
+)
 from mimflow.spec.registry import Registry
 
 NETWORKS = Registry(
@@ -14,4 +20,5 @@ EXTRACTORS = Registry(
     "extractor",
     (ClassifierExtractorSpec, "mimflow.features.extractors:classifier_extractor"),
     (InceptionExtractorSpec, "mimflow.features.extractors:inception_extractor"),
+    (EfficientnetLite0ExtractorSpec, "mimflow.features.extractors:efficientnet_lite0_extractor"),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from typing import Literal
+from typing import ClassVar, Literal
 
 from mimflow.artifacts.manifest import canonical
 from mimflow.spec.base import Count, Problem, Spec
@@ -87,8 +87,17 @@ class TimmVitSpec(NetworkSpec):
             )
 
 
+Layer = Literal["features", "logits", "spatial"]
+"""What an extractor gives of an image: features of all of it, logits of classes, features that know places."""
+LAYERS: dict[Layer, str] = {"features": "features", "logits": "logits", "spatial": "spatial features"}
+"""How people are told of them."""
+
+
 class ExtractorSpec(Spec):
     """Base of the extractor axis: the network whose features metrics compare."""
+
+    layers: ClassVar[tuple[Layer, ...]] = ("features", "logits")
+    """What it gives."""
 
     kind: str
 
@@ -103,5 +112,20 @@ class ClassifierExtractorSpec(ExtractorSpec):
 class InceptionExtractorSpec(ExtractorSpec):
     """torch-fidelity's port of the TensorFlow Inception of 2015: the usual FID and IS. The user brings the weights."""
 
+    layers: ClassVar[tuple[Layer, ...]] = ("features", "logits", "spatial")
+
     kind: Literal["inception"] = "inception"
     weights: FileWeights
+
+
+class EfficientnetLite0ExtractorSpec(ExtractorSpec):
+    """EfficientNet-Lite0 trained on ImageNet-1k, which is there offline: 1,280 pooled features and 1,000 logits.
+
+    Numbers in its features compare with one another at one size of input, and never with Inception's.
+    """
+
+    layers: ClassVar[tuple[Layer, ...]] = ("features", "logits", "spatial")
+
+    kind: Literal["efficientnet_lite0"] = "efficientnet_lite0"
+    input_size: Count = 224
+    """Images are resized to so many pixels first (bilinear, antialiased); it was trained at 224."""

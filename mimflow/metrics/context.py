@@ -14,10 +14,13 @@ from torch import Tensor
 from mimflow.artifacts.reference import Gaussian
 from mimflow.features.extractors import Extractor
 from mimflow.metrics.images import ArrayImages, Images
+from mimflow.metrics.moments import Moments
 
 BATCH_SIZE = 64
 """Images that pass through the extractor at once: torch-fidelity's default. No spec can change it, so that numbers do
 not depend on it."""
+MOMENTS_ROWS = 4096
+"""Features that are in memory in float64 at once."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,12 @@ class ImageComparison:
     reference: np.ndarray | None = None
     """(N, H, W, C) uint8: of reconstructions their originals, in their order."""
 
+    @property
+    def pairs(self) -> tuple[np.ndarray, np.ndarray]:
+        """Reconstructions and their originals, (N, H, W, C) uint8 each, in one order."""
+        assert isinstance(self.samples, np.ndarray) and self.reference is not None, "made here, from these"
+        return self.samples, self.reference
+
     @cached_property
     def _extracted(self) -> tuple[dict[str, Tensor], Tensor]:
         images = self.samples if isinstance(self.samples, Images) else ArrayImages(self.samples)
@@ -137,3 +146,11 @@ class ImageComparison:
         other = replace(self, known=reference)
         other.__dict__["_extracted"] = self._extracted
         return other
+
+
+def moments(features: Tensor) -> Moments:
+    """Mean and covariance of features (N, F), in float64."""
+    found = Moments(features.shape[1])
+    for rows in features.split(MOMENTS_ROWS):
+        found.add(rows)
+    return found

@@ -19,12 +19,9 @@ PART = 256
 
 def psnr(spec: PsnrSpec, context: ImageComparison) -> dict[str, MetricValue]:
     """10 log₁₀(255² / MSE) in dB, and the same of the mean MSE."""
-    errors = np.concatenate(
-        [
-            _squared_errors(context.samples[start : start + PART], context.reference[start : start + PART])
-            for start in range(0, len(context.samples), PART)
-        ]
-    )
+    images, originals = context.pairs
+    parts = [slice(start, start + PART) for start in range(0, len(images), PART)]
+    errors = np.concatenate([_squared_errors(images[part], originals[part]) for part in parts])
     if not errors.any():
         reason = "every reconstruction is exact: infinite"
         return {name: MetricValue(None, reason=reason) for name in spec.reports}
@@ -37,7 +34,8 @@ def psnr(spec: PsnrSpec, context: ImageComparison) -> dict[str, MetricValue]:
 
 def ssim(spec: SsimSpec, context: ImageComparison) -> dict[str, MetricValue]:
     """Structural similarity by scikit-image, with the settings that agree with Wang et al.'s own code."""
-    side = min(context.samples.shape[1:3])
+    images, originals = context.pairs
+    side = min(images.shape[1:3])
     if side < SSIM_WINDOW:
         return {"ssim": MetricValue(None, reason=f"images of {side} pixels are smaller than its window of 11")}
     values = [
@@ -50,7 +48,7 @@ def ssim(spec: SsimSpec, context: ImageComparison) -> dict[str, MetricValue]:
             sigma=SSIM_SIGMA,
             use_sample_covariance=False,
         )
-        for image, original in zip(context.samples, context.reference, strict=True)
+        for image, original in zip(images, originals, strict=True)
     ]
     return {"ssim": MetricValue(float(np.mean(values)))}
 

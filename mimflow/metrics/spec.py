@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from mimflow.features.spec import Layer
 from mimflow.metrics.number import Number
 from mimflow.metrics.reference.registry import REFERENCES
 from mimflow.metrics.reference.spec import Part, ReferenceSpec
@@ -22,6 +23,10 @@ class MetricSpec(Spec):
     """What it reports, in order."""
     compares: ClassVar[Part | None] = None
     """The part of the reference that it compares images with; None where it looks at these alone."""
+    source: ClassVar[str] = ""
+    """Where it was published, and what of that is computed."""
+    layer: ClassVar[Layer | None] = None
+    """What it looks at of that which the extractor gives; None for metrics that need no extractor."""
 
     kind: str
     reference: Annotated[ReferenceSpec, REFERENCES] | None = None
@@ -58,8 +63,35 @@ class FidSpec(MetricSpec):
             called={"reconstructions": "rFID"},
         ),
     )
+    source: ClassVar[str] = "Heusel et al. 2017 (arXiv:1706.08500), Eq. 6; covariances with n − 1, in float64"
+    layer: ClassVar[Layer] = "features"
 
     kind: Literal["fid"] = "fid"
+
+
+class SfidSpec(MetricSpec):
+    """Fréchet distance between Gaussians fitted to spatial features, which tell where things are.
+
+    Of Inception they are those that the ADM evaluator takes: the first 7 channels of `mixed_6/conv`, which make
+    17 × 17 × 7 = 2,023 numbers.
+    """
+
+    measures: ClassVar[tuple[str, ...]] = ("samples", "reconstructions")
+    numbers: ClassVar[tuple[Number, ...]] = (
+        Number(
+            "sfid",
+            label="sFID",
+            sentence="the Fréchet distance between Gaussians fitted to spatial features of images and reference",
+            digits=1,
+            direction="lower",
+            with_count=True,
+        ),
+    )
+    compares: ClassVar[Part | None] = "statistics"
+    source: ClassVar[str] = "Nash et al. 2021 (arXiv:2103.03841); layer and channels by OpenAI's guided-diffusion"
+    layer: ClassVar[Layer] = "spatial"
+
+    kind: Literal["sfid"] = "sfid"
 
 
 class IsSpec(MetricSpec):
@@ -75,9 +107,12 @@ class IsSpec(MetricSpec):
             called={"reconstructions": "rIS"},
         ),
     )
+    source: ClassVar[str] = "Salimans et al. 2016 (arXiv:1606.03498), section 4; images permuted, whatever their order"
+    layer: ClassVar[Layer] = "logits"
 
     kind: Literal["is"] = "is"
     splits: Count = 10
+    """Parts that samples are divided into: the score is the mean over them, its spread is theirs."""
 
 
 class KidSpec(MetricSpec):
@@ -95,14 +130,47 @@ class KidSpec(MetricSpec):
             called={"reconstructions": "rKID"},
         ),
     )
+    source: ClassVar[str] = "Bińkowski et al. 2018 (arXiv:1801.01401), section 4; subsets drawn, whatever the order"
+    layer: ClassVar[Layer] = "features"
 
     kind: Literal["kid"] = "kid"
     subset_size: Count = 1000
+    """Images in a subset of the samples, and as many of the reference."""
     subsets: Count = 100
+    """Pairs of subsets that are drawn: the distance is the mean over them, its spread is theirs."""
+
+
+class CmmdSpec(MetricSpec):
+    """Squared kernel distance between features of unit length, Gaussian kernel, times 1,000, as CMMD has it.
+
+    CMMD itself is this number in features of CLIP ViT-L/14 at 336 pixels; in those of another extractor it compares
+    with itself alone. It assumes no distribution, and falls less with the number of images than FID does.
+    """
+
+    measures: ClassVar[tuple[str, ...]] = ("samples", "reconstructions")
+    numbers: ClassVar[tuple[Number, ...]] = (
+        Number(
+            "cmmd",
+            label="MMD (Gaussian kernel)",
+            sentence="the squared Gaussian-kernel distance between unit features of the images and of the reference",
+            digits=3,
+            direction="lower",
+        ),
+    )
+    compares: ClassVar[Part | None] = "features"
+    source: ClassVar[str] = "Jayasumana et al. 2024 (arXiv:2401.09603); the published code's estimator, over all pairs"
+    layer: ClassVar[Layer] = "features"
+
+    kind: Literal["cmmd"] = "cmmd"
+    sigma: Positive = 10.0
+    """Width of the kernel exp(−|x − y|² / 2σ²)."""
 
 
 class PrecisionRecallSpec(MetricSpec):
-    """Improved precision and recall (Kynkäänniemi et al. 2019): two numbers, `precision` and `recall`."""
+    """Improved precision and recall (Kynkäänniemi et al. 2019): two numbers, `precision` and `recall`.
+
+    Precision rewards what is common: blur, or guidance, can raise it while recall falls.
+    """
 
     measures: ClassVar[tuple[str, ...]] = ("samples",)
     compares: ClassVar[Part | None] = "features"
@@ -120,9 +188,44 @@ class PrecisionRecallSpec(MetricSpec):
             direction="higher",
         ),
     )
+    source: ClassVar[str] = "Kynkäänniemi et al. 2019 (arXiv:1904.06991), Eq. 1–3; in float64, balls are closed"
+    layer: ClassVar[Layer] = "features"
 
     kind: Literal["precision_recall"] = "precision_recall"
     neighbourhood: Count = 3
+    """Which of an image's neighbours its ball reaches to: the k-th nearest, itself not counted."""
+
+
+class DensityCoverageSpec(MetricSpec):
+    """Density and coverage (Naeem et al. 2020): two numbers, `density` and `coverage`.
+
+    Balls around reference images reach to the `neighbourhood`-th nearest other one. Density is the mean number of balls
+    that hold a sample, over the neighbourhood: outliers of the reference count less than in precision, and it can
+    exceed 1; blur can raise it. Coverage is the share of balls that hold a sample.
+    """
+
+    measures: ClassVar[tuple[str, ...]] = ("samples",)
+    numbers: ClassVar[tuple[Number, ...]] = (
+        Number(
+            "density",
+            label="Density",
+            sentence="how densely reference images lie around samples, in features",
+            direction="higher",
+        ),
+        Number(
+            "coverage",
+            label="Coverage",
+            sentence="the share of reference images with a sample nearby, in features",
+            direction="higher",
+        ),
+    )
+    compares: ClassVar[Part | None] = "features"
+    source: ClassVar[str] = "Naeem et al. 2020 (arXiv:2002.09797), section 3; balls are open, as in their code"
+    layer: ClassVar[Layer] = "features"
+
+    kind: Literal["density_coverage"] = "density_coverage"
+    neighbourhood: Count = 5
+    """Which of an image's neighbours its ball reaches to: the k-th nearest, itself not counted."""
 
 
 class ClassAccuracySpec(MetricSpec):
@@ -140,6 +243,8 @@ class ClassAccuracySpec(MetricSpec):
             direction="higher",
         ),
     )
+    source: ClassVar[str] = "this project's; Ravuri and Vinyals 2019 (arXiv:1905.10887) have the converse"
+    layer: ClassVar[Layer] = "logits"
 
     kind: Literal["class_accuracy"] = "class_accuracy"
 
@@ -169,6 +274,7 @@ class PsnrSpec(MetricSpec):
             unit="dB",
         ),
     )
+    source: ClassVar[str] = "no single source; 8-bit images, peak 255"
 
     kind: Literal["psnr"] = "psnr"
 
@@ -190,6 +296,7 @@ class SsimSpec(MetricSpec):
             direction="higher",
         ),
     )
+    source: ClassVar[str] = "Wang et al. 2004 (IEEE Transactions on Image Processing 13, 600); computed by scikit-image"
 
     kind: Literal["ssim"] = "ssim"
 
@@ -220,12 +327,15 @@ class LinearProbeSpec(MetricSpec):
             direction="higher",
         ),
     )
+    source: ClassVar[str] = "MIMFlow's tools (public code)"
 
     kind: Literal["linear_probe"] = "linear_probe"
     epochs: Count = 90
+    """Times that the layer sees every training image."""
     lr: Positive = 0.1
     """Learning rate, which is not scaled with the batch."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    """Momentum of SGD."""
     weight_decay: NonNegative = 1e-4
     """Weight decay: what the tools' commands give; the tools' own default is 0."""
     batch_size: Annotated[int, Field(ge=2)] = 16384

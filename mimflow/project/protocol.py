@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field
 
 from mimflow.features.registry import EXTRACTORS
-from mimflow.features.spec import ExtractorSpec
+from mimflow.features.spec import LAYERS, ExtractorSpec
 from mimflow.metrics.number import Number
 from mimflow.metrics.reference.registry import REFERENCES
 from mimflow.metrics.reference.spec import ReferenceSpec, SplitReferenceSpec
@@ -50,4 +50,12 @@ class ProtocolSpec(Spec):
                     ("metrics", index, *own),
                     f"'{metric.kind}' needs features of each reference image, and statistics are all that is given",
                     "give it a reference of its own: {split: train, count: 10000}, or {kind: images, archive: …}",
+                )
+            if metric.layer is not None and metric.layer not in self.extractor.layers:
+                giving = [kind for kind in EXTRACTORS if metric.layer in EXTRACTORS.spec(kind).layers]  # type: ignore[attr-defined]
+                yield Problem(
+                    ("metrics", index, "kind"),
+                    f"metric '{metric.kind}' looks at {LAYERS[metric.layer]}, which extractor "
+                    f"'{self.extractor.kind}' lacks",
+                    f"leave it out, or an extractor that gives them: {', '.join(giving)}",
                 )

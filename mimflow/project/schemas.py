@@ -81,7 +81,7 @@ def _describe_fields(cls: type[Spec], definitions: dict[str, Any], full: dict[st
         parts = (target, *target.get("anyOf", ()))
         properties: dict[str, Any] = next((part["properties"] for part in parts if "properties" in part), {})
         for base in reversed(model.__mro__):
-            for name, text in _field_docs(base):
+            for name, text in field_docs(base):
                 written = model.written_names().get(name, name)
                 if written in properties:
                     properties[written]["description"] = text
@@ -93,7 +93,8 @@ def _subclasses(cls: type[Spec]) -> Iterator[type[Spec]]:
         yield from _subclasses(subclass)
 
 
-def _field_docs(cls: type) -> Iterator[tuple[str, str]]:
+def field_docs(cls: type) -> Iterator[tuple[str, str]]:
+    """The fields of a spec class itself that have a docstring under them, with that."""
     if not issubclass(cls, Spec):
         return
     body = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
@@ -14,7 +14,7 @@ from mimflow.spec.base import OUTSIDE_KEY, FilePath, Sha256, Spec
 from mimflow.spec.weights import FileWeights, files_in
 
 if TYPE_CHECKING:
-    from mimflow.project.workspace import Workspace
+    from mimflow.project.workspace import Loaded, Workspace
 
 
 class WeightsSpec(Spec):
@@ -54,7 +54,7 @@ def describe_weights(workspace: Workspace) -> str:
     problems = workspace.problems_of(*(owner for owner in workspace.files if owner[0] == "weights"))
     if problems:
         raise SpecError("\n".join(problems))
-    kinds = {"run": workspace.runs, "protocol": workspace.protocols}
+    kinds: dict[str, Mapping[str, Loaded[Any]]] = {"run": workspace.runs, "protocol": workspace.protocols}
     named = {
         kind: [{weights.name for weights in files_in(loaded.spec)} for loaded in specs.values()]
         for kind, specs in kinds.items()

@@ -38,6 +38,10 @@ class Registry:
         """The spec class of the member named `kind`."""
         return self._members[kind][0]
 
+    def builder(self, kind: str) -> str:
+        """The import path of what builds the member named `kind`: `module:name`."""
+        return self._members[kind][1]
+
     def module(self, kind: str) -> str:
         """The module that builds the member named `kind`."""
         return self._members[kind][1].partition(":")[0]

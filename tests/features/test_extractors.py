@@ -6,19 +6,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import skimage.data
+import timm
 import torch
-import torch_fidelity
 from artifacts import store_artifact, train_facts
-from measuring import context_of, value
+from torch.nn import functional as F
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
 from mimflow.artifacts.manifest import Artifact, sha256_of
 from mimflow.classifiers.convnet.spec import ConvnetSpec
 from mimflow.errors import ArtifactError
 from mimflow.features.registry import EXTRACTORS
-from mimflow.features.spec import ClassifierExtractorSpec, InceptionExtractorSpec
+from mimflow.features.spec import ClassifierExtractorSpec, EfficientnetLite0ExtractorSpec, InceptionExtractorSpec
 from mimflow.metrics.context import ImageRows
-from mimflow.metrics.spec import IsSpec, KidSpec
 from mimflow.spec.weights import FileWeights, RunWeights
 from mimflow.system.modules import SystemModules
 from mimflow.system.spec import Shapes, System
@@ -63,18 +63,21 @@ def test_every_extractor_has_an_example(tmp_path: Path, inception_file: Path) ->
     built = {
         "classifier": EXTRACTORS.build(CLASSIFIER_SPEC, GREY, trained_classifier(tmp_path / "judge"), CLASSIFIER),
         "inception": EXTRACTORS.build(inception_spec(inception_file), GREY, None, None),
+        "efficientnet_lite0": EXTRACTORS.build(EfficientnetLite0ExtractorSpec(input_size=64), GREY, None, None),
     }
+    widths = {"classifier": [5, 3], "inception": [2048, 1008, 2023], "efficientnet_lite0": [1280, 1000, 7 * 4 * 4]}
     missing = [kind for kind in EXTRACTORS if kind not in built]
     assert not missing, f"add an example of {missing} to this test"
     images = ImageRows(np.random.default_rng(0).integers(256, size=(4, 8, 8, 1), dtype=np.uint8))
     batch = torch.stack([images[index] for index in range(4)])
     for kind, extractor in built.items():
-        features, logits = extractor.module(batch)
-        assert features.shape == (4, 5 if kind == "classifier" else 2048)
-        assert logits.shape == (4, 3 if kind == "classifier" else 1008)
-        assert not features.requires_grad
-        assert extractor.module.get_requested_features_list() == [extractor.features, extractor.logits]
-        assert extractor.name.startswith(f"{kind}-")
+        found = extractor.module.convert_features_tuple_to_dict(extractor.module(batch))
+        layers = [extractor.features, extractor.logits, extractor.spatial]
+        assert list(found) == [layer for layer in layers if layer is not None]
+        assert len(found) == len(EXTRACTORS.spec(kind).layers)
+        assert [tuple(features.shape) for features in found.values()] == [(4, width) for width in widths[kind]]
+        assert not any(features.requires_grad for features in found.values())
+        assert extractor.name.startswith(kind.replace("_", "-"))
         assert extractor.facts["extractor"] == extractor.name
 
 
@@ -105,29 +108,54 @@ def test_a_classifier_for_other_classes_does_not_fit(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_inception_gives_torch_fidelitys_own_numbers(inception_file: Path, tmp_path: Path) -> None:
-    shapes = Shapes(channels=3, size=8, num_classes=3)
+def test_inception_gives_pooled_features_logits_without_bias_and_the_first_branch_of_mixed_6d(
+    inception_file: Path,
+) -> None:
+    """Layer by layer, on images of 299 pixels, which are not resized."""
+    shapes = Shapes(channels=3, size=299, num_classes=3)
     extractor = EXTRACTORS.build(inception_spec(inception_file), shapes, None, None)
-    random = np.random.default_rng(0)
-    samples, reference = random.integers(256, size=(2, 4, 8, 8, 3), dtype=np.uint8)
-    context = context_of(samples, reference, tmp_path, extractor=extractor)
-    theirs = torch_fidelity.calculate_metrics(
-        input1=ImageRows(samples),
-        input2=ImageRows(reference),
-        feature_extractor="inception-v3-compat",
-        feature_extractor_weights_path=str(inception_file),
-        isc=True,
-        isc_splits=1,
-        kid=True,
-        kid_subset_size=4,
-        kid_subsets=1,
-        cuda=False,
-        save_cpu_ram=True,
-        verbose=False,
-    )
-    assert value(IsSpec(splits=1), context) == theirs["inception_score_mean"]
-    assert value(KidSpec(subset_size=4, subsets=1), context) == theirs["kernel_inception_distance_mean"]
+    layers = dict(extractor.module.named_children())
+    images = torch.from_numpy(np.random.default_rng(0).integers(256, size=(1, 3, 299, 299), dtype=np.uint8))
+    before = ["Conv2d_1a_3x3", "Conv2d_2a_3x3", "Conv2d_2b_3x3", "MaxPool_1", "Conv2d_3b_1x1", "Conv2d_4a_3x3"]
+    before += ["MaxPool_2", "Mixed_5b", "Mixed_5c", "Mixed_5d", "Mixed_6a", "Mixed_6b", "Mixed_6c"]
+    with torch.no_grad():
+        h = (images.float() - 128) / 128
+        for name in before:
+            h = layers[name](h)
+        branch = layers["Mixed_6d"].branch1x1
+        spatial = torch.relu(branch.bn(branch.conv(h)))[:, :7]
+        for name in ("Mixed_6d", "Mixed_6e", "Mixed_7a", "Mixed_7b", "Mixed_7c"):
+            h = layers[name](h)
+        features = h.mean((2, 3))
+        found = extractor.module(images)
+    assert spatial.shape == (1, 7, 17, 17)
+    for ours, wanted in zip(found, (features, features @ layers["fc"].weight.T, spatial.flatten(1)), strict=True):
+        torch.testing.assert_close(ours, wanted, rtol=1e-4, atol=1e-5)
     assert extractor.facts["extractor_input"] == "RGB"
+
+
+def test_efficientnet_lite0_knows_a_cat_and_its_features_are_those_before_the_classifier() -> None:
+    """285 is ImageNet's Egyptian cat: the photograph shows one of the domestic ones, 281 to 285."""
+    shapes = Shapes(channels=3, size=300, num_classes=3)
+    extractor = EXTRACTORS.build(EfficientnetLite0ExtractorSpec(), shapes, None, None)
+    image = torch.from_numpy(skimage.data.chelsea().copy()).permute(2, 0, 1)[None]
+    features, logits, spatial = extractor.module(image)
+    assert 281 <= logits.argmax().item() <= 285
+    classifier = extractor.module.network.classifier
+    torch.testing.assert_close(features @ classifier.weight.T + classifier.bias, logits)
+    assert spatial.shape == (1, 7 * 14 * 14)
+    network = timm.create_model("efficientnet_lite0", features_only=True, out_indices=[3]).eval()
+    network.load_state_dict(extractor.module.network.state_dict(), strict=False)
+    resized = F.interpolate(image.float(), (224, 224), mode="bilinear", antialias=True)
+    (wanted,) = network((resized - 127) / 128)
+    torch.testing.assert_close(spatial, wanted[:, :7].flatten(1).detach(), rtol=1e-4, atol=1e-4)
+
+
+def test_the_name_of_efficientnet_lite0_tells_its_size_of_input() -> None:
+    names = [
+        EXTRACTORS.build(EfficientnetLite0ExtractorSpec(input_size=size), GREY, None, None).name for size in (64, 32)
+    ]
+    assert names[0] != names[1]
 
 
 @pytest.mark.slow

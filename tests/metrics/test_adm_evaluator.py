@@ -15,21 +15,24 @@ import pytest
 import torch
 
 from mimflow.artifacts.reference import Gaussian
-from mimflow.metrics.fidelity import fid, inception_score, precision_recall
-from mimflow.metrics.spec import FidSpec, IsSpec, PrecisionRecallSpec
+from mimflow.metrics.fidelity import fid, inception_score, sfid
+from mimflow.metrics.manifolds import precision_recall
+from mimflow.metrics.spec import FidSpec, IsSpec, PrecisionRecallSpec, SfidSpec
 
 REFERENCE = np.load(Path(__file__).parents[1] / "recordings" / "adm_evaluator_reference.npz")
 
 
 def context_of(samples: np.ndarray, reference: np.ndarray) -> Any:
     """What metrics ask of a comparison, with these features (N, F) and (M, F)."""
-    logits = torch.from_numpy(REFERENCE["logits"])
+    logits, given = torch.from_numpy(REFERENCE["logits"]), torch.from_numpy(reference)
+    layers = SimpleNamespace(features="features", logits="logits", spatial="spatial")
     return SimpleNamespace(
-        sample_features={"features": torch.from_numpy(samples), "logits": logits},
-        reference_features={"features": torch.from_numpy(reference)},
+        sample_features={**dict.fromkeys(("features", "spatial"), torch.from_numpy(samples)), "logits": logits},
+        reference_features={"features": given},
         reference_moments=lambda layer: Gaussian(reference.astype(np.float64).mean(0), np.cov(reference, rowvar=False)),
         known=SimpleNamespace(count=len(reference)),
-        extractor=SimpleNamespace(features="features", logits="logits"),
+        extractor=layers,
+        device=torch.device("cpu"),
     )
 
 
@@ -37,9 +40,10 @@ def context_of(samples: np.ndarray, reference: np.ndarray) -> Any:
     ("name", "kind", "count"), [("fid", "features", None), ("sfid", "spatial", None), ("fid_few", "features", 32)]
 )
 def test_frechet_distances(name: str, kind: str, count: int | None) -> None:
-    """The sFID is the FID of other features, which no extractor here gives."""
+    """The sFID is the FID of other features."""
     context = context_of(REFERENCE[f"{kind}/sample"][:count], REFERENCE[f"{kind}/reference"])
-    assert fid(FidSpec(), context)["fid"].value == pytest.approx(float(REFERENCE[name]), rel=1e-5)
+    (found,) = (sfid(SfidSpec(), context) if kind == "spatial" else fid(FidSpec(), context)).values()
+    assert found.value == pytest.approx(float(REFERENCE[name]), rel=1e-5)
 
 
 def test_the_distance_of_a_set_to_itself_is_zero() -> None:

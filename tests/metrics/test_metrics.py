@@ -1,8 +1,9 @@
-"""Metrics: known answers, torch-fidelity's own numbers, and reasons for none."""
+"""Metrics: known answers by hand and by other libraries, and reasons for none."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,12 +19,16 @@ from measuring import (
     value,
 )
 from parts import flattened, label_of, missing_examples
+from sklearn.metrics.pairwise import polynomial_kernel, rbf_kernel
+from sklearn.preprocessing import normalize
 
 from mimflow.artifacts.metrics import MetricValue
-from mimflow.features.extractors import Extractor
+from mimflow.metrics.perceptual_spec import LpipsAlexSpec, LpipsVggSpec, PerceptualSpec
 from mimflow.metrics.registry import METRICS
 from mimflow.metrics.spec import (
     ClassAccuracySpec,
+    CmmdSpec,
+    DensityCoverageSpec,
     FidSpec,
     IsSpec,
     KidSpec,
@@ -31,20 +36,30 @@ from mimflow.metrics.spec import (
     MetricSpec,
     PrecisionRecallSpec,
     PsnrSpec,
+    SfidSpec,
     SsimSpec,
 )
+from mimflow.spec.weights import FileWeights
+
+ABSENT = FileWeights(file="weights/gone.pth", sha256="0" * 64)
 
 METRIC_EXAMPLES: dict[str, list[MetricSpec]] = {
     "fid": [FidSpec()],
+    "sfid": [SfidSpec()],
     "is": [IsSpec(splits=4)],
     "kid": [KidSpec(subset_size=20, subsets=3)],
+    "cmmd": [CmmdSpec()],
     "precision_recall": [PrecisionRecallSpec()],
+    "density_coverage": [DensityCoverageSpec()],
     "class_accuracy": [ClassAccuracySpec()],
     "psnr": [PsnrSpec()],
     "ssim": [SsimSpec()],
+    "lpips_alex": [LpipsAlexSpec(alex=ABSENT)],
+    "lpips_vgg": [LpipsVggSpec(vgg=ABSENT)],
+    "perceptual": [PerceptualSpec()],
     "linear_probe": [LinearProbeSpec()],
 }
-"""Those that measure no samples have tests of their own: `test_reconstruction.py`, `test_probe.py`."""
+"""Those that measure no samples have tests of their own: `test_perceptual.py`, `test_probe.py`."""
 
 OF_SAMPLES = [spec for spec in flattened(METRIC_EXAMPLES) if "samples" in spec.measures]
 every_metric = pytest.mark.parametrize("spec", OF_SAMPLES, ids=label_of)
@@ -82,7 +97,7 @@ def test_features_that_are_not_finite_are_a_reason(spec: MetricSpec) -> None:
 
 
 @pytest.mark.fault("not finite")
-@pytest.mark.parametrize("kind", ["fid", "kid", "precision_recall"])
+@pytest.mark.parametrize("kind", ["fid", "sfid", "kid", "cmmd", "precision_recall", "density_coverage"])
 def test_a_reference_that_is_not_finite_is_a_reason(kind: str) -> None:
     samples, reference = gaussian_images(60, 16, seed=0), gaussian_images(50, 16, seed=1)
     samples[:, 0, 0] = reference[:, 0, 0] = 0
@@ -93,7 +108,40 @@ def test_a_reference_that_is_not_finite_is_a_reason(kind: str) -> None:
         assert "reference images are not finite" in measurement.reason
 
 
+@pytest.mark.parametrize("spec", [IsSpec(splits=4), KidSpec(subset_size=20, subsets=3)], ids=label_of)
+def test_subsets_do_not_depend_on_the_order_of_images(spec: MetricSpec) -> None:
+    samples, reference = gaussian_images(60, 16, seed=0), gaussian_images(50, 16, seed=1)
+    first = measure(spec, context_of(samples, reference))
+    turned = measure(spec, context_of(samples[::-1], reference[::-1]))
+    assert turned == first
+    other = measure(spec, context_of(gaussian_images(60, 16, seed=2), reference))
+    assert other != first
+
+
+def test_labels_follow_their_images() -> None:
+    labels = np.arange(60) % 16
+    samples = one_hot_images(labels) // 2 + np.arange(60, dtype=np.uint8)[:, None, None, None]  # no two are the same
+    right = np.where(np.arange(60) < 45, labels, (labels + 1) % 16)
+    assert value(ClassAccuracySpec(), context_of(samples, samples, labels=right)) == 0.75
+
+
 # -- FID -----------------------------------------------------------------------------------------------------
+
+
+def test_sfid_is_the_distance_of_spatial_features_alone() -> None:
+    """Pixels with even numbers are the spatial features here; the others differ by as much as they like."""
+    samples, reference = gaussian_images(300, 16, seed=0), gaussian_images(200, 16, seed=1, mean=0.3)
+    found = value(SfidSpec(), context_of(samples, reference))
+    even = [images.reshape(-1, 16)[:, ::2].reshape(-1, 8, 1, 1) for images in (samples, reference)]
+    assert found == pytest.approx(value(FidSpec(), context_of(*even)))
+    assert found != pytest.approx(value(FidSpec(), context_of(samples, reference)))
+
+
+def test_sfid_without_spatial_features_is_a_reason() -> None:
+    images = gaussian_images(20, 16, seed=0)
+    flat = replace(pixel_extractor(), spatial=None)
+    found = measure(SfidSpec(), context_of(images, images, extractor=flat))["sfid"]
+    assert found == MetricValue(None, reason="the extractor gives no spatial features")
 
 
 def root(matrix: np.ndarray) -> np.ndarray:
@@ -171,7 +219,7 @@ def test_is_with_more_splits_than_samples_is_a_reason() -> None:
 def test_kid_of_whole_sets_is_the_unbiased_estimate() -> None:
     samples, reference = gaussian_images(50, 16, seed=0), gaussian_images(50, 16, seed=1, mean=0.5)
     x, y = (((images.reshape(50, 16) - 128.0) / SCALE) for images in (samples, reference))
-    kernel = [(a @ b.T / 16 + 1) ** 3 for a, b in ((x, x), (y, y), (x, y))]
+    kernel = [polynomial_kernel(a, b, degree=3, gamma=1 / 16, coef0=1) for a, b in ((x, x), (y, y), (x, y))]
     off_diagonal = [matrix.sum() - np.trace(matrix) for matrix in kernel[:2]]
     expected = sum(off_diagonal) / (50 * 49) - 2 * kernel[2].mean()
     found = measure(KidSpec(subset_size=50, subsets=2), context_of(samples, reference))["kid"]
@@ -188,6 +236,15 @@ def test_kid_of_one_distribution_is_nothing_within_its_spread() -> None:
     assert far.value > 10 * found.std
 
 
+def test_kid_of_subsets_is_about_that_of_whole_sets() -> None:
+    samples, reference = gaussian_images(200, 16, seed=0), gaussian_images(300, 16, seed=1, mean=0.5)
+    x, y = ((images.reshape(len(images), 16) - 128.0) / SCALE for images in (samples, reference))
+    kernel = [polynomial_kernel(a, b, degree=3, gamma=1 / 16, coef0=1) for a, b in ((x, x), (y, y), (x, y))]
+    within = [(matrix.sum() - np.trace(matrix)) / (len(matrix) * (len(matrix) - 1)) for matrix in kernel[:2]]
+    found = measure(KidSpec(subset_size=100, subsets=100), context_of(samples, reference))["kid"]
+    assert abs(found.value - (sum(within) - 2 * kernel[2].mean())) < 3 * found.std / 10  # a mean of 100 subsets
+
+
 @pytest.mark.parametrize(
     ("samples", "reference", "subset", "reason"),
     [
@@ -201,31 +258,22 @@ def test_kid_without_enough_images_is_a_reason(samples: int, reference: int, sub
     assert measure(KidSpec(subset_size=subset), context)["kid"] == MetricValue(None, reason=reason)
 
 
-# -- precision and recall ------------------------------------------------------------------------------------
+# -- CMMD's distance -----------------------------------------------------------------------------------------
 
 
-def precision_and_recall(samples: np.ndarray, reference: np.ndarray) -> tuple[float | None, float | None]:
-    found = measure(PrecisionRecallSpec(), context_of(samples, reference))
-    return found["precision"].value, found["recall"].value
+@pytest.mark.parametrize("sigma", [10.0, 0.5])
+def test_cmmds_distance_is_that_of_scikit_learns_kernels(sigma: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mimflow.metrics.kernels.BLOCK", 32)
+    samples, reference = gaussian_images(70, 16, seed=0), gaussian_images(50, 16, seed=1, mean=0.5)
+    x, y = (normalize((images.reshape(-1, 16) - 128.0) / SCALE) for images in (samples, reference))
+    xx, yy, xy = (rbf_kernel(a, b, gamma=1 / (2 * sigma**2)).mean() for a, b in ((x, x), (y, y), (x, y)))
+    found = value(CmmdSpec(sigma=sigma), context_of(samples, reference))
+    assert found == pytest.approx(1000 * (xx + yy - 2 * xy), rel=1e-6)
 
 
-def test_precision_and_recall_of_equal_and_of_disjoint_sets() -> None:
-    images, far = gaussian_images(200, 16, seed=0, std=0.3), gaussian_images(200, 16, seed=1, mean=3, std=0.3)
-    assert precision_and_recall(images, images) == (1, 1)
-    assert precision_and_recall(images, far) == (0, 0)
-
-
-def test_samples_of_one_of_two_modes_are_precise_without_recall() -> None:
-    near, far = gaussian_images(200, 16, seed=0, std=0.1), gaussian_images(200, 16, seed=1, mean=3, std=0.1)
-    both = np.concatenate([near, far])
-    assert precision_and_recall(near, both) == (1, 0.5)
-    assert precision_and_recall(both, near) == (0.5, 1)
-
-
-def test_precision_needs_more_images_than_neighbours() -> None:
-    context = context_of(gaussian_images(3, 16, seed=0), gaussian_images(9, 16, seed=1))
-    for measurement in measure(PrecisionRecallSpec(neighbourhood=3), context).values():
-        assert measurement == MetricValue(None, reason="3 samples, at least 4 needed")
+def test_cmmds_distance_of_a_set_with_itself_is_nothing() -> None:
+    images = gaussian_images(80, 16, seed=0)
+    assert value(CmmdSpec(), context_of(images, images)) == pytest.approx(0, abs=1e-9)
 
 
 # -- class accuracy ------------------------------------------------------------------------------------------
@@ -243,6 +291,6 @@ def test_class_accuracy_without_classes_is_a_reason() -> None:
     samples = one_hot_images(np.arange(16))
     found = measure(ClassAccuracySpec(), context_of(samples, samples, labels=np.full(16, -1)))
     assert found["class_accuracy"].reason == "the samples were drawn without a class"
-    other = Extractor(pixel_extractor().module, "features", "logits", classifies=False, facts={})
+    other = replace(pixel_extractor(), classifies=False)
     found = measure(ClassAccuracySpec(), context_of(samples, samples, extractor=other))
     assert found["class_accuracy"].reason == "the extractor does not know the data's classes"

@@ -38,6 +38,17 @@ def refused(project: Path, *names: str) -> str:
     return str(caught.value)
 
 
+def test_a_metric_of_what_the_extractor_does_not_give(project: Path) -> None:
+    write(project, "protocols/small", PROTOCOL.replace("{kind: fid}", "{kind: fid}, {kind: sfid}"))
+    assert refused(project, "small") == (
+        "specs/protocols/small.yaml:4:31: metrics.1.kind: metric 'sfid' looks at spatial features, which extractor "
+        "'classifier' lacks (leave it out, or an extractor that gives them: inception, efficientnet_lite0)"
+    )
+    lite0 = PROTOCOL.replace("{kind: classifier, weights: {run: classifier}}", "{kind: efficientnet_lite0}")
+    write(project, "protocols/small", lite0.replace("{kind: fid}", "{kind: fid}, {kind: sfid}"))
+    assert check(open_workspace(project), ["small"]) == "valid: specs/protocols/small.yaml"
+
+
 def test_a_mistake_in_the_base(project: Path) -> None:
     write(project, "mini/child", "extends: tarflow.yaml\nlabel: child\n")
     write(project, "mini/tarflow", RUN.replace("lr: 1e-3", "lr: fast"))

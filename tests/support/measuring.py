@@ -16,7 +16,7 @@ from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 from mimflow.artifacts.manifest import Artifact
 from mimflow.artifacts.reference import Gaussian
 from mimflow.features.extractors import Extractor
-from mimflow.metrics.context import ImageComparison, KnownReference, batches_of_features
+from mimflow.metrics.context import ImageComparison, KnownReference, batches_of_features, content_order
 from mimflow.metrics.images import ArrayImages
 from mimflow.metrics.registry import METRICS
 from mimflow.metrics.spec import MetricSpec
@@ -29,7 +29,10 @@ SCALE = 32
 
 
 class PixelFeatures(FeatureExtractorBase):
-    """Pixels as features, centred and scaled, and as logits: images are made to have the features wanted."""
+    """Pixels as features, centred and scaled, and as logits; every other one as spatial features.
+
+    Images are made to have the features wanted.
+    """
 
     def __init__(self, name: str, features_list: list[str], scale: float = SCALE, **options: object):
         super().__init__(name, features_list)
@@ -37,12 +40,12 @@ class PixelFeatures(FeatureExtractorBase):
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
         pixels = images.flatten(1).float() - 128
-        found = {"features": pixels / self.scale, "logits": pixels}
+        found = {"features": pixels / self.scale, "logits": pixels, "spatial": pixels[:, ::2] / self.scale}
         return tuple(found[name] for name in self.features_list)
 
     @staticmethod
     def get_provided_features_list() -> tuple[str, ...]:
-        return "features", "logits"
+        return "features", "logits", "spatial"
 
 
 class BrokenFeatures(PixelFeatures):
@@ -57,9 +60,10 @@ def pixel_extractor(
     module: type[PixelFeatures] = PixelFeatures, name: str = "pixels", scale: float = SCALE
 ) -> Extractor:
     return Extractor(
-        module(name, ["features", "logits"], scale),
+        module(name, ["features", "logits", "spatial"], scale),
         features="features",
         logits="logits",
+        spatial="spatial",
         classifies=True,
         facts={},
     )
@@ -85,13 +89,18 @@ def context_of(
 
 def known_of(images: np.ndarray, extractor: Extractor) -> KnownReference:
     """A reference of these images: NumPy's mean and covariance of their features."""
-    batches = batches_of_features(extractor, ArrayImages(images), torch.device("cpu"), [])
-    features = torch.cat([batch[extractor.features] for batch in batches])
-    whole = features.double().numpy()
+    digests: list[bytes] = []
+    batches = list(batches_of_features(extractor, ArrayImages(images), torch.device("cpu"), digests))
+    order, layers = content_order(digests), (extractor.features, extractor.spatial or extractor.features)
+    found = {layer: torch.cat([batch[layer] for batch in batches])[order] for layer in layers}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # one image has no covariance
-        gaussian = Gaussian(whole.mean(0), np.cov(whole, rowvar=False))
-    return KnownReference(len(images), gaussian, None, features)
+        pooled, spatial = (_gaussian(found[layer]) for layer in layers)
+    return KnownReference(len(images), pooled, spatial, found[extractor.features])
+
+
+def _gaussian(features: torch.Tensor) -> Gaussian:
+    return Gaussian(features.double().mean(0).numpy(), np.cov(features.double().numpy(), rowvar=False))
 
 
 def measure(spec: MetricSpec, context: ImageComparison) -> dict[str]:

@@ -12,7 +12,7 @@ from mimflow.artifacts.samples import SamplesFacts
 from mimflow.contents.base import Content
 from mimflow.contents.registry import CONTENTS
 from mimflow.contents.samples import compared_with
-from mimflow.features.spec import ClassifierExtractorSpec, InceptionExtractorSpec
+from mimflow.features.spec import ClassifierExtractorSpec, EfficientnetLite0ExtractorSpec, InceptionExtractorSpec
 from mimflow.metrics.spec import MetricSpec
 from mimflow.plan.jobs import Job
 from mimflow.products.table import wording
@@ -98,6 +98,8 @@ def extractor_line(protocol: ProtocolSpec, facts: EvaluateFacts | None) -> str:
         text = f"Inception of 2015 (torch-fidelity), {digest}"
         seen = None if facts is None else facts.extractor_input
         return text if seen is None else f"{text}, images {seen}"
+    if isinstance(spec, EfficientnetLite0ExtractorSpec):
+        return f"EfficientNet-Lite0 trained on ImageNet-1k, images resized to {spec.input_size} pixels"
     return settings(spec)
 
 
