@@ -14,6 +14,7 @@ from mimflow.metrics.number import Number
 from mimflow.outputs.spec import OutputSpec
 from mimflow.products.table import wording
 from mimflow.products.table.model import Block, Cell, Column, Group, Row, Table
+from mimflow.products.table.picks import Picked, curve, heading_suffix, picks, sweep_lines
 from mimflow.products.table.product import PlannedRow, TableProduct
 from mimflow.products.table.protocol import protocol_lines
 from mimflow.products.table.published import published_block
@@ -30,9 +31,14 @@ def collect(table: TableProduct) -> Table:
     counts = heading_counts(table, found)
     groups = column_groups(table, counts)
     notes = Footnotes()
+    picked = picks(table, found)
     columns = [column for group in groups for column in group.columns]
     rows = [
-        Row(table.row_name(row), row.run, tuple(_cell(column, row, found, counts, root, notes) for column in columns))
+        Row(
+            table.row_name(row),
+            row.run,
+            tuple(_cell(column, row, found, counts, picked, root, notes) for column in columns),
+        )
         for row in table.rows
     ]
     return Table(
@@ -41,7 +47,7 @@ def collect(table: TableProduct) -> Table:
         measured=Block(groups, _with_best(rows, columns), table.spec.protocol),
         footnotes=tuple(notes.texts),
         published=tuple(published_block(table.plan.workspace, rows, groups) for rows in table.spec.published),
-        protocol=protocol_lines(table, found),
+        protocol=(*protocol_lines(table, found), *sweep_lines(table, found)),
         warnings=tuple((table.row_name(row), lines) for row in table.rows if (lines := tuple(_warnings(row, root)))),
         deviations=tuple(
             (table.row_name(row), lines)
@@ -49,6 +55,7 @@ def collect(table: TableProduct) -> Table:
             if (lines := deviation_lines(table.plan.workspace, row.spec))
         ),
         notes=tuple(table.spec.notes),
+        swept=tuple(_swept_blocks(table, groups, found)),
     )
 
 
@@ -85,13 +92,16 @@ def column_groups(table: TableProduct, counts: Mapping[str, int | None]) -> tupl
     for asked in table.spec.metrics:
         number, content = numbers[asked.column.metric], table.contents[asked.output]
         outputs.setdefault(asked.output, []).append(_metric_column(asked, number, content, counts[asked.output]))
-    headings = {name: table.contents[name].heading(name, _outputs(table, name)) for name in outputs}
+    headings = {
+        name: table.contents[name].heading(name, _outputs(table, name)) + heading_suffix(table, name)
+        for name in outputs
+    }
     found = [Group(heading, tuple(outputs[name]), name) for name, heading in wording.distinct(headings).items()]
     return (*([Group("", facts)] if facts else []), *found)
 
 
 def _outputs(table: TableProduct, name: str) -> list[OutputSpec]:
-    return [row.spec.outputs[name] for row in table.rows if name in row.spec.outputs]
+    return [row.spec.outputs[output] for row in table.rows for output in row.outputs_of(name)]
 
 
 def _metric_column(asked: AskedMetric, number: Number, content: Content, count: int | None) -> Column:
@@ -119,7 +129,7 @@ def heading_counts(table: TableProduct, found: Mapping[str, Result]) -> dict[str
             found[measurement.evaluate.id].count
             for row in table.rows
             for measurement in row.measured
-            if measurement.output == output and measurement.evaluate.id in found
+            if measurement.output in row.outputs_of(output) and measurement.evaluate.id in found
         }
         counts[output] = measured.pop() if len(measured) == 1 else content.count(table.protocol.samples)
     return counts
@@ -133,25 +143,93 @@ def _cell(
     row: PlannedRow,
     found: Mapping[str, Result],
     in_heading: Mapping[str, int | None],
+    picked: Mapping[tuple[str, str], Picked],
     root: Path,
     notes: Footnotes,
 ) -> Cell:
     if column.metric is None or column.output is None:
         return _fact(column.name, row, root, notes)
-    asked = [measurement for measurement in row.measured if measurement.output == column.output]
+    if column.output not in row.sweeps:
+        return _of_output(column, column.output, row, found, in_heading[column.output], notes)
+    point = picked.get((row.run, column.output))
+    if point is None:
+        return Cell()
+    cell = _of_output(column, point.output, row, found, in_heading[column.output], notes)
+    return replace(cell, marks=(*cell.marks, notes.mark(f"{_capital(point.text)}.")), picked=point.text)
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _of_output(
+    column: Column,
+    output: str,
+    row: PlannedRow,
+    found: Mapping[str, Result],
+    in_heading: int | None,
+    notes: Footnotes,
+) -> Cell:
+    """The cell of a column's metric of one of the run's outputs."""
+    asked = [measurement for measurement in row.measured if measurement.output == output]
     there = {
         measurement.seed: found[measurement.evaluate.id] for measurement in asked if measurement.evaluate.id in found
     }
     cell = _metric_cell(column, len(asked), there, notes)
     counts = sorted({result.count for result in there.values()})
-    if counts and counts != [in_heading[column.output]]:
+    if counts and counts != [in_heading]:
         text = f"Measured on {' and '.join(f'{number:,}' for number in counts)} samples."
         cell = replace(cell, marks=(*cell.marks, notes.mark(text)))
     return replace(
         cell,
         count=counts[0] if len(counts) == 1 else None,
         jobs=tuple(measurement.evaluate.id for measurement in asked if measurement.evaluate.id in found),
+        output=output,
     )
+
+
+def _swept_blocks(table: TableProduct, groups: tuple[Group, ...], found: Mapping[str, Result]) -> Iterator[Block]:
+    """The points of each row's sweeps: what the columns ask of them, and what they are picked by."""
+    for row in table.rows:
+        for output, sweep in row.sweeps.items():
+            asked = next(group.columns for group in groups if group.output == output)
+            columns = [
+                replace(column, output=point.name, point=point.label) for point in sweep.points for column in asked
+            ]
+            # Footnotes are of the cells that are printed.
+            cells = [_of_output(column, str(column.output), row, found, None, Footnotes()) for column in columns]
+            yield _row_block(table, row, sweep.names, columns, cells, table.spec.protocol)
+            pick = table.spec.picks[output]
+            if pick.seeds is None and pick.protocol in (None, table.spec.protocol):
+                continue
+            points = curve(table, row, output, found)
+            columns = [
+                Column(point.output, point.label, metric=pick.metric, output=point.output, point=point.label)
+                for point in points
+            ]
+            cells = [
+                Cell(
+                    value=point.mean,
+                    std=statistics.stdev(point.values) if len(point.values) > 1 else None,
+                    n=len(point.values),
+                    count=point.count,
+                    jobs=point.jobs,
+                )
+                for point in points
+            ]
+            yield _row_block(table, row, sweep.names, columns, cells, pick.protocol or table.spec.protocol)
+
+
+def _row_block(
+    table: TableProduct,
+    row: PlannedRow,
+    points: tuple[str, ...],
+    columns: list[Column],
+    cells: list[Cell],
+    protocol: str,
+) -> Block:
+    groups = [Group(point, tuple(column for column in columns if column.output == point), point) for point in points]
+    return Block(tuple(groups), (Row(table.row_name(row), row.run, tuple(cells)),), protocol)
 
 
 def _metric_cell(column: Column, asked: int, there: Mapping[int, Result], notes: Footnotes) -> Cell:

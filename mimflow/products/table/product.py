@@ -14,10 +14,11 @@ from mimflow.contents.registry import CONTENTS
 from mimflow.plan.build import Measurement
 from mimflow.plan.jobs import Job
 from mimflow.plan.product import Product
-from mimflow.products.table.spec import TableSpec
+from mimflow.products.table.spec import Pick, TableSpec
 from mimflow.project.deviations import deviation_lines
 from mimflow.project.protocol import ProtocolSpec
 from mimflow.project.run import RunSpec
+from mimflow.project.sweep import Sweep
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
 
@@ -32,6 +33,16 @@ class PlannedRow:
     trained: Mapping[int, list[Job]]
     """In order, the last one has the weights."""
     measured: tuple[Measurement, ...]
+    sweeps: Mapping[str, Sweep]
+    """The sweeps that columns show a point of, by the name that the run gives them."""
+    picked_by: Mapping[str, tuple[Measurement, ...]]
+    """What the points of each of them are picked by."""
+
+    def outputs_of(self, name: str) -> tuple[str, ...]:
+        """The run's outputs that a column's means: the points of a sweep, or itself; none where the run has none."""
+        if name in self.sweeps:
+            return self.sweeps[name].names
+        return (name,) if name in self.spec.outputs else ()
 
 
 class TableProduct(Product):
@@ -65,16 +76,32 @@ class TableProduct(Product):
         return tuple(rows)
 
     def _row(self, run: str, label: str) -> PlannedRow:
-        spec = self.plan.workspace.runs[run].spec
+        loaded = self.plan.workspace.runs[run]
+        spec = loaded.spec
         seeds = self.spec.seeds or spec.seeds
+        sweeps = {name: loaded.sweeps[name] for name in self.spec.outputs if name in loaded.sweeps}
+        shown = {*self.spec.outputs, *(point for sweep in sweeps.values() for point in sweep.names)}
         measured = [
             self.plan.measure(run, output, self.spec.protocol, seed)
             for output in spec.outputs
-            if output in self.spec.outputs
+            if output in shown
             for seed in seeds
         ]
+        picked_by = {
+            name: tuple(
+                self.plan.measure(run, point, pick.protocol or self.spec.protocol, seed)
+                for point in sweeps[name].names
+                for seed in pick.seeds or seeds
+            )
+            for name, pick in self.spec.picks.items()
+            if name in sweeps
+        }
         trained = {seed: self.plan.trained(run, seed) for seed in seeds}
-        return PlannedRow(run, label or spec.label or run, spec, trained, tuple(measured))
+        return PlannedRow(run, label or spec.label or run, spec, trained, tuple(measured), sweeps, picked_by)
+
+    def picking_protocol(self, pick: Pick) -> ProtocolSpec:
+        """The protocol that points of a sweep are compared under."""
+        return self.plan.workspace.protocols[pick.protocol or self.spec.protocol].spec
 
     def row_name(self, row: PlannedRow) -> str:
         """What a row is called, in the table and under it: its label, and its run too where others are called so."""
@@ -84,7 +111,12 @@ class TableProduct(Product):
     @property
     def contents(self) -> dict[str, Content]:
         """What the outputs of the columns hold, in the order of the columns."""
-        held = {name: CONTENTS[output.content] for row in self.rows for name, output in row.spec.outputs.items()}
+        held = {
+            name: CONTENTS[row.spec.outputs[output].content]
+            for name in self.spec.outputs
+            for row in self.rows
+            for output in row.outputs_of(name)
+        }
         return {name: held[name] for name in self.spec.outputs}
 
     def jobs(self) -> dict[str, Job]:
@@ -97,6 +129,14 @@ class TableProduct(Product):
                 name = f"{row.run}.s{measured.seed}.{measured.output}"
                 found[name] = measured.infer
                 found[f"{name}.{self.spec.protocol}"] = measured.evaluate
+            for output, measurements in row.picked_by.items():
+                protocol = self.spec.picks[output].protocol or self.spec.protocol
+                for measured in measurements:
+                    name = f"{row.run}.s{measured.seed}.{measured.output}"
+                    shown = found.setdefault(name, measured.infer)
+                    if shown.id != measured.infer.id:
+                        found[f"{name} for {protocol}"] = measured.infer
+                    found[f"{name}.{protocol}"] = measured.evaluate
         return found
 
     def identity(self) -> dict[str, Any]:

@@ -47,7 +47,8 @@ def _facts(table: TableProduct, found: Mapping[str, Result]) -> dict[str, Evalua
     for row in table.rows:
         for measurement in row.measured:
             if measurement.evaluate.id in found:
-                facts.setdefault(table.contents[measurement.output].name, found[measurement.evaluate.id].facts)
+                content = row.spec.outputs[measurement.output].content
+                facts.setdefault(content, found[measurement.evaluate.id].facts)
     return facts
 
 
@@ -102,10 +103,13 @@ def _seeds(table: TableProduct) -> str:
 
 
 def _output(table: TableProduct, name: str) -> str:
-    return wording.by_row(
-        [
-            (table.row_name(row), wording.sampling(row.spec.outputs[name]))
-            for row in table.rows
-            if name in row.spec.outputs
-        ]
-    )
+    return wording.by_row([(table.row_name(row), _sampling(row, name)) for row in table.rows if row.outputs_of(name)])
+
+
+def _sampling(row: PlannedRow, name: str) -> str:
+    """How an output is made; of a sweep how its first point is, and in what the others differ."""
+    text = wording.sampling(row.spec.outputs[row.outputs_of(name)[0]])
+    if name not in row.sweeps:
+        return text
+    _, *others = row.sweeps[name].points
+    return "; also with ".join([text, *(["; ".join(point.label for point in others)] if others else [])])

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mimflow.artifacts.checkpoint import weights_file
+from mimflow.contents.registry import CONTENTS
 from mimflow.errors import PlanError
 from mimflow.plan.build import Measurement, Plan
 from mimflow.products.table import wording
@@ -133,7 +134,12 @@ def _of_measured(
         for jobs in row.trained.values():
             yield from training_lines(jobs[-1], root, 1)
         return
-    asked = [measurement for measurement in row.measured if measurement.output == column.output]
+    asked = [measurement for measurement in row.measured if measurement.output == cell.output]
+    if cell.picked:
+        yield 1, f"picked      {cell.picked}"
+    if column.output in row.sweeps and not asked:
+        yield 1, f"no point of the sweep '{column.output}' is measured yet"
+        return
     if not asked:
         yield 1, f"run {row.run} has no output '{column.output}'"
         return
@@ -171,7 +177,8 @@ def _seed(measurement: Measurement, column: Column, table: TableProduct, root: P
 
 
 def _measured_on(measurement: Measurement, table: TableProduct, result: Result) -> Iterator[str]:
-    content = table.contents[measurement.output]
+    assert isinstance(measurement.infer.task, InferTask)
+    content = CONTENTS[measurement.infer.task.output.content]
     yield content.measured(result.facts)
     if content.extracts:
         yield extractor_line(table.protocol, result.facts)
