@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from mimflow.metrics.number import Number
+from mimflow.metrics.number import CurveNumber, Number
 from mimflow.spec.base import Count, NonNegative, Positive, Spec
 
 
@@ -17,6 +17,8 @@ class MetricSpec(Spec):
     """The contents that it can measure, by name. A protocol lists all its metrics; an output gets those that fit."""
     numbers: ClassVar[tuple[Number, ...]]
     """What it reports, in order."""
+    curves: ClassVar[tuple[CurveNumber, ...]] = ()
+    """The functions that it finds besides."""
 
     kind: str
 

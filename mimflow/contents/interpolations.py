@@ -1,0 +1,56 @@
+"""Interpolations: images between pairs of images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from mimflow.artifacts.metrics import EvaluateFacts
+from mimflow.artifacts.samples import SAMPLES, STRIP
+from mimflow.contents.base import QUANTISATION, Content
+from mimflow.metrics.spec import Reference
+from mimflow.outputs.drawing import Drawing
+from mimflow.outputs.drawing import Samples as Draws
+from mimflow.outputs.interpolation.spec import InterpolationSpec
+from mimflow.outputs.spec import OutputSpec
+
+
+class Interpolations(Content):
+    """What is decoded between two images' latents, compared with images of their split."""
+
+    name = "interpolations"
+    file = SAMPLES
+    pictured = STRIP
+    pictured_as = "from one image to another"
+    extracts = True
+    opener = "mimflow.contents.images:open_images"
+
+    def heading(self, name: str, outputs: Iterable[OutputSpec]) -> str:
+        """What they are: no sampler takes part."""
+        return "Interpolation"
+
+    def drawing(self, draws: Draws) -> Drawing:
+        """All but the number and classes of samples: the output says how many pairs there are."""
+        return draws.drawing
+
+    def reference(self, output: OutputSpec, asked: Reference) -> Reference:
+        """Every image of the split that the pairs are of."""
+        assert isinstance(output, InterpolationSpec)
+        return Reference(split=output.split)
+
+    def count(self, draws: Draws) -> None:
+        """Only the output knows."""
+
+    def lines(
+        self, draws: Draws, reference: Reference, dataset: str, facts: EvaluateFacts | None
+    ) -> Iterator[tuple[str, str]]:
+        """Between which images, to which bits, against what."""
+        yield "Interpolations", self.line(draws, reference)
+
+    def line(self, draws: Draws, reference: Reference) -> str:
+        """The same."""
+        bits = QUANTISATION[draws.quantisation]
+        return f"between pairs of images of the output's split, {bits}, against every image of this split"
+
+    def measured(self, facts: EvaluateFacts) -> str:
+        """`90 images between pairs against 297 images`."""
+        return f"{facts.count:,} images between pairs against {facts.reference_count:,} images"
