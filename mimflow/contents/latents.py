@@ -25,7 +25,7 @@ class Latents(Content):
     def heading(self, name: str, outputs: Iterable[OutputSpec]) -> str:
         """Whose they are."""
         whose = {spec.of.kind for spec in outputs if isinstance(spec, LatentsSpec)}
-        return {("data",): "Latents of the data", ("prior",): "Latents of the prior"}.get(tuple(whose), "Latents")
+        return f"Latents of the {whose.pop()}" if len(whose) == 1 else "Latents"
 
     def drawing(self, draws: Draws) -> Draws:
         """All of it: a prior's are as many as its samples."""

@@ -78,7 +78,7 @@ def _allow_sweeps(properties: dict[str, Any], definitions: dict[str, Any]) -> No
 
 def _swept(field: dict[str, Any]) -> dict[str, Any]:
     """A field that may be a sweep over what it may be."""
-    about = {key: field[key] for key in ("title", "description", "default") if key in field}
+    about: dict[str, Any] = {key: field[key] for key in ("title", "description", "default") if key in field}
     one = {key: item for key, item in field.items() if key not in about}
     many = {
         "type": "object",

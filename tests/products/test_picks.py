@@ -207,3 +207,10 @@ def test_a_point_is_an_output_that_a_column_may_name(project: Path) -> None:
     fill(project)
     assert cells(render(project), "TARFlow")[-1] == "14.0 ± 5.0"
     assert "point" not in lines_of(project)[0]
+
+
+def test_published_numbers_are_not_called_picked(project: Path) -> None:
+    fill(project)
+    text = render(project)
+    published = text[text.index("Published,") : text.index("## Protocol")]
+    assert "guided" in published and "best of" not in published

@@ -196,7 +196,7 @@ class ImageSpectrumSpec(MetricSpec):
         ),
         Number(
             "spectrum_high",
-            label="Power above 0.25",
+            label="Power above 0.25 over real",
             sentence="how much power above 0.25 cycles a pixel the images have over the reference",
             unit="dB",
         ),

@@ -29,7 +29,8 @@ def collect(table: TableProduct) -> Table:
     root = table.root
     found = results(table, root)
     counts = heading_counts(table, found)
-    groups = column_groups(table, counts)
+    asked = column_groups(table, counts)
+    groups = tuple(replace(group, heading=group.heading + heading_suffix(table, group.output)) for group in asked)
     notes = Footnotes()
     picked = picks(table, found)
     columns = [column for group in groups for column in group.columns]
@@ -46,7 +47,7 @@ def collect(table: TableProduct) -> Table:
         title=table.spec.title,
         measured=Block(groups, _with_best(rows, columns), table.spec.protocol),
         footnotes=tuple(notes.texts),
-        published=tuple(published_block(table.plan.workspace, rows, groups) for rows in table.spec.published),
+        published=tuple(published_block(table.plan.workspace, rows, asked) for rows in table.spec.published),
         protocol=(*protocol_lines(table, found), *sweep_lines(table, found)),
         warnings=tuple((table.row_name(row), lines) for row in table.rows if (lines := tuple(_warnings(row, root)))),
         deviations=tuple(
@@ -92,11 +93,11 @@ def column_groups(table: TableProduct, counts: Mapping[str, int | None]) -> tupl
     for asked in table.spec.metrics:
         number, content = numbers[asked.column.metric], table.contents[asked.output]
         outputs.setdefault(asked.output, []).append(_metric_column(asked, number, content, counts[asked.output]))
-    headings = {
-        name: table.contents[name].heading(name, _outputs(table, name)) + heading_suffix(table, name)
-        for name in outputs
-    }
-    found = [Group(heading, tuple(outputs[name]), name) for name, heading in wording.distinct(headings).items()]
+    headings = {name: table.contents[name].heading(name, _outputs(table, name)) for name in outputs}
+    found = [
+        Group(heading, tuple(outputs[name]), name)
+        for name, heading in wording.distinct(headings, table.point_labels).items()
+    ]
     return (*([Group("", facts)] if facts else []), *found)
 
 

@@ -109,6 +109,13 @@ class TableProduct(Product):
         return row.label if names.count(row.label) == 1 else f"{row.label} ({row.run})"
 
     @property
+    def point_labels(self) -> dict[str, str]:
+        """The values of every point of the runs' sweeps in words, by the output that it is."""
+        runs = [self.plan.workspace.runs[row.run] for row in self.rows]
+        points = [point for run in runs for sweep in run.sweeps.values() for point in sweep.points]
+        return {point.name: point.label for point in points}
+
+    @property
     def contents(self) -> dict[str, Content]:
         """What the outputs of the columns hold, in the order of the columns."""
         held = {

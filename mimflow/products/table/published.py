@@ -18,7 +18,7 @@ def published_block(workspace: Workspace, rows: PublishedRows, groups: Sequence[
     spec = workspace.published[rows.file].spec
     entries = [spec.entries[name] for name in rows.entries]
     # How the paper's samples were guided is the paper's to say.
-    headings = wording.distinct({group.output: group.heading.partition(" (")[0] for group in groups})
+    headings = wording.distinct({group.output: group.heading.partition(" (")[0] for group in groups}, {})
     used = [(group, tuple(column for column in group.columns if _used(column, entries))) for group in groups]
     kept = [
         Group(headings[group.output], tuple(_as_printed(column, entries) for column in columns), group.output)
