@@ -25,8 +25,10 @@ class Interpolations(Content):
     opener = "mimflow.contents.images:open_images"
 
     def heading(self, name: str, outputs: Iterable[OutputSpec]) -> str:
-        """What they are: no sampler takes part."""
-        return "Interpolation"
+        """What they are, and how they are made where that is not the default and the same in all rows."""
+        how = {(spec.method, spec.space) for spec in outputs if isinstance(spec, InterpolationSpec)}
+        method, space = how.pop() if len(how) == 1 else ("linear", "latents")
+        return "Interpolation" + ", spherical" * (method == "spherical") + ", of noise" * (space == "noise")
 
     def drawing(self, draws: Draws) -> Drawing:
         """All but the number and classes of samples: the output says how many pairs there are."""

@@ -175,6 +175,14 @@ def test_the_great_circle_keeps_lengths_and_halves_angles() -> None:
     assert spherical(one, 2 * one, torch.tensor([[0.25]])).tolist() == [[3.75, 0.0]]
 
 
+def test_a_heading_says_how_they_are_made_where_that_is_not_the_default() -> None:
+    content = CONTENTS["interpolations"]
+    curved = InterpolationSpec(method="spherical", space="noise", classes="same")
+    assert content.heading("walk", [InterpolationSpec(), InterpolationSpec(pairs=3)]) == "Interpolation"
+    assert content.heading("walk", [curved]) == "Interpolation, spherical, of noise"
+    assert content.heading("walk", [curved, InterpolationSpec()]) == "Interpolation"
+
+
 # -- bands -----------------------------------------------------------------------------------------------------------
 
 
