@@ -23,6 +23,7 @@ from mimflow.features.spec import ClassifierExtractorSpec
 from mimflow.metrics.spec import MetricSpec, Reference
 from mimflow.metrics.spectra.spec import (
     AutocorrelationSpec,
+    BandErrorSpec,
     ImageSpectrumSpec,
     LatentMomentsSpec,
     LatentSpectrumSpec,
@@ -269,3 +270,47 @@ def test_bands_are_compared_with_bands_and_interpolations_with_their_split(
     values, _ = measure(inputs, tmp_path / "i", InterpolationSpec(ema=False, pairs=12, steps=5), metrics)
     assert values["spectrum_high"] < -1, "the mean of two images of noise has half their power"
     assert values["blockiness"] == pytest.approx(1, abs=0.2)
+
+
+# -- what specs may ask ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("spec", "system", "expected"),
+    [
+        (LatentsSpec(), System(), "kind: a system without a tokenizer has no latents"),
+        (LatentsSpec(of=DataLatents(masked=True)), FLOW, "of.masked: this tokenizer masks nothing"),
+        (LatentsSpec(of=DataLatents(posterior="sample")), FLOW, "of.posterior: this tokenizer's latents are no draws"),
+        (
+            LatentsSpec(of=PriorLatents(sampler=InverseSpec(ema=False))),
+            FLOW,
+            "of.sampler.ema: the output says which weights are taken",
+        ),
+        (
+            LatentsSpec(of=PriorLatents(sampler=InverseSpec(on_nonfinite="redraw"))),
+            FLOW,
+            "of.sampler.on_nonfinite: latents are not drawn anew",
+        ),
+        (
+            LatentsSpec(of=PriorLatents(sampler=InverseSpec())),
+            System(tokenizer=PixelTokenizerSpec(patch_size=1)),
+            "of.sampler.kind: 'inverse' draws from a prior, and the system has none",
+        ),
+        (
+            InterpolationSpec(space="noise"),
+            System(tokenizer=PixelTokenizerSpec(patch_size=1)),
+            "space: the noise of a flow without noise levels is mixed, and there is none",
+        ),
+        (InterpolationSpec(space="noise"), FLOW, "classes: a flow that takes classes is run backwards with one"),
+        (BandSpec(band="low"), System(), "kind: a system without a tokenizer reconstructs nothing"),
+    ],
+)
+def test_what_a_system_can_not_give_is_refused(spec: OutputSpec, system: System, expected: str) -> None:
+    (problem,) = spec.system_problems(system)
+    assert f"{'.'.join(map(str, problem.path))}: {problem.message}" == expected and problem.hint
+
+
+def test_a_window_has_a_middle() -> None:
+    for spec in (BandSpec(band="low", window=4), BandErrorSpec(window=4)):
+        (problem,) = spec.problems()
+        assert (problem.path, problem.message, problem.hint) == (("window",), "4 has no middle", "an odd number")
