@@ -51,7 +51,7 @@ class EvaluateFacts:
     train_count: int | None = None
     """Images that probes were trained on, of a representation."""
     features: int | None = None
-    """Of an image, of a representation."""
+    """Of an image, of a representation; dimensions of an image's latents."""
 
 
 def write_metrics(folder: Path, values: Mapping[str, MetricValue], count: int) -> None:

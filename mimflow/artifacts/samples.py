@@ -15,6 +15,8 @@ SAMPLES = "samples.npz"
 """Images and their classes."""
 PAIRS = "pairs.npz"
 """Some originals, each before its reconstruction, class by class: for pictures."""
+STRIP = "strip.npz"
+"""Some interpolations of the same layout, in the place of classes how far along each is: for pictures."""
 GRID = "grid.png"
 """Some of the images, as a picture."""
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from mimflow.contents.bands import Bands
 from mimflow.contents.base import Content
+from mimflow.contents.interpolations import Interpolations
+from mimflow.contents.latents import Latents
 from mimflow.contents.reconstructions import Reconstructions
 from mimflow.contents.representation import Representation
 from mimflow.contents.samples import Samples
@@ -15,5 +18,8 @@ CONTENTS: Mapping[str, Content] = {
         Samples(),
         Reconstructions(),
         Representation(),
+        Latents(),
+        Interpolations(),
+        Bands(),
     )
 }

@@ -94,7 +94,16 @@ class ImageComparison:
     known: KnownReference | None = None
     """The reference, for metrics that compare features; None where there are none."""
     reference: np.ndarray | None = None
-    """(N, H, W, C) uint8: of reconstructions their originals, in their order."""
+    """(M, H, W, C) uint8: of reconstructions their originals, in their order; of samples the split's images."""
+
+    @property
+    def images(self) -> tuple[np.ndarray, np.ndarray]:
+        """What is measured, (N, H, W, C) uint8, and the images of the split that it is compared with, (M, H, W, C)."""
+        assert self.reference is not None, "the plan asked for them"
+        samples = self.samples
+        if isinstance(samples, Images):
+            samples = np.concatenate(list(samples.batches(len(samples))))
+        return samples, self.reference
 
     @property
     def pairs(self) -> tuple[np.ndarray, np.ndarray]:

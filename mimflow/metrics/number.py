@@ -33,3 +33,15 @@ class Number:
     def label_of(self, content: str) -> str:
         """`FID`; of reconstructions `rFID`."""
         return self.called.get(content, self.label)
+
+
+@dataclass(frozen=True)
+class CurveNumber:
+    """A function that a metric finds besides its numbers: kept for figures, not shown in tables."""
+
+    name: str
+    """What files call it."""
+    label: str
+    """What an axis calls its values."""
+    of: str
+    """What an axis calls its places, with their unit: `frequency in cycles a token`."""

@@ -14,6 +14,18 @@ from mimflow.metrics.spec import (
     SfidSpec,
     SsimSpec,
 )
+from mimflow.metrics.spectra.spec import (
+    AutocorrelationSpec,
+    BandErrorSpec,
+    HighFrequencySpec,
+    ImageSpectrumSpec,
+    LatentMomentsSpec,
+    LatentSpectrumSpec,
+    MseSpec,
+    PatchArtifactsSpec,
+    SpectralEntropySpec,
+    TotalVariationSpec,
+)
 from mimflow.spec.registry import Registry
 
 METRICS = Registry(
@@ -32,4 +44,14 @@ METRICS = Registry(
     (LpipsVggSpec, "mimflow.metrics.perceptual:lpips_vgg"),
     (PerceptualSpec, "mimflow.metrics.perceptual:perceptual"),
     (LinearProbeSpec, "mimflow.metrics.probe:linear_probe"),
+    (LatentMomentsSpec, "mimflow.metrics.spectra.latents:latent_moments"),
+    (SpectralEntropySpec, "mimflow.metrics.spectra.latents:spectral_entropy"),
+    (HighFrequencySpec, "mimflow.metrics.spectra.latents:high_frequency"),
+    (TotalVariationSpec, "mimflow.metrics.spectra.latents:total_variation"),
+    (AutocorrelationSpec, "mimflow.metrics.spectra.latents:autocorrelation"),
+    (LatentSpectrumSpec, "mimflow.metrics.spectra.latents:latent_spectrum"),
+    (ImageSpectrumSpec, "mimflow.metrics.spectra.images:image_spectrum"),
+    (PatchArtifactsSpec, "mimflow.metrics.spectra.images:patch_artifacts"),
+    (MseSpec, "mimflow.metrics.spectra.images:mse"),
+    (BandErrorSpec, "mimflow.metrics.spectra.images:band_error"),
 )

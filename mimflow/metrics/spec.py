@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from mimflow.features.spec import Layer
-from mimflow.metrics.number import Number
+from mimflow.metrics.number import CurveNumber, Number
 from mimflow.metrics.reference.registry import REFERENCES
 from mimflow.metrics.reference.spec import Part, ReferenceSpec
 from mimflow.spec.base import Count, NonNegative, Positive, Problem, Spec
@@ -21,6 +21,8 @@ class MetricSpec(Spec):
     """The contents that it can measure, by name. A protocol lists all its metrics; an output gets those that fit."""
     numbers: ClassVar[tuple[Number, ...]]
     """What it reports, in order."""
+    curves: ClassVar[tuple[CurveNumber, ...]] = ()
+    """The functions that it finds besides."""
     compares: ClassVar[Part | None] = None
     """The part of the reference that it compares images with; None where it looks at these alone."""
     source: ClassVar[str] = ""
@@ -38,8 +40,8 @@ class MetricSpec(Spec):
         return tuple(number.name for number in self.numbers)
 
     def problems(self) -> Iterator[Problem]:
-        if self.reference is not None and self.compares in (None, "originals"):
-            what = "originals" if self.compares else "nothing"
+        if self.reference is not None and self.compares not in ("statistics", "features"):
+            what = {"images": "the split's images", "originals": "originals", None: "nothing"}[self.compares]
             yield Problem(("reference",), f"'{self.kind}' compares images with {what}", "leave it out")
 
 

@@ -1,6 +1,9 @@
 """The outputs there are: one line each."""
 
+from mimflow.outputs.band.spec import BandSpec
+from mimflow.outputs.interpolation.spec import InterpolationSpec
 from mimflow.outputs.inverse.spec import InverseSpec
+from mimflow.outputs.latents.spec import LatentsSpec
 from mimflow.outputs.oracle.spec import OracleSpec
 from mimflow.outputs.reconstruction.spec import ReconstructionSpec
 from mimflow.outputs.representation.spec import RepresentationSpec
@@ -15,4 +18,7 @@ OUTPUTS = Registry(
     (OracleSpec, "mimflow.outputs.oracle.output:Oracle"),
     (ReconstructionSpec, "mimflow.outputs.reconstruction.output:Reconstructions"),
     (RepresentationSpec, "mimflow.outputs.representation.output:Representations"),
+    (LatentsSpec, "mimflow.outputs.latents.output:Latents"),
+    (InterpolationSpec, "mimflow.outputs.interpolation.output:Interpolations"),
+    (BandSpec, "mimflow.outputs.band.output:BandReconstructions"),
 )

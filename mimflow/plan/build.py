@@ -292,7 +292,7 @@ class Plan:
         protocol = self.workspace.protocols[protocol_name].spec
         inputs: dict[str, Job] = {}
         shared = {metric.compares for metric in task.metrics if metric.reference is None}
-        if "originals" in shared:
+        if shared & {"originals", "images"}:
             inputs["data"] = self.prepare(protocol.dataset)
         if task.reference is not None and shared & {"statistics", "features"}:
             inputs[REFERENCE_ROLE] = self.reference(protocol_name, task.reference, "features" in shared, task.compute)

@@ -73,10 +73,11 @@ class AblationSpec(Spec):
             return list(self.variants)
         axes = self.grid or self.zip or {}
         rows = product(*axes.values()) if self.grid is not None else zip(*axes.values(), strict=True)
-        return [_named(dict(zip(axes, row, strict=True))) for row in rows]
+        return [named(dict(zip(axes, row, strict=True))) for row in rows]
 
 
-def _named(overrides: dict[str, Any]) -> Variant:
+def named(overrides: dict[str, Any]) -> Variant:
+    """A variant that is named after the values that it sets: `weight-0-5`."""
     parts = [f"{path.rpartition('.')[2]}-{value}" for path, value in overrides.items()]
     slug = re.sub(r"[^a-z0-9_]+", "-", "-".join(parts).lower()).strip("-_") or "variant"
     label = ", ".join(f"{path.rpartition('.')[2]} {value}" for path, value in overrides.items())

@@ -17,6 +17,9 @@ from mimflow.metrics.spec import MetricSpec
 from mimflow.outputs.drawing import Samples
 from mimflow.spec.base import OUTSIDE_KEY, Name, Problem, Spec
 
+NEEDED = {"features": "features of each reference image", "images": "the images of a split"}
+"""What metrics compare with, as messages name it, of that which not every reference gives."""
+
 
 class ProtocolSpec(Spec):
     """A number without its protocol is not a number."""
@@ -44,11 +47,11 @@ class ProtocolSpec(Spec):
                 yield Problem(("metrics", index, "kind"), f"metric '{kind}' twice", "each once")
         for index, metric in enumerate(self.metrics):
             compared = metric.reference or self.reference
-            if metric.compares == "features" and "features" not in compared.gives:
+            if metric.compares in ("features", "images") and metric.compares not in compared.gives:
                 own = ("reference", "kind") if metric.reference is not None else ("kind",)
                 yield Problem(
                     ("metrics", index, *own),
-                    f"'{metric.kind}' needs features of each reference image, and statistics are all that is given",
+                    f"'{metric.kind}' needs {NEEDED[metric.compares]}, which a reference of kind {compared.kind} lacks",
                     "give it a reference of its own: {split: train, count: 10000}, or {kind: images, archive: …}",
                 )
             if metric.layer is not None and metric.layer not in self.extractor.layers:

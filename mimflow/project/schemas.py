@@ -12,8 +12,13 @@ from typing import Any
 
 from mimflow.artifacts.manifest import write_text
 from mimflow.project.kinds import Kind
+from mimflow.project.run import RunSpec
+from mimflow.project.sweep import SWEEP
 from mimflow.project.workspace import KINDS
 from mimflow.spec.base import Spec
+
+DEFINITIONS = "#/$defs/"
+"""What references to definitions of the same schema begin with."""
 
 
 def write_schemas(folder: Path, products: Sequence[Kind]) -> list[Path]:
@@ -36,6 +41,8 @@ def schema(kind: Kind) -> dict[str, Any]:
     full = cls.model_json_schema()
     definitions: dict[str, Any] = full.pop("$defs", {})
     _describe_fields(cls, definitions, full)
+    if cls is RunSpec:
+        _allow_sweeps(full["properties"], definitions)
     partial = {f"partial-{name}": _partial(definition) for name, definition in definitions.items()}
     extra = {
         "extends": {"type": "string", "description": "Another spec of this kind, relative to this file."},
@@ -53,6 +60,55 @@ def schema(kind: Kind) -> dict[str, Any]:
     }
 
 
+def _allow_sweeps(properties: dict[str, Any], definitions: dict[str, Any]) -> None:
+    """Let fields inside of a run's outputs take lists of values, in copies of their definitions."""
+    properties["outputs"] = _renamed(properties["outputs"], "swept-")
+    ahead, done = _references(properties["outputs"]), set()
+    while ahead:
+        name = ahead.pop()
+        if name in done:
+            continue
+        done.add(name)
+        definition = _renamed(definitions[name.removeprefix("swept-")], "swept-")
+        fields = definition.get("properties", {})
+        definition["properties"] = {key: item if key == "kind" else _swept(item) for key, item in fields.items()}
+        definitions[name] = definition
+        ahead |= _references(definition)
+
+
+def _swept(field: dict[str, Any]) -> dict[str, Any]:
+    """A field that may be a sweep over what it may be."""
+    about: dict[str, Any] = {key: field[key] for key in ("title", "description", "default") if key in field}
+    one = {key: item for key, item in field.items() if key not in about}
+    many = {
+        "type": "object",
+        "properties": {SWEEP: {"type": "array", "items": one, "minItems": 1}},
+        "required": [SWEEP],
+        "additionalProperties": False,
+    }
+    return {"anyOf": [one, many], **about}
+
+
+def _references(value: Any) -> set[str]:
+    """The names of the definitions that a schema refers to."""
+    if isinstance(value, dict):
+        return {name for item in value.values() for name in _references(item)}
+    if isinstance(value, list):
+        return {name for item in value for name in _references(item)}
+    return {value.removeprefix(DEFINITIONS)} if isinstance(value, str) and value.startswith(DEFINITIONS) else set()
+
+
+def _renamed(value: Any, prefix: str) -> Any:
+    """The same schema, its references to copies whose names begin with `prefix`."""
+    if isinstance(value, dict):
+        return {key: _renamed(item, prefix) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_renamed(item, prefix) for item in value]
+    if isinstance(value, str) and value.startswith(DEFINITIONS):
+        return DEFINITIONS + prefix + value.removeprefix(DEFINITIONS)
+    return value
+
+
 def _partial(value: Any) -> Any:
     """The same schema with nothing required, and members of unions told apart by their fields alone."""
     if isinstance(value, dict):
@@ -66,9 +122,7 @@ def _partial(value: Any) -> Any:
         return kept
     if isinstance(value, list):
         return [_partial(item) for item in value]
-    if isinstance(value, str) and value.startswith("#/$defs/"):
-        return value.replace("#/$defs/", "#/$defs/partial-")
-    return value
+    return _renamed(value, "partial-")
 
 
 def _describe_fields(cls: type[Spec], definitions: dict[str, Any], full: dict[str, Any]) -> None:

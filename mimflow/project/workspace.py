@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import product
 from pathlib import Path
@@ -18,6 +18,7 @@ from mimflow.project.protocol import ProtocolSpec
 from mimflow.project.published import PublishedSpec
 from mimflow.project.references import check_references
 from mimflow.project.run import RunSpec
+from mimflow.project.sweep import Sweep, expand_sweeps
 from mimflow.project.weights import WeightsSpec
 from mimflow.spec.base import SLUG, Problem, Spec
 from mimflow.spec.base import Path as FieldPath
@@ -53,6 +54,8 @@ class Loaded(Generic[S]):
     spec: S
     node: Node
     file: Path
+    sweeps: Mapping[str, Sweep] = field(default_factory=dict)
+    """Of a run, by the name that its spec gives them, the outputs that sweeps are; `node` has them expanded."""
 
     def line(self, path: FieldPath, message: str, hint: str = "") -> str:
         """A problem of this spec as a line with its place."""
@@ -81,6 +84,8 @@ class Workspace:
         """Where specs of each name lie: in one file, or it is a problem."""
         self._specs: dict[str, dict[str, Loaded[Any]]] = {kind: {} for kind in self.kinds}
         self._given: dict[str, FileWeights] = {}
+        self._swept: dict[str, Node] = {}
+        """The runs as their files have them, sweeps not expanded, by name: what ablations vary."""
         if not (root / "specs").is_dir():
             raise PlanError(f"{root / 'specs'}: no such folder (run mimflow in a project, or name one with --project)")
         for kind in self.kinds.values():
@@ -245,13 +250,21 @@ class Workspace:
         self._add(kind, cls, name, node, file)
 
     def _add(self, kind: str, cls: type[Spec], name: str, node: Node, file: Path) -> None:
+        sweeps: dict[str, Sweep] = {}
+        if cls is RunSpec:
+            self._swept[name] = node
+            try:
+                node, sweeps = expand_sweeps(node)
+            except ReadError as error:
+                self._fail(kind, name, [str(error)])
+                return
         spec, problems = build(cls, node, self._given)
         if isinstance(spec, WeightsSpec):
             self._given[name] = spec.given(name)
         if spec is None:
             self._fail(kind, name, problems)
         else:
-            loaded = self._specs[kind][name] = Loaded(kind, name, spec, node, file)
+            loaded = self._specs[kind][name] = Loaded(kind, name, spec, node, file, sweeps)
             self._names[kind, name] = {("weights", each.name) for each in files_in(loaded.spec) if each.name}
 
     def _fail(self, kind: str, name: str, problems: list[str]) -> None:
@@ -285,10 +298,11 @@ class Workspace:
             why = "is also another run's" if name in self.runs else "can't be a name"
             self._fail("run", name, [ablation.line((), f"the run name '{name}' {why}", "name variants by hand")])
             return
-        node = base.node
+        node = self._swept[base.name]
         try:
             for dotted, value in values.items():
                 node = override(node, dotted, value)
+            node, sweeps = expand_sweeps(node)
         except ReadError as error:
             self._fail("run", name, [str(error)])
             return
@@ -298,7 +312,7 @@ class Workspace:
         if spec is None:
             self._fail("run", name, [_of_variant(problem, name, mark.file) for problem in problems])
         else:
-            self._specs["run"][name] = Loaded("run", name, spec, node, ablation.file)
+            self._specs["run"][name] = Loaded("run", name, spec, node, ablation.file, sweeps)
             self._names["run", name] = {("weights", each.name) for each in files_in(spec) if each.name}
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from mimflow.artifacts.curves import Curve, write_curves
 from mimflow.artifacts.manifest import Artifact
 from mimflow.artifacts.metrics import EvaluateFacts, MetricValue, write_metrics
 from mimflow.compute.devices import resolve
@@ -20,7 +21,8 @@ OUT_OF_MEMORY = "a smaller samples.count in the protocol, or a smaller batch_siz
 
 
 def run(task: EvaluateTask, inputs: dict[str, Artifact], work: Path, progress: Progress) -> EvaluateFacts:
-    """Measure what an output gave by every metric of the task; the result is `metrics.json`.
+    """Measure what an output gave by every metric of the task; the results are `metrics.json` and, of metrics
+    that find functions, `curves.npz`.
 
     A metric that has no value says why and does not stop the others. Raises ArtifactError for images that are not of
     the task's shape.
@@ -47,12 +49,18 @@ def run(task: EvaluateTask, inputs: dict[str, Artifact], work: Path, progress: P
         )
     )
     measured: dict[str, MetricValue] = {}
+    curves: dict[str, Curve] = {}
     progress.start(len(task.metrics), unit="metric")
     for index, metric in enumerate(task.metrics):
-        measured |= METRICS.build(metric, opened.own.get(metric.kind, opened.given))
+        for name, found in METRICS.build(metric, opened.own.get(metric.kind, opened.given)).items():
+            if isinstance(found, Curve):
+                curves[name] = found
+            else:
+                measured[name] = found
         progress.advance(index + 1)
     for name, number in measured.items():
         if number.value is None:
             progress.say(f"{name}: no value: {number.reason}")
     write_metrics(work / "out", measured, opened.facts.count)
+    write_curves(work / "out", curves)
     return opened.facts

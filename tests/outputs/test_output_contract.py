@@ -11,6 +11,7 @@ import torch
 from parts import missing_examples
 from training_parts import MASKED_AE, SHAPES, TARFLOW, perturbed_modules, tiny_data
 
+from mimflow.artifacts.latents import read_latents
 from mimflow.artifacts.manifest import Artifact
 from mimflow.artifacts.samples import read_samples
 from mimflow.contents.registry import CONTENTS
@@ -50,9 +51,19 @@ EXAMPLES = {
         (MASKED_AE, {}),
         (MASKED_AE, {"where": {"kind": "prior", "tap": {"block": 1, "layer": 0}}}),
     ],
+    "latents": [
+        (MASKED_AE, {"of": {"kind": "data", "noise": {"kind": "additive", "std": 0.3}, "masked": True}}),
+        (TARFLOW, {"of": {"kind": "prior", "sampler": {"kind": "inverse", "noise_temperature": 0.9}}}),
+        (SIT, {"of": {"kind": "prior", "sampler": {"kind": "ode", "steps": 2}}}),
+    ],
+    "interpolation": [
+        (MASKED_AE, {"pairs": 3, "steps": 3}),
+        (TARFLOW, {"pairs": 2, "steps": 4, "space": "noise", "method": "spherical", "classes": "same"}),
+    ],
+    "band": [(MASKED_AE, {"band": "high", "window": 3, "noise": {"kind": "additive", "std": 0.3}})],
 }
 """Systems and what is said of the output, by kind."""
-DRAWN = ["inverse", "ode", "sde", "oracle", "reconstruction"]
+DRAWN = ["inverse", "ode", "sde", "oracle", "reconstruction", "latents", "interpolation", "band"]
 """What has randomness of its own; features have none."""
 
 CASES = [
@@ -136,7 +147,8 @@ def test_the_same_seed_gives_the_same_bytes(system: dict, output: dict, data: Ar
 def test_another_seed_gives_other_images(system: dict, output: dict, data: Artifact, tmp_path: Path) -> None:
     one, other = (written(*setting(system, output, data, tmp_path / str(seed), seed=seed)) for seed in (0, 1))
     assert one.keys() == other.keys()
-    assert one["samples.npz"] != other["samples.npz"]
+    (file,) = one.keys() & {"samples.npz", "latents.npz"}
+    assert one[file] != other[file]
 
 
 @pytest.mark.parametrize(("system", "output"), [case for case in CASES if case.values[1]["kind"] in DRAWN])
@@ -146,10 +158,13 @@ def test_the_size_of_a_batch_changes_no_image(system: dict, output: dict, data: 
     for size in (2, 9):
         work = tmp_path / str(size)
         written(*setting(system, output, data, work, batch_size=size))
-        found.append(read_samples(work / "out" / "samples.npz"))
+        if (file := work / "out" / "latents.npz").exists():
+            found.append(read_latents(file))
+        else:
+            found.append(read_samples(work / "out" / "samples.npz"))
     (some, labels), (other, theirs) = found
     assert np.array_equal(labels, theirs)
-    assert np.abs(some.astype(int) - other).max() <= 1
+    assert np.abs(some.astype(float) - other).max() <= (1e-5 if some.dtype == np.float32 else 1)
 
 
 @every_output

@@ -183,6 +183,20 @@ def test_every_system_of_a_paper_says_what_to_expect() -> None:
 
 
 @pytest.mark.slow
+def test_every_jointly_trained_system_has_an_oracle(plan: Plan) -> None:
+    """With the noise of its training: what a perfect prior would get."""
+    joint = {
+        name: [phase.objective for phase in loaded.spec.phases.values() if phase.objective.kind == "joint"]
+        for name, loaded in plan.workspace.runs.items()
+    }
+    trained = {name: objectives for name, objectives in joint.items() if objectives}
+    assert {"simflow-mnist5k", "sit-mnist5k", "mimflow-mnist5k", "mimflow-photos"} <= trained.keys()
+    for name, objectives in trained.items():
+        outputs = plan.workspace.runs[name].spec.outputs.values()
+        noises = [output.noise for output in outputs if output.kind == "oracle"]
+        assert any(objective.noise in noises for objective in objectives), name
+
+
 def test_explain_shows_origins_and_diff_shows_fields() -> None:
     explained = command(REPOSITORY, "mimflow", "explain", "tarflow-mnist5k").stdout
     lines = {line.split(":")[0].strip(): line for line in explained.splitlines()}

@@ -12,13 +12,15 @@ from mimflow.artifacts.facts import plain
 from mimflow.artifacts.manifest import MANIFEST, Artifact, Manifest, read_manifest, record_files
 
 
-def store_artifact(folder: Path, *, stage: str, name: str, facts: object = None) -> Artifact:
+def store_artifact(
+    folder: Path, *, stage: str, name: str, facts: object = None, task: dict[str, Any] | None = None
+) -> Artifact:
     """The files in `folder` as the artifact of a job; `facts` is the dataclass that its stage gave, or nothing."""
     manifest = Manifest(
         stage=stage,
         name=name,
         key="0" * 64,
-        task={},
+        task=task or {},
         inputs={},
         files=record_files(folder),
         facts={} if facts is None else plain(facts),

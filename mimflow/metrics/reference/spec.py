@@ -10,9 +10,10 @@ from pydantic import Field
 from mimflow.spec.base import Count, Problem, Spec
 from mimflow.spec.weights import FileWeights
 
-Part = Literal["statistics", "features", "originals"]
+Part = Literal["statistics", "features", "images", "originals"]
 """What a metric compares images with. `statistics`: mean and covariance of the reference's features; `features`: these
-themselves, of each of its images; `originals`: of each image the one that it was made from."""
+themselves, of each of its images; `images`: the split's images; `originals`: of each image the one that it was made
+from."""
 
 
 class ReferenceSpec(Spec):
@@ -37,7 +38,7 @@ class ReferenceSpec(Spec):
 class SplitReferenceSpec(ReferenceSpec):
     """Images of the protocol's data set: what a reference without a `kind` is."""
 
-    gives: ClassVar[tuple[Part, ...]] = ("statistics", "features")
+    gives: ClassVar[tuple[Part, ...]] = ("statistics", "features", "images")
 
     kind: Literal["split"] = "split"
     split: Literal["train", "val"] = "train"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -33,14 +35,25 @@ class Reconstructions(ImageOutput):
             return Drawn(tokenizer.decode(add_noise(latents, self.spec.noise, draws)))
 
     def pictures(self, setting: Setting, images: Rows, labels: np.ndarray) -> None:
-        """Original and reconstruction in turn: as a picture, and as `pairs.npz` for the pictures of tables."""
-        positions = choose(labels, COLUMNS // 2)
-        pairs = np.repeat(cells(images, positions), 2, axis=1)
-        there = positions >= 0
-        pairs[:, ::2][there] = setting.split(self.spec.split).images[positions[there]]
-        write_grid(setting.work / "out" / GRID, pairs)
+        """Original and reconstruction in turn."""
+        split = setting.split(self.spec.split)
+        write_pairs(setting, images, labels, lambda places: split.images[places])
 
-        kept = np.repeat(positions, 2, axis=1)
-        kept = kept[kept >= 0]
-        shown = pairs[np.repeat(there, 2, axis=1)]
-        write_samples(setting.work / "out" / PAIRS, [shown], labels[kept], images.shape[1:])
+
+def write_pairs(
+    setting: Setting, images: Rows, labels: np.ndarray, originals: Callable[[np.ndarray], np.ndarray]
+) -> None:
+    """Original and image in turn: as a picture, and as `pairs.npz` for the pictures of tables.
+
+    `originals` gives those (P, H, W, C) uint8 of the images at places (P,).
+    """
+    positions = choose(labels, COLUMNS // 2)
+    pairs = np.repeat(cells(images, positions), 2, axis=1)
+    there = positions >= 0
+    pairs[:, ::2][there] = originals(positions[there])
+    write_grid(setting.work / "out" / GRID, pairs)
+
+    kept = np.repeat(positions, 2, axis=1)
+    kept = kept[kept >= 0]
+    shown = pairs[np.repeat(there, 2, axis=1)]
+    write_samples(setting.work / "out" / PAIRS, [shown], labels[kept], images.shape[1:])

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from mimflow.features.spec import ClassifierExtractorSpec
 from mimflow.outputs.spec import OutputSpec
-from mimflow.products.table.spec import AskedMetric, OutputColumns, TableSpec
+from mimflow.products.table.spec import AskedMetric, OutputColumns, Pick, TableSpec
+from mimflow.project.run import RunSpec
 from mimflow.project.workspace import Loaded, Workspace
 from mimflow.spec.base import Path as FieldPath
 from mimflow.spec.compose import OUTSIDE, nearest, within
@@ -114,7 +115,7 @@ def _check_row(
 def _check_columns(workspace: Workspace, table: Loaded[TableSpec], runs: list[str]) -> Iterator[str]:
     outputs: dict[str, OutputSpec] = {}
     for run in runs:
-        for name, output in workspace.runs[run].spec.outputs.items():
+        for name, output in _named_outputs(workspace.runs[run]):
             if outputs.setdefault(name, output).content != output.content:
                 yield table.line(
                     ("rows",),
@@ -126,6 +127,71 @@ def _check_columns(workspace: Workspace, table: Loaded[TableSpec], runs: list[st
             yield table.line(path, f"no run of the table has an output '{name}'", nearest(name, outputs))
     for asked in table.spec.metrics:
         yield from _check_metric(workspace, table, asked, outputs)
+    yield from _check_sweeps(workspace, table, runs)
+
+
+def _named_outputs(run: Loaded[RunSpec]) -> Iterator[tuple[str, OutputSpec]]:
+    """The outputs of a run by the names that columns may give them: the points of a sweep by its own name, too."""
+    yield from run.spec.outputs.items()
+    for name, sweep in run.sweeps.items():
+        yield from ((name, run.spec.outputs[point]) for point in sweep.names)
+
+
+def _check_sweeps(workspace: Workspace, table: Loaded[TableSpec], runs: list[str]) -> Iterator[str]:
+    """Whether what runs sweep is picked from, and by a number that there is."""
+    picks = table.spec.picks
+    for asked in {asked.output: asked for asked in table.spec.metrics}.values():
+        sweeps = [sweep for run in runs if (sweep := workspace.runs[run].sweeps.get(asked.output)) is not None]
+        if sweeps and asked.output not in picks:
+            points = ", ".join(sweeps[0].names)
+            yield table.line(
+                asked.output_path,
+                f"'{asked.output}' is a sweep of {len(sweeps[0].names)} points",
+                f"{{output: {asked.output}, pick: {{metric: fid}}, …}}, or one of {points}",
+            )
+    for index, column in enumerate(table.spec.columns):
+        if isinstance(column, str) or column.pick is None:
+            continue
+        path: FieldPath = ("columns", index, "pick")
+        if runs and not any(column.output in workspace.runs[run].sweeps for run in runs):
+            yield table.line(path, f"no run of the table sweeps '{column.output}'", "leave it out")
+        else:
+            yield from _check_pick(workspace, table, path, column.pick, runs, column.output)
+
+
+def _check_pick(
+    workspace: Workspace, table: Loaded[TableSpec], path: FieldPath, pick: Pick, runs: list[str], output: str
+) -> Iterator[str]:
+    name = pick.protocol or table.spec.protocol
+    if pick.protocol is not None:
+        yield from workspace.unknown(table, (*path, "protocol"), "protocol", pick.protocol)
+    protocol = workspace.protocols.get(name)
+    if protocol is None:
+        return
+    place: FieldPath = (*path, "metric")
+    numbers = protocol.spec.numbers
+    if pick.metric not in numbers:
+        yield table.line(place, f"protocol '{name}' reports no '{pick.metric}'", nearest(pick.metric, numbers))
+        return
+    if numbers[pick.metric].direction is None:
+        judged = ", ".join(number.name for number in numbers.values() if number.direction is not None)
+        yield table.line(place, f"no end of '{pick.metric}' is the better one", f"those with one: {judged or 'none'}")
+    for run in runs:
+        spec = workspace.runs[run].spec
+        if spec.dataset != protocol.spec.dataset and pick.protocol is not None:
+            yield table.line(
+                (*path, "protocol"),
+                f"run '{run}' is on data set '{spec.dataset}', protocol '{name}' measures '{protocol.spec.dataset}'",
+                "a protocol of the run's data set",
+            )
+    measures = {number: metric.measures for metric in protocol.spec.metrics for number in metric.reports}
+    given = {spec.content for run in runs for named, spec in _named_outputs(workspace.runs[run]) if named == output}
+    if unfit := given - set(measures[pick.metric]):
+        yield table.line(
+            place,
+            f"'{pick.metric}' measures {' and '.join(measures[pick.metric])}, output '{output}' gives {min(unfit)}",
+            "a metric that fits it",
+        )
 
 
 def _check_metric(

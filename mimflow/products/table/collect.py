@@ -14,6 +14,7 @@ from mimflow.metrics.number import Number
 from mimflow.outputs.spec import OutputSpec
 from mimflow.products.table import wording
 from mimflow.products.table.model import Block, Cell, Column, Group, Row, Table
+from mimflow.products.table.picks import Picked, curve, heading_suffix, picks, sweep_lines
 from mimflow.products.table.product import PlannedRow, TableProduct
 from mimflow.products.table.protocol import protocol_lines
 from mimflow.products.table.published import published_block
@@ -31,11 +32,17 @@ def collect(table: TableProduct) -> Table:
     root = table.root
     found = results(table, root)
     counts = heading_counts(table, found)
-    groups = column_groups(table, counts)
+    asked = column_groups(table, counts)
+    groups = tuple(replace(group, heading=group.heading + heading_suffix(table, group.output)) for group in asked)
     notes = Footnotes()
+    picked = picks(table, found)
     columns = [column for group in groups for column in group.columns]
     rows = [
-        Row(table.row_name(row), row.run, tuple(_cell(column, row, found, counts, root, notes) for column in columns))
+        Row(
+            table.row_name(row),
+            row.run,
+            tuple(_cell(column, row, found, counts, picked, root, notes) for column in columns),
+        )
         for row in table.rows
     ]
     return Table(
@@ -43,8 +50,8 @@ def collect(table: TableProduct) -> Table:
         title=table.spec.title,
         measured=Block(groups, _with_best(rows, columns), table.spec.protocol),
         footnotes=tuple(notes.texts),
-        published=tuple(published_block(table.plan.workspace, rows, groups) for rows in table.spec.published),
-        protocol=protocol_lines(table, found),
+        published=tuple(published_block(table.plan.workspace, rows, asked) for rows in table.spec.published),
+        protocol=(*protocol_lines(table, found), *sweep_lines(table, found)),
         warnings=tuple((table.row_name(row), lines) for row in table.rows if (lines := tuple(_warnings(row, root)))),
         deviations=tuple(
             (table.row_name(row), lines)
@@ -52,6 +59,7 @@ def collect(table: TableProduct) -> Table:
             if row.spec is not None and (lines := deviation_lines(table.plan.workspace, row.spec))
         ),
         notes=tuple(table.spec.notes),
+        swept=tuple(_swept_blocks(table, groups, found)),
     )
 
 
@@ -89,7 +97,8 @@ def column_groups(table: TableProduct, counts: Mapping[Asked, int | None]) -> tu
         number = table.protocols[asked.protocol].numbers[asked.column.metric]
         groups.setdefault(key, []).append(_metric_column(table, asked, number, content, counts[key]))
     outputs = list(dict.fromkeys(output for output, _ in groups))
-    headings = wording.distinct({name: table.contents[name].heading(name, _outputs(table, name)) for name in outputs})
+    named = {name: table.contents[name].heading(name, _outputs(table, name)) for name in outputs}
+    headings = wording.distinct(named, table.point_labels)
     # Two protocols share no column, and the heading says whose it is.
     several = len(table.protocols) > 1
     found = [
@@ -100,7 +109,7 @@ def column_groups(table: TableProduct, counts: Mapping[Asked, int | None]) -> tu
 
 
 def _outputs(table: TableProduct, name: str) -> list[OutputSpec]:
-    return [row.outputs[name] for row in table.rows if name in row.outputs]
+    return [row.outputs[output] for row in table.rows for output in row.outputs_of(name)]
 
 
 def _metric_column(
@@ -132,7 +141,9 @@ def heading_counts(table: TableProduct, found: Mapping[str, Result]) -> dict[Ask
             found[measurement.evaluate.id].count
             for row in table.rows
             for measurement in row.measured
-            if (measurement.output, measurement.protocol) == (output, protocol) and measurement.evaluate.id in found
+            if measurement.output in row.outputs_of(output)
+            and measurement.protocol == protocol
+            and measurement.evaluate.id in found
         }
         asked_for = table.contents[output].count(table.protocols[protocol].samples)
         counts[output, protocol] = measured.pop() if len(measured) == 1 else asked_for
@@ -147,26 +158,95 @@ def _cell(
     row: PlannedRow,
     found: Mapping[str, Result],
     in_heading: Mapping[Asked, int | None],
+    picked: Mapping[tuple[str, str], Picked],
     root: Path,
     notes: Footnotes,
 ) -> Cell:
     if column.metric is None or column.output is None:
         return _fact(column.name, row, root, notes)
-    key = (column.output, column.protocol)
+    count = in_heading[column.output, column.protocol]
+    if column.output not in row.sweeps:
+        return _of_output(column, column.output, row, found, count, notes)
+    point = picked.get((row.run, column.output))
+    if point is None:
+        return Cell()
+    cell = _of_output(column, point.output, row, found, count, notes)
+    return replace(cell, marks=(*cell.marks, notes.mark(f"{_capital(point.text)}.")), picked=point.text)
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _of_output(
+    column: Column,
+    output: str,
+    row: PlannedRow,
+    found: Mapping[str, Result],
+    in_heading: int | None,
+    notes: Footnotes,
+) -> Cell:
+    """The cell of a column's metric of one of the run's outputs."""
+    key = (output, column.protocol)
     asked = [measurement for measurement in row.measured if (measurement.output, measurement.protocol) == key]
     there = {
         measurement.seed: found[measurement.evaluate.id] for measurement in asked if measurement.evaluate.id in found
     }
     cell = _metric_cell(column, len(asked), there, notes)
     counts = sorted({result.count for result in there.values()})
-    if counts and counts != [in_heading[key]]:
+    if counts and counts != [in_heading]:
         text = f"Measured on {' and '.join(f'{number:,}' for number in counts)} samples."
         cell = replace(cell, marks=(*cell.marks, notes.mark(text)))
     return replace(
         cell,
         count=counts[0] if len(counts) == 1 else None,
         jobs=tuple(measurement.evaluate.id for measurement in asked if measurement.evaluate.id in found),
+        output=output,
     )
+
+
+def _swept_blocks(table: TableProduct, groups: tuple[Group, ...], found: Mapping[str, Result]) -> Iterator[Block]:
+    """The points of each row's sweeps: what the columns ask of them, and what they are picked by."""
+    for row in table.rows:
+        for output, sweep in row.sweeps.items():
+            asked = next(group.columns for group in groups if group.output == output)
+            columns = [
+                replace(column, output=point.name, point=point.label) for point in sweep.points for column in asked
+            ]
+            # Footnotes are of the cells that are printed.
+            cells = [_of_output(column, str(column.output), row, found, None, Footnotes()) for column in columns]
+            yield _row_block(table, row, sweep.names, columns, cells, table.spec.protocol)
+            pick = table.spec.picks[output]
+            if pick.seeds is None and pick.protocol in (None, table.spec.protocol):
+                continue
+            points = curve(table, row, output, found)
+            columns = [
+                Column(point.output, point.label, metric=pick.metric, output=point.output, point=point.label)
+                for point in points
+            ]
+            cells = [
+                Cell(
+                    value=point.mean,
+                    std=statistics.stdev(point.values) if len(point.values) > 1 else None,
+                    n=len(point.values),
+                    count=point.count,
+                    jobs=point.jobs,
+                )
+                for point in points
+            ]
+            yield _row_block(table, row, sweep.names, columns, cells, pick.protocol or table.spec.protocol)
+
+
+def _row_block(
+    table: TableProduct,
+    row: PlannedRow,
+    points: tuple[str, ...],
+    columns: list[Column],
+    cells: list[Cell],
+    protocol: str,
+) -> Block:
+    groups = [Group(point, tuple(column for column in columns if column.output == point), point) for point in points]
+    return Block(tuple(groups), (Row(table.row_name(row), row.run, tuple(cells)),), protocol)
 
 
 def _metric_cell(column: Column, asked: int, there: Mapping[int, Result], notes: Footnotes) -> Cell:

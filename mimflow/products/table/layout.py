@@ -14,6 +14,8 @@ RAISED = dict(zip("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹", strict=True))
 """Superscript digits, by digit."""
 _MARKDOWN = re.compile(r"[\\`*|<\[\]]|(?<!\w)_|_(?!\w)")
 _CSV_COLUMNS = ("row", "run", "output", "metric", "value", "std", "n", "count", "protocol", "source", "key")
+_POINT = "point"
+"""A column more, of tables with sweeps: the values of a point."""
 
 
 def heading(column: Column) -> str:
@@ -103,12 +105,13 @@ def _spans(groups: tuple[Group, ...], widths: list[int]) -> list[str]:
 def tidy(table: Table) -> str:
     """One line a row, output and metric that has been measured, at full precision; `key` names the evaluations.
 
-    Published ones have a source instead. A text that a spreadsheet would run has an apostrophe before it.
+    Published ones have a source instead. Of a sweep every point has lines of its own, besides those of the one that was
+    picked. A text that a spreadsheet would run has an apostrophe before it.
     """
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(_CSV_COLUMNS)
-    for block in (table.measured, *table.published):
+    writer.writerow((*_CSV_COLUMNS, *([_POINT] if table.swept else [])))
+    for block in (table.measured, *table.swept, *table.published):
         for row in block.rows:
             for column, cell in zip(block.columns, row.cells, strict=True):
                 if column.metric is not None and (cell.jobs or cell.value is not None):
@@ -124,6 +127,7 @@ def tidy(table: Table) -> str:
                         column.protocol if row.run else block.protocol,
                         row.source,
                         " ".join(cell.jobs),
+                        *([column.point or cell.picked] if table.swept else []),
                     ]
                     writer.writerow(map(to_cell, values))
     return stream.getvalue()

@@ -26,6 +26,8 @@ class Column:
     direction: Direction | None = None
     """Which end is better; None where neither is."""
     unit: str = ""
+    point: str = ""
+    """The values of the point of a sweep that it is of, in words."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,10 @@ class Cell:
     """Numbers of footnotes."""
     jobs: tuple[str, ...] = ()
     """The evaluate jobs that it comes from."""
+    output: str = ""
+    """The run's output that was measured: of a sweep the point that was picked, empty if none has a value yet."""
+    picked: str = ""
+    """Which point of a sweep it is and how it was picked, in words."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +97,10 @@ class Block:
         """The columns of all groups, in order."""
         return tuple(column for group in self.groups for column in group.columns)
 
+    def output_of(self, row: Row, group: Group) -> str:
+        """The output that a row shows in a group of columns: of a sweep the point that was picked."""
+        return row.cells[self.columns.index(group.columns[0])].output
+
 
 @dataclass(frozen=True)
 class Table:
@@ -109,3 +119,5 @@ class Table:
     deviations: tuple[tuple[str, tuple[str, ...]], ...]
     """Where twins depart from their papers, by row."""
     notes: tuple[str, ...]
+    swept: tuple[Block, ...] = ()
+    """Every point of the sweeps, measured as their columns and as they are picked by: a block a row and sweep."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,11 @@ from mimflow.outputs.spec import OutputSpec
 from mimflow.plan.build import Measurement
 from mimflow.plan.jobs import Job
 from mimflow.plan.product import Product
-from mimflow.products.table.spec import Row, TableSpec
+from mimflow.products.table.spec import Pick, Row, TableSpec
 from mimflow.project.deviations import deviation_lines
 from mimflow.project.protocol import ProtocolSpec
 from mimflow.project.run import RunSpec
+from mimflow.project.sweep import Sweep
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
 
@@ -38,6 +39,10 @@ class PlannedRow:
     trained: Mapping[int, list[Job]]
     """In order, the last one has the weights."""
     measured: tuple[Measurement, ...]
+    sweeps: Mapping[str, Sweep] = field(default_factory=dict)
+    """The sweeps that columns show a point of, by the name that the run gives them."""
+    picked_by: Mapping[str, tuple[Measurement, ...]] = field(default_factory=dict)
+    """What the points of each of them are picked by."""
     origin: str = ""
     """Of samples that were made elsewhere: what they are, in words."""
 
@@ -45,6 +50,16 @@ class PlannedRow:
     def outputs(self) -> Mapping[str, OutputSpec]:
         """The run's outputs; none of samples."""
         return self.spec.outputs if self.spec is not None else {}
+
+    def outputs_of(self, name: str) -> tuple[str, ...]:
+        """The run's outputs that a column's means: the points of a sweep, or itself; none where the run has none.
+
+        Samples that were made elsewhere stand under the one that they are measured as.
+        """
+        if name in self.sweeps:
+            return self.sweeps[name].names
+        known = self.spec.outputs if self.spec is not None else {measured.output for measured in self.measured}
+        return (name,) if name in known else ()
 
 
 class TableProduct(Product):
@@ -89,18 +104,34 @@ class TableProduct(Product):
         return self.plan.workspace.members(row.ablation) if row.ablation is not None else []
 
     def _row(self, run: str, label: str) -> PlannedRow:
-        spec = self.plan.workspace.runs[run].spec
+        loaded = self.plan.workspace.runs[run]
+        spec = loaded.spec
         seeds = self.spec.seeds or spec.seeds
+        sweeps = {name: loaded.sweeps[name] for name in self.spec.outputs if name in loaded.sweeps}
         measured = [
             self.plan.measure(run, output, name, seed)
             for name, protocol in self.protocols.items()
             if protocol.dataset == spec.dataset
-            for output in spec.outputs
-            if output in self.spec.outputs_under(name)
+            for shown in self.spec.outputs_under(name)
+            for output in (sweeps[shown].names if shown in sweeps else (shown,))
+            if output in spec.outputs
             for seed in seeds
         ]
+        picked_by = {
+            name: tuple(
+                self.plan.measure(run, point, pick.protocol or self.spec.protocol, seed)
+                for point in sweeps[name].names
+                for seed in pick.seeds or seeds
+            )
+            for name, pick in self.spec.picks.items()
+            if name in sweeps
+        }
         trained = {seed: self.plan.trained(run, seed) for seed in seeds}
-        return PlannedRow(run, label or spec.label or run, spec, trained, tuple(measured))
+        return PlannedRow(run, label or spec.label or run, spec, trained, tuple(measured), sweeps, picked_by)
+
+    def picking_protocol(self, pick: Pick) -> ProtocolSpec:
+        """The protocol that points of a sweep are compared under."""
+        return self.plan.workspace.protocols[pick.protocol or self.spec.protocol].spec
 
     def _given_row(self, output: str, label: str, samples: GivenSamples) -> PlannedRow:
         """Samples under every protocol of the output that they stand under."""
@@ -112,17 +143,30 @@ class TableProduct(Product):
         ]
         digest = f"SHA-256 {samples.sha256}" if samples.sha256 else "digest not written down yet"
         origin = f"made elsewhere: {samples.file.rstrip('/').rpartition('/')[2]}, {digest}"
-        return PlannedRow(name, label or samples.name, None, {}, tuple(measured), origin)
+        return PlannedRow(name, label or samples.name, None, {}, tuple(measured), origin=origin)
 
     def row_name(self, row: PlannedRow) -> str:
         """What a row is called, in the table and under it: its label, and its run too where others are called so."""
         names = [name for each in self.rows for name in (each.label, f"{each.label} ({each.run})")]
         return row.label if names.count(row.label) == 1 else f"{row.label} ({row.run})"
 
+    @property
+    def point_labels(self) -> dict[str, str]:
+        """The values of every point of the runs' sweeps in words, by the output that it is."""
+        runs = [self.plan.workspace.runs[row.run] for row in self.rows if row.spec is not None]
+        points = [point for run in runs for sweep in run.sweeps.values() for point in sweep.points]
+        return {point.name: point.label for point in points}
+
     @cached_property
     def contents(self) -> dict[str, Content]:
         """What the outputs of the columns hold, in the order of the columns."""
-        held = {name: CONTENTS[output.content] for row in self.rows for name, output in row.outputs.items()}
+        held = {
+            name: CONTENTS[row.outputs[output].content]
+            for name in self.spec.outputs
+            for row in self.rows
+            if row.spec is not None
+            for output in row.outputs_of(name)
+        }
         return {name: held.get(name, CONTENTS["samples"]) for name in self.spec.outputs}
 
     def jobs(self) -> dict[str, Job]:
@@ -139,6 +183,8 @@ class TableProduct(Product):
                     if shared.id != measured.infer.id:  # drawn otherwise under another protocol
                         found[f"{name}.for.{measured.protocol}"] = measured.infer
                 found[f"{name}.{measured.protocol}"] = measured.evaluate
+            for measured in (each for measurements in row.picked_by.values() for each in measurements):
+                found[f"{row.run}.s{measured.seed}.{measured.output}.{measured.protocol}"] = measured.evaluate
         return found
 
     def identity(self) -> dict[str, Any]:

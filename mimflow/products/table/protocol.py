@@ -81,7 +81,9 @@ def _facts(table: TableProduct, protocol: str, found: Mapping[str, Result]) -> d
     for row in table.rows:
         for measurement in row.measured:
             if measurement.protocol == protocol and measurement.evaluate.id in found:
-                facts.setdefault(table.contents[measurement.output].name, found[measurement.evaluate.id].facts)
+                output = row.outputs.get(measurement.output)
+                content = "samples" if output is None else output.content
+                facts.setdefault(content, found[measurement.evaluate.id].facts)
     return facts
 
 
@@ -141,5 +143,14 @@ def _seeds(table: TableProduct) -> str:
 
 
 def _output(table: TableProduct, name: str) -> str:
-    made = [(table.row_name(row), wording.sampling(row.outputs[name])) for row in table.rows if name in row.outputs]
+    made = [(table.row_name(row), _sampling(row, name)) for row in table.rows if row.spec and row.outputs_of(name)]
     return wording.by_row(made) if made else ""
+
+
+def _sampling(row: PlannedRow, name: str) -> str:
+    """How an output is made; of a sweep how its first point is, and in what the others differ."""
+    text = wording.sampling(row.outputs[row.outputs_of(name)[0]])
+    if name not in row.sweeps:
+        return text
+    _, *others = row.sweeps[name].points
+    return "; also with ".join([text, *(["; ".join(point.label for point in others)] if others else [])])

@@ -19,7 +19,7 @@ def published_block(workspace: Workspace, rows: PublishedRows, groups: Sequence[
     entries = [spec.entries[name] for name in rows.entries]
     # How the paper's samples were guided is the paper's to say, and so is its protocol.
     plain = {group.output: group.heading.removesuffix(f", {group.protocol}") for group in groups}
-    headings = wording.distinct({output: heading.partition(" (")[0] for output, heading in plain.items()})
+    headings = wording.distinct({output: heading.partition(" (")[0] for output, heading in plain.items()}, {})
     used: dict[str, dict[str, Column]] = {}
     for group in groups:
         for column in group.columns:

@@ -50,11 +50,12 @@ def _metrics(collected: Table, row: Row) -> str:
 
 def sample_picture(table: TableProduct, collected: Table) -> bytes:
     """What there is to see of each row and output, of the first seed that there is any of."""
+    measured = collected.measured
     images = [
         image
-        for row in table.rows
-        for group in collected.measured.groups
-        if group.output and (image := _images(table, row, group)) is not None
+        for row, cells in zip(table.rows, measured.rows, strict=True)
+        for group in measured.groups
+        if group.output and (image := _images(table, row, group, measured.output_of(cells, group))) is not None
     ]
     # What several protocols measure is shown once.
     found = list({artifact.folder: (artifact, name, title) for artifact, name, title in reversed(images)}.values())[
@@ -64,14 +65,14 @@ def sample_picture(table: TableProduct, collected: Table) -> bytes:
     return picture(strips, len(found) - len(strips))
 
 
-def _images(table: TableProduct, row: PlannedRow, group: Group) -> tuple[Artifact, str, str] | None:
+def _images(table: TableProduct, row: PlannedRow, group: Group, output: str) -> tuple[Artifact, str, str] | None:
     """The output and the file in it that a strip shows, and its title; None where there is nothing to see."""
     content = table.contents[group.output]
     if content.pictured is None:
         return None
     title = f"{table.row_name(row)} · {group.heading}" + (f": {content.pictured_as}" if content.pictured_as else "")
     for measurement in row.measured:
-        if (measurement.output, measurement.protocol) == (group.output, group.protocol) and measurement.infer:
+        if (measurement.output, measurement.protocol) == (output, group.protocol) and measurement.infer:
             artifact = measurement.infer.result(table.root)
             if artifact is not None:
                 return artifact, content.pictured, title

@@ -32,5 +32,7 @@ def read_result(job: Job, root: Path) -> Result | None:
 
 def results(table: TableProduct, root: Path) -> dict[str, Result]:
     """Every evaluation of a table that is in the store, by job id."""
+    picking = [measurement for row in table.rows for some in row.picked_by.values() for measurement in some]
     jobs = [measurement.evaluate for row in table.rows for measurement in row.measured]
+    jobs += [measurement.evaluate for measurement in picking]
     return {job.id: result for job in jobs if (result := read_result(job, root)) is not None}

@@ -63,17 +63,38 @@ class MetricColumn(Spec):
     """Digits after the point; not given: the metric's."""
 
 
+class Pick(Spec):
+    """Which point of a sweep a table shows: the best by one number, with how many were tried and on what.
+
+    The best of many on the numbers that are shown is better than it would be on others. Other seeds of the runs, or a
+    protocol whose samples have another seed or whose reference is another split, pick on what is not shown.
+    """
+
+    metric: Name
+    """The number that points are compared by, by the metric's better end: what a metric of the protocol reports."""
+    protocol: Name | None = None
+    """The protocol that it is measured under; not given: the table's."""
+    seeds: Annotated[list[int], Field(min_length=1)] | None = None
+    """The seeds of the runs over which its mean is taken; not given: those that the table shows."""
+
+    def problems(self) -> Iterator[Problem]:
+        if self.seeds is not None and len(set(self.seeds)) < len(self.seeds):
+            yield Problem(("seeds",), f"a seed twice: {self.seeds}", "each once")
+
+
 class OutputColumns(Spec):
     """Columns of one output: its metrics under one protocol."""
 
     output: Name
-    """A named output of the runs; a run without it shows —."""
+    """A named output of the runs; a run without it shows —. Of a sweep each row shows the point that `pick` picks."""
     protocol: Name | None = None
     """The protocol of these columns; not given: the table's."""
     metrics: list[Annotated[Annotated[Name, Tag(WORD)] | Annotated[MetricColumn, Tag(MAPPING)], FORM]] = Field(
         min_length=1
     )
     """Each by its name, or with a label or digits of the column's own: `{metric: fid, digits: 2}`."""
+    pick: Pick | None = None
+    """How a point is picked where runs sweep the output: once for all its columns."""
 
 
 @dataclass(frozen=True)
@@ -142,6 +163,12 @@ class TableSpec(ProductSpec):
         """The outputs that it shows something of under a protocol, in order."""
         return list(dict.fromkeys(asked.output for asked in self.metrics if asked.protocol == protocol))
 
+    @property
+    def picks(self) -> dict[str, Pick]:
+        """How points of sweeps are picked, by the output that a column names."""
+        columns = [column for column in self.columns if isinstance(column, OutputColumns)]
+        return {column.output: column.pick for column in columns if column.pick is not None}
+
     def problems(self) -> Iterator[Problem]:
         if self.seeds == []:
             yield Problem(("seeds",), "empty", "leave it out for each run's own")
@@ -157,6 +184,11 @@ class TableSpec(ProductSpec):
                 )
             elif word in words[:index]:
                 yield Problem(("columns", index), f"fact '{word}' twice", "each once")
+        for index, column in enumerate(self.columns):
+            if isinstance(column, OutputColumns) and column.pick not in (None, self.picks.get(column.output)):
+                yield Problem(
+                    ("columns", index, "pick"), f"another pick of output '{column.output}' than later on", "one of them"
+                )
         seen = set()
         for asked in self.metrics:
             name = (asked.output, asked.protocol, asked.column.metric)

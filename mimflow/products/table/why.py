@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mimflow.artifacts.checkpoint import weights_file
+from mimflow.contents.registry import CONTENTS
 from mimflow.errors import PlanError
 from mimflow.plan.build import Measurement, Plan
 from mimflow.products.table import wording
@@ -19,7 +20,7 @@ from mimflow.products.table.spec import PublishedRows
 from mimflow.products.trace import Line, job_lines, text_of, training_lines
 from mimflow.project.published import PublishedEntry
 from mimflow.spec.compose import locate, nearest
-from mimflow.tasks import InferTask
+from mimflow.tasks import EvaluateTask, InferTask
 
 
 def why(table: TableProduct, row: str, column: str) -> str:
@@ -133,8 +134,13 @@ def _of_measured(
         for jobs in row.trained.values():
             yield from training_lines(jobs[-1], root, 1)
         return
-    key = (column.output, column.protocol)
+    key = (cell.output, column.protocol)
     asked = [measurement for measurement in row.measured if (measurement.output, measurement.protocol) == key]
+    if cell.picked:
+        yield 1, f"picked      {cell.picked}"
+    if column.output in row.sweeps and not asked:
+        yield 1, f"no point of the sweep '{column.output}' is measured yet"
+        return
     if not asked:
         measured = " measured so" if column.output in row.outputs else ""
         yield 1, f"run {row.run} has no output '{column.output}'{measured}"
@@ -178,7 +184,9 @@ def _seed(measurement: Measurement, column: Column, table: TableProduct, root: P
 
 
 def _measured_on(measurement: Measurement, table: TableProduct, result: Result) -> Iterator[str]:
-    content = table.contents[measurement.output]
+    task = measurement.evaluate.task
+    assert isinstance(task, EvaluateTask)
+    content = CONTENTS[task.content]
     yield content.measured(result.facts)
     if content.extracts:
         yield extractor_line(table.protocols[measurement.protocol], result.facts)

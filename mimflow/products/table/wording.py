@@ -43,10 +43,12 @@ def parameter_count(count: int) -> str:
     return f"{count / 10**9:.1f}B"
 
 
-def distinct(headings: Mapping[str, str]) -> dict[str, str]:
-    """Headings by output, with the output's name where two are the same."""
+def distinct(headings: Mapping[str, str], called: Mapping[str, str]) -> dict[str, str]:
+    """Headings by output, with the output's name, or what it is `called` instead, where two are the same."""
     texts = list(headings.values())
-    return {name: text if texts.count(text) == 1 else f"{text}, {name}" for name, text in headings.items()}
+    return {
+        name: text if texts.count(text) == 1 else f"{text}, {called.get(name, name)}" for name, text in headings.items()
+    }
 
 
 def sampling(output: OutputSpec) -> str:

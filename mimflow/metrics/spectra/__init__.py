@@ -1,0 +1,1 @@
+"""Latents and images under the microscope: spectra, autocorrelation, patch borders, bands."""

@@ -1,0 +1,1 @@
+"""Reconstructions of one band of frequencies of a split's images."""

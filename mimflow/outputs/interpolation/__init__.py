@@ -1,0 +1,1 @@
+"""Interpolations: the way from one image's latents to another's, decoded."""
