@@ -195,7 +195,7 @@ def test_a_folder_of_photographs_of_another_size_is_refused_by_name(project: Pat
 
 
 def test_names_that_nothing_has_are_said(project: Path) -> None:
-    with pytest.raises(PlanError, match="no protocol named 'smal' .*did you mean 'small'"):
+    with pytest.raises(PlanError, match=r"no protocol named 'smal' .*did you mean 'small'"):
         measure(plan_of(project), project / "none.npz", "smal", None, None)
     with pytest.raises(ArtifactError, match=r"none\.npz: missing"):
         measure(plan_of(project), project / "none.npz", "small", None, None)
