@@ -40,4 +40,14 @@ def test_the_large_project_has_a_thousand_jobs(benchmark: ModuleType, tmp_path: 
     from mimflow.products.registry import open_plan
 
     plan = open_plan(benchmark.large_project(tmp_path, runs=198))
-    assert len(plan.jobs) == 1000
+    assert len(plan.jobs) == 1001, "and the reference that all share"
+
+
+@pytest.mark.parametrize("benchmark", ["evaluation_memory"], indirect=True)
+def test_the_samples_whose_memory_is_measured_have_the_distance_that_follows_from_them(
+    benchmark: ModuleType, tmp_path: Path
+) -> None:
+    """Pixels are uniform in [−1, 1], of variance 1/3, and so are projections: F (1 − √⅓)², and more for few samples."""
+    value, peak = benchmark.measure(tmp_path, 2000, 16, 32)
+    assert value == pytest.approx(32 * (1 - (1 / 3) ** 0.5) ** 2, rel=0.1)
+    assert peak < 4000

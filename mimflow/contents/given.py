@@ -82,9 +82,11 @@ class FolderImages(Images):
 
 
 def image_files(folder: Path) -> list[Path]:
-    """The images below a folder, sorted by name; hidden files are none."""
-    found = (path for path in folder.rglob("*") if path.suffix.lower() in ENDINGS and not path.name.startswith("."))
-    return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
+    """The images below a folder, sorted by name; hidden ones, and those in hidden folders, are none."""
+    found = [path for path in folder.rglob("*") if path.suffix.lower() in ENDINGS]
+    named = {path.relative_to(folder): path for path in found}
+    shown = [name for name in named if not any(part.startswith(".") for part in name.parts)]
+    return [named[name] for name in sorted(shown, key=Path.as_posix)]
 
 
 def digest_of(path: Path) -> str:
@@ -109,10 +111,10 @@ def look(path: Path, labels: Path | None, shapes: Shapes, asked: Samples) -> tup
     if path.is_dir():
         folder = FolderImages(path, shapes)
         images: Images = folder
-        known = _folder_labels(folder, shapes) if labels is None else None
+        known = _folder_labels(folder, shapes)
     else:
         images = ArchiveImages(path, shapes, WHAT)
-        known = _archive_labels(path) if labels is None else None
+        known = None
     if len(images) != asked.count:
         more = len(images) > asked.count
         raise ArtifactError(
@@ -121,19 +123,23 @@ def look(path: Path, labels: Path | None, shapes: Shapes, asked: Samples) -> tup
         )
     if labels is not None:
         known = read_label_file(labels)
+    elif not path.is_dir():
+        known = _archive_labels(path, len(images))
     if known is None:
         return images, np.full(len(images), -1, np.int64)
     _check_labels(labels or path, known, len(images), shapes.num_classes, asked)
     return images, known.astype(np.int64)
 
 
-def _archive_labels(path: Path) -> np.ndarray | None:
-    """`arr_1`, where it is an array of whole numbers."""
+def _archive_labels(path: Path, count: int) -> np.ndarray | None:
+    """`arr_1`, where it is an array of so many whole numbers; None where there is none, or where all are −1."""
     header = read_headers(path).get("arr_1")
     if header is None:
         return None
     if header.dtype.kind not in "iu" or len(header.shape) != 1:
         raise ArtifactError(f"{path}: arr_1 is {header}, wanted the classes as whole numbers (N) (or leave it out)")
+    if header.shape[0] != count:
+        raise ArtifactError(f"{path}: {header.shape[0]:,} classes of {count:,} images (one each, in their order)")
     labels = read_array(path, "arr_1")
     return None if (labels == -1).all() else labels
 

@@ -358,7 +358,7 @@ def test_rows_under_another_data_set_are_refused(project: Path) -> None:
     write(project, "tables/t", TABLE.replace("rows: [{run: tarflow}]", "rows: [{run: tarflow}, {run: foreign}]"))
     assert problems(project) == [
         "specs/tables/t.yaml:3:30: rows.1.run: run 'foreign' is on data set 'other', protocol 'small' measures 'digits' "
-        "(a column holds one protocol: rows under another belong to another table)"
+        "(a column holds one protocol: give such rows columns with a protocol of theirs, or another table)"
     ]
 
 

@@ -13,9 +13,14 @@ from PIL import Image
 from scipy.linalg import sqrtm
 from specs_project import CLASSIFIER, DATASET, FLOW, write
 from tables_project import put
+from typer.testing import CliRunner
 
+from mimflow.cli import app
+from mimflow.compute.spec import Compute
 from mimflow.errors import ArtifactError, PlanError
+from mimflow.metrics.reference.spec import SplitReferenceSpec
 from mimflow.plan.build import Plan
+from mimflow.plan.handover import hand_over
 from mimflow.products.registry import open_plan, open_workspace
 from mimflow.products.render import render_product
 from mimflow.stages.asked import make_reference, measure
@@ -199,6 +204,27 @@ def test_names_that_nothing_has_are_said(project: Path) -> None:
         measure(plan_of(project), project / "none.npz", "smal", None, None)
     with pytest.raises(ArtifactError, match=r"none\.npz: missing"):
         measure(plan_of(project), project / "none.npz", "small", None, None)
+
+
+def test_the_command_line_does_jobs_and_measures_samples(project: Path) -> None:
+    """`reference` is a stage with a verb of its own, and `evaluate` takes a job or samples."""
+    plan = plan_of(project)
+    run_job(plan, plan.prepare("digits"))
+    job = plan.reference("small", SplitReferenceSpec(), False, Compute())
+    hand_over(plan, job)
+    runner = CliRunner()
+    done = runner.invoke(app, ["reference", job.id, "--planned", "--project", str(project)])
+    assert done.exit_code == 0 and job.done(project), done.exception
+    samples, out = npz(project / "theirs.npz", random_images(), LABELS), project / "made.npz"
+    words = ["--samples", str(samples), "--project", str(project)]
+    done = runner.invoke(app, ["evaluate", *words, "--protocol", "small"])
+    assert done.exit_code == 0 and "FID-200" in done.stdout, done.exception
+    done = runner.invoke(
+        app, ["reference", "make", "small", "--split", "val", "--out", str(out), "--project", str(project)]
+    )
+    assert "297 images, val split of digits" in done.stdout and out.is_file(), done.exception
+    done = runner.invoke(app, ["evaluate", *words])
+    assert isinstance(done.exception, PlanError) and "give a job, or samples and a protocol" in str(done.exception)
 
 
 # -- references ------------------------------------------------------------------------------------------------------

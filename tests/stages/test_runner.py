@@ -199,7 +199,7 @@ def test_memory_that_runs_out_anywhere_in_a_stage_is_told(project: Path, monkeyp
 
 
 @pytest.mark.fault("memory and disks")
-@pytest.mark.parametrize("stage", ["prepare", "features", "train", "infer", "evaluate"])
+@pytest.mark.parametrize("stage", ["prepare", "features", "train", "infer", "reference", "evaluate"])
 def test_every_stage_says_what_to_change_where_memory_runs_out(stage: str) -> None:
     assert import_module(f"mimflow.stages.{stage}").OUT_OF_MEMORY
 

@@ -59,7 +59,7 @@ def snakemake(project: Path, *words: str, check: bool = True) -> str:
 def would_run(project: Path) -> set[str]:
     """The names of the jobs that Snakemake would run; the table's is `render`."""
     text = snakemake(project, "-n")
-    jobs = set(re.findall(r"^Job \d+: (?:prepare|features|train|infer|evaluate) (\S+)$", text, re.MULTILINE))
+    jobs = set(re.findall(r"^Job \d+: (?:prepare|features|train|infer|reference|evaluate) (\S+)$", text, re.MULTILINE))
     jobs |= {"render"} if re.search(r"^Job \d+: render table", text, re.MULTILINE) else set()
     assert jobs or "Nothing to be done" in text, text
     return jobs

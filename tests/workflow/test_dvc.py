@@ -67,7 +67,7 @@ def test_repro_from_nothing_makes_the_table_and_a_second_does_nothing(tmp_path: 
     second = run(project, "dvc", "repro")
     assert "didn't change, skipping" in second and "Running stage" not in second
     cached = list((project / ".dvc/cache/files").rglob("*.dir"))
-    assert len(cached) == 5, "data, features, checkpoints, outputs and evaluations, each for itself"
+    assert len(cached) == 6, "data, features, checkpoints, outputs, references and evaluations, each for itself"
     run(project, "git", "add", "-A")
     assert "results/store/" not in re.sub(r"results/store/\.gitignore", "", run(project, "git", "ls-files"))
 

@@ -15,7 +15,8 @@ pytestmark = pytest.mark.slow
 SAMPLES = {"tarflow.s0.unguided", "tarflow.s0.guided"}
 EVALUATIONS = {f"{name}.digits-200" for name in SAMPLES}
 GAUSSIAN = {"gaussian.main.s0", "gaussian.s0.unguided", "gaussian.s0.unguided.digits-200"}
-EVERYTHING = {"digits", "classifier.main.s0", "tarflow.main.s0", "render"} | SAMPLES | EVALUATIONS | GAUSSIAN
+REFERENCE = "digits-200.train-features"
+EVERYTHING = {"digits", "classifier.main.s0", "tarflow.main.s0", REFERENCE, "render"} | SAMPLES | EVALUATIONS | GAUSSIAN
 
 
 @pytest.fixture
@@ -50,7 +51,7 @@ EDITS = {
     "guidance": ("mini/tarflow", "weight: 1.0", "weight: 2.0", {"tarflow.s0.guided", "tarflow.s0.guided.digits-200", "render"}),
     "the number of samples": ("protocols/digits-200", "count: 200", "count: 100", SAMPLES | EVALUATIONS | {"gaussian.s0.unguided", GAUSSIAN_EVALUATION, "render"}),
     "a learning rate": ("mini/tarflow", "lr: 3e-3", "lr: 2e-3", {"tarflow.main.s0", "render"} | SAMPLES | EVALUATIONS),
-    "the extractor's training": ("mini/classifier", "epochs: 3", "epochs: 4", EVALUATIONS | {"classifier.main.s0", GAUSSIAN_EVALUATION, "render"}),
+    "the extractor's training": ("mini/classifier", "epochs: 3", "epochs: 4", EVALUATIONS | {"classifier.main.s0", REFERENCE, GAUSSIAN_EVALUATION, "render"}),
     "a data setting": ("datasets/digits", "val: 297", "val: 307", EVERYTHING),
     "a comment": ("mini/tarflow", "label: TARFlow", "# note\nlabel: TARFlow", set()),
     "the order of keys": ("mini/tarflow", "{kind: tarflow, width: 32, head_width: 16, blocks: [1, 1]}", "{blocks: [1, 1], head_width: 16, kind: tarflow, width: 32}", set()),

@@ -102,7 +102,7 @@ def _check_row(
             yield table.line(
                 path,
                 f"run '{name}' is on data set '{run.spec.dataset}', {measured}",
-                "a column holds one protocol: give those of this data set columns with a protocol of their own",
+                "a column holds one protocol: give such rows columns with a protocol of theirs, or another table",
             )
         for protocol in fitting:
             extractor = protocol.spec.extractor
