@@ -12,11 +12,14 @@ from mimflow.artifacts.representation import RepresentationFacts
 from mimflow.artifacts.samples import SamplesFacts
 from mimflow.compute.devices import resolve
 from mimflow.data.prepared import Prepared
+from mimflow.errors import ArtifactError
 from mimflow.outputs.base import Output, Setting
 from mimflow.outputs.registry import OUTPUTS
 from mimflow.progress import Progress
+from mimflow.spec.weights import FileWeights
 from mimflow.system.modules import SystemModules, load_weights
 from mimflow.tasks import InferTask
+from mimflow.weights.given import given_file
 
 OUT_OF_MEMORY = "a smaller samples.batch_size in the protocol, or compute.device: cpu"
 """What to change where memory runs out."""
@@ -29,11 +32,34 @@ def run(
     torch.set_num_threads(task.compute.threads)
     device = resolve(task.compute.device)
     modules = SystemModules(task.system, task.shapes)
-    weights = weights_file(task.output.ema)
-    load_weights(modules, inputs["weights"].file(weights))
+    weights = _load(modules, task, inputs)
     modules.to(device).eval()
     data = Prepared.open(inputs["data"]) if task.output.reads_data else None
     job = task.job(inputs)
     setting = Setting(task.shapes, task.samples, task.seed, modules, weights, data, device, work, progress, job)
     output: Output = OUTPUTS.build(task.output)
     return output.write(setting)
+
+
+def _load(modules: SystemModules, task: InferTask, inputs: dict[str, Artifact]) -> str:
+    """Give the system its weights; returns the name of the file that they came from, or of each of several.
+
+    ArtifactError for given weights that are missing, do not fit, or leave a module without any.
+    """
+    if task.weights is None:
+        name = weights_file(task.output.ema, task.output.snapshot)
+        load_weights(modules, inputs["weights"].file(name))
+        return name
+    names, left = [], {name for name, module in modules.named_children() if module.state_dict()}
+    for position, weights in enumerate(task.weights):
+        if isinstance(weights, FileWeights):
+            path = given_file(weights, "the weights of a run without training")
+        else:
+            path = inputs[f"weights{position}"].file(weights_file(weights.ema))
+        left -= set(load_weights(modules, path, weights.modules))
+        names.append(path.name)
+    if "tokenizer" in left and modules.module("tokenizer").load_given_weights():
+        left.remove("tokenizer")
+    if left:
+        raise ArtifactError(f"{', '.join(names)}: no weights for {' and '.join(sorted(left))} (name them in `weights`)")
+    return ", ".join(names)

@@ -119,9 +119,10 @@ class Tokenizer(nn.Module):
         """
         raise NotImplementedError
 
-    def load_given_weights(self) -> None:
-        """Load the files of weights that the spec names to start from.
+    def load_given_weights(self) -> bool:
+        """Load the files of weights that the spec names to start from; whether it has all that it needs by that.
 
-        For the first phase of training alone: a trained tokenizer needs none of them. ArtifactError if one is
-        missing or does not fit.
+        For the first phase of training, and for runs without any: a trained tokenizer needs none of them. ArtifactError
+        if one is missing or does not fit.
         """
+        return False

@@ -205,6 +205,8 @@ def _with_best(rows: list[Row], columns: list[Column]) -> tuple[Row, ...]:
 def _fact(name: str, row: PlannedRow, root: Path, notes: Footnotes) -> Cell:
     if name == "seeds":
         return Cell(str(len(row.trained)))
+    if not row.spec.phases:
+        return Cell(marks=(notes.mark(f"{row.label} is given its weights: nothing of it was trained here."),))
     seed = next((seed for seed, jobs in row.trained.items() if jobs[-1].done(root)), None)
     if seed is None:
         return Cell()

@@ -30,7 +30,7 @@ class PlannedRow:
     label: str
     spec: RunSpec
     trained: Mapping[int, list[Job]]
-    """In order, the last one has the weights."""
+    """In order, the last one has the weights; none of a run without training."""
     measured: tuple[Measurement, ...]
 
 
@@ -91,8 +91,7 @@ class TableProduct(Product):
         """The extractor, and of each row the last train jobs, the outputs and their evaluations."""
         found: dict[str, Job] = {} if self.extractor is None else {"extractor": self.extractor}
         for row in self.rows:
-            for seed, jobs in row.trained.items():
-                found[f"{row.run}.s{seed}"] = jobs[-1]
+            found |= {f"{row.run}.s{seed}": jobs[-1] for seed, jobs in row.trained.items() if jobs}
             for measured in row.measured:
                 name = f"{row.run}.s{measured.seed}.{measured.output}"
                 found[name] = measured.infer

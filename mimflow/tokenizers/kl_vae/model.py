@@ -103,7 +103,9 @@ class KlVae(Tokenizer):
         """The last convolution (LDM)."""
         return self.decoder.conv_out.weight
 
-    def load_given_weights(self) -> None:
-        """All weights from a file in LDM's naming."""
-        if self.spec.weights is not None:
-            load_ldm(self, given_file(self.spec.weights, "the KL-VAE's weights (LDM's naming)"))
+    def load_given_weights(self) -> bool:
+        """All weights from a file in LDM's naming, but for a scale that is measured."""
+        if self.spec.weights is None:
+            return False
+        load_ldm(self, given_file(self.spec.weights, "the KL-VAE's weights (LDM's naming)"))
+        return not self.spec.measures_scale
