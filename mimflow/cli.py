@@ -197,7 +197,7 @@ STAGES = {
     "prepare": "Prepare a data set.",
     "features": "Compute a frozen network's features of a data set.",
     "train": "Train one phase of a run, or go on with it.",
-    "infer": "Make what a table asks of a trained run: samples, reconstructions, a representation.",
+    "infer": "Make what a table asks of a trained run: samples, reconstructions, a representation, likelihoods.",
     "evaluate": "Measure what a trained run gave.",
 }
 

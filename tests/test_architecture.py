@@ -21,7 +21,10 @@ FREE = [
         for folder in ("spec", "project", "plan", "artifacts", "products")
         for path in (PACKAGE / folder).rglob("*.py")
     ),
-    *(PACKAGE / "contents" / f"{name}.py" for name in ("base", "samples", "reconstructions", "representation")),
+    *(
+        PACKAGE / "contents" / f"{name}.py"
+        for name in ("base", "samples", "reconstructions", "representation", "likelihood")
+    ),
     PACKAGE / "metrics" / "number.py",
     *sorted(PACKAGE.rglob("spec.py")),
     *sorted(PACKAGE.rglob("registry.py")),

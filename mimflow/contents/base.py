@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import torch
 
     from mimflow.metrics.context import ImageComparison, RepresentedSplits
+    from mimflow.metrics.likelihood import Densities
 
 QUANTISATION = {"round": "rounded to 8 bits", "truncate": "truncated to 8 bits"}
 
@@ -52,7 +53,7 @@ class Evaluation:
 class Opened:
     """An output as metrics are given it."""
 
-    given: ImageComparison | RepresentedSplits
+    given: ImageComparison | RepresentedSplits | Densities
     facts: EvaluateFacts
     """How many images are measured, and how."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mimflow.contents.base import Content
+from mimflow.contents.likelihood import Likelihood
 from mimflow.contents.reconstructions import Reconstructions
 from mimflow.contents.representation import Representation
 from mimflow.contents.samples import Samples
@@ -15,5 +16,6 @@ CONTENTS: Mapping[str, Content] = {
         Samples(),
         Reconstructions(),
         Representation(),
+        Likelihood(),
     )
 }

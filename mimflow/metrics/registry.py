@@ -5,6 +5,8 @@ from mimflow.metrics.spec import (
     FidSpec,
     IsSpec,
     KidSpec,
+    LikelihoodCheckSpec,
+    LikelihoodMetricSpec,
     LinearProbeSpec,
     PrecisionRecallSpec,
     PsnrSpec,
@@ -22,4 +24,6 @@ METRICS = Registry(
     (PsnrSpec, "mimflow.metrics.similarity:psnr"),
     (SsimSpec, "mimflow.metrics.similarity:ssim"),
     (LinearProbeSpec, "mimflow.metrics.probe:linear_probe"),
+    (LikelihoodMetricSpec, "mimflow.metrics.likelihood:likelihood"),
+    (LikelihoodCheckSpec, "mimflow.metrics.likelihood:likelihood_check"),
 )

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mimflow.artifacts.likelihood import LikelihoodFacts
 from mimflow.artifacts.representation import RepresentationFacts
 from mimflow.artifacts.rows import Rows, claim
 from mimflow.artifacts.samples import GRID, SAMPLES, SamplesFacts, write_samples
@@ -72,7 +73,7 @@ class Output(ABC):
     """Draws from a trained system. Built as `Output(spec)`."""
 
     @abstractmethod
-    def write(self, setting: Setting) -> SamplesFacts | RepresentationFacts:
+    def write(self, setting: Setting) -> SamplesFacts | RepresentationFacts | LikelihoodFacts:
         """Write the results below `setting.work / "out"`; returns the facts of the artifact that they are."""
 
 

@@ -1,6 +1,7 @@
 """The outputs there are: one line each."""
 
 from mimflow.outputs.inverse.spec import InverseSpec
+from mimflow.outputs.likelihood.spec import LikelihoodSpec
 from mimflow.outputs.oracle.spec import OracleSpec
 from mimflow.outputs.reconstruction.spec import ReconstructionSpec
 from mimflow.outputs.representation.spec import RepresentationSpec
@@ -15,4 +16,5 @@ OUTPUTS = Registry(
     (OracleSpec, "mimflow.outputs.oracle.output:Oracle"),
     (ReconstructionSpec, "mimflow.outputs.reconstruction.output:Reconstructions"),
     (RepresentationSpec, "mimflow.outputs.representation.output:Representations"),
+    (LikelihoodSpec, "mimflow.outputs.likelihood.output:Likelihoods"),
 )

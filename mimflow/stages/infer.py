@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from mimflow.artifacts.checkpoint import weights_file
+from mimflow.artifacts.likelihood import LikelihoodFacts
 from mimflow.artifacts.manifest import Artifact
 from mimflow.artifacts.representation import RepresentationFacts
 from mimflow.artifacts.samples import SamplesFacts
@@ -27,7 +28,7 @@ OUT_OF_MEMORY = "a smaller samples.batch_size in the protocol, or compute.device
 
 def run(
     task: InferTask, inputs: dict[str, Artifact], work: Path, progress: Progress
-) -> SamplesFacts | RepresentationFacts:
+) -> SamplesFacts | RepresentationFacts | LikelihoodFacts:
     """Let the task's output draw from the trained system; the output says which files are its results."""
     torch.set_num_threads(task.compute.threads)
     device = resolve(task.compute.device)

@@ -50,6 +50,11 @@ EXAMPLES = {
         (MASKED_AE, {}),
         (MASKED_AE, {"where": {"kind": "prior", "tap": {"block": 1, "layer": 0}}}),
     ],
+    "likelihood": [
+        (TARFLOW, {"noise": {"kind": "uniform"}}),
+        (ITARFLOW, {"noise": {"kind": "levels", "t": [0.1, 0.3]}, "check": {"count": 5, "denoise": LEVELS}}),
+        (MASKED_AE, {"noise": {"kind": "gaussian", "std": 0.3}, "masked": True, "conditional": False}),
+    ],
 }
 """Systems and what is said of the output, by kind."""
 DRAWN = ["inverse", "ode", "sde", "oracle", "reconstruction"]

@@ -67,6 +67,11 @@ class KlVae(Tokenizer):
         latents = posterior.sample(draws) if self.spec.samples else posterior.mean
         return Encoded(latents * self.scale, None), posterior
 
+    def latent_variance(self, posterior: Posterior | None) -> Tensor | None:
+        if posterior is None or posterior.log_variance is None or not self.spec.samples:
+            return None
+        return posterior.log_variance.exp() * self.scale**2
+
     def decode(self, latents: Tensor) -> Tensor:
         """Scaled latents (B, tokens, channels) → images (B, C, H, W), not clamped."""
         grid = (latents / self.scale).transpose(1, 2).unflatten(2, self.grid)
