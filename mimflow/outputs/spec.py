@@ -38,6 +38,10 @@ class OutputSpec(Spec):
         """Why it can't be made with a prior that this objective trained; None where no phase did. Paths as above."""
         return iter(())
 
+    def resolved(self, objective: ObjectiveSpec | None) -> OutputSpec:
+        """With what follows from the objective that trained the prior filled in, where it is left to follow."""
+        return self
+
     def level_problems(self, levels: NoiseLevels | None) -> Iterator[Problem]:
         """Why it can't draw from a prior that was trained at these noise levels; paths as above."""
         return iter(())

@@ -184,7 +184,7 @@ class Plan:
     def infer(self, run_name: str, output: str, protocol: ProtocolSpec, seed: int) -> Job:
         """What a run gives by one of its outputs under a protocol."""
         run = self.workspace.runs[run_name].spec
-        spec = run.outputs[output]
+        spec = run.output(output)
         task = InferTask(
             shapes=self._shapes(run),
             system=run.system,

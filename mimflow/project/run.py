@@ -54,6 +54,10 @@ class RunSpec(System):
         """The phase whose weights the run is; None where it trains nothing."""
         return next(reversed(self.phases), None)
 
+    def output(self, name: str) -> OutputSpec:
+        """The output of that name, with what follows from the training filled in."""
+        return self.outputs[name].resolved(self._objective_of_prior)
+
     def phase_before(self, name: str) -> str | None:
         """The phase before the one of this name; None before the first."""
         names = list(self.phases)

@@ -31,6 +31,7 @@ from mimflow.plan.build import Plan
 from mimflow.plan.jobs import Job
 from mimflow.products.registry import open_plan
 from mimflow.progress import Progress
+from mimflow.project.workspace import Workspace
 from mimflow.stages.runner import run_job
 from mimflow.system.modules import SystemModules
 
@@ -235,18 +236,18 @@ LEFT = "outputs.density."
             FLOW,
             "{kind: uniform}",
             "noise: bits per dimension are of grey levels, and the prior was trained under noise (gaussian, std 0.2) "
-            "(noise: {kind: gaussian, std: 0.2})",
+            "(leave it out: that of the training)",
         ),
         (
             FLOW,
             "{kind: gaussian, std: 0.1}",
             "noise: the prior was trained under noise (gaussian, std 0.2): its density is of no other latents "
-            "(noise: {kind: gaussian, std: 0.2})",
+            "(leave it out: that of the training)",
         ),
         (
             FLOW.replace("gaussian, std: 0.2", "uniform"),
             "{kind: none}",
-            "noise: the prior was trained under noise (uniform): its density is of no other latents (noise: {kind: uniform})",
+            "noise: the prior was trained under noise (uniform): its density is of no other latents (leave it out: that of the training)",
         ),
         (
             OF_LATENTS,
@@ -294,6 +295,47 @@ def test_where_a_likelihood_means_nothing(tmp_path: Path, run: str, noise: str, 
     write(root, "mini/asked", run + OUTPUTS.replace("NOISE", noise))
     told = {line.partition(f": {LEFT}")[2] or line for line in problems(root)}
     assert not told if expected is None else any(line.startswith(expected) for line in told), told
+
+
+@pytest.mark.parametrize(
+    ("noise", "expected"),
+    [
+        ("{kind: gaussian, std: 0.1}", {"kind": "gaussian", "std": 0.1}),
+        ("{kind: uniform}", {"kind": "uniform"}),
+        ("{kind: none}", {"kind": "none"}),
+    ],
+)
+def test_noise_that_is_not_given_is_that_of_the_training(
+    tmp_path: Path, noise: str, expected: dict[str, object]
+) -> None:
+    root = make_specs(tmp_path)
+    run = FLOW.replace("{kind: gaussian, std: 0.2}", noise)
+    write(root, "mini/asked", run + OUTPUTS.replace(", noise: NOISE", ""))
+    write(root, "mini/said", run + OUTPUTS.replace("NOISE", noise))
+    runs = Workspace(root).runs
+    resolved = runs["asked"].spec.output("density")
+    assert resolved.noise.identity() == expected
+    assert resolved.identity() == runs["said"].spec.output("density").identity(), "one key"
+
+
+def test_noise_that_nobody_can_know(tmp_path: Path) -> None:
+    root = make_specs(tmp_path)
+    given = OUTPUTS.replace(", noise: NOISE", "")
+    released = FLOW.partition("phases:")[0] + "phases: {}\nweights: [{file: a.safetensors, sha256: null}]\n"
+    write(root, "mini/released", released + given)
+    objective = "{kind: joint, noise: {kind: slerp}, masked: false}"
+    joint = OF_LATENTS.replace("    trains: [prior]\n", "").replace(
+        "{kind: nll, noise: {kind: gaussian, std: 0.2}}", objective
+    )
+    write(root, "mini/joint", joint + given)
+    told = sorted(line.partition(": outputs.density.")[2] for line in problems(root))
+    assert told == [
+        "noise: no phase trains the prior, and so its noise is not known (noise: {kind: uniform})",
+        "noise: under noise that mixes by a random t (slerp) no density is known (remove it)",
+    ]
+    write(root, "mini/released", released + OUTPUTS.replace("NOISE", "{kind: uniform}"))
+    write(root, "mini/joint", FLOW)
+    assert problems(root) == []
 
 
 # -- from specs to numbers -------------------------------------------------------------------------------------------

@@ -26,7 +26,8 @@ class Likelihoods(Output):
     """log p of every image's latents with the training's noise in them, once for each noise level: `likelihood.npz`."""
 
     def __init__(self, spec: LikelihoodSpec):
-        self.spec = spec
+        assert spec.noise is not None, "filled in by LikelihoodSpec.resolved"
+        self.spec, self.noise = spec, spec.noise
         self.levels: list[float] = spec.noise.t if isinstance(spec.noise, AtLevels) else []
 
     def write(self, setting: Setting) -> LikelihoodFacts:
@@ -51,7 +52,7 @@ class Likelihoods(Output):
         return LikelihoodFacts(
             count=len(split),
             split=self.spec.split,
-            noise=self.spec.noise.kind,
+            noise=self.noise.kind,
             dimensions=tokenizer.latent_shape(setting.shapes.image).dimensions,
             pixels=setting.shapes.channels * setting.shapes.size**2,
             parameters=digest,
@@ -94,7 +95,7 @@ class Likelihoods(Output):
     def noisy_latents(self, setting: Setting, rows: range) -> list[tuple[Tensor, Tensor]]:
         """Latents (B, T, C) with noise and their entropies (B,) given the image, in nats: at each level, or once."""
         images, draws = self._images(setting, rows), setting.draws(rows)
-        tokenizer, noise = setting.modules.module("tokenizer"), self.spec.noise
+        tokenizer, noise = setting.modules.module("tokenizer"), self.noise
         if isinstance(noise, UniformDequantisation):
             latents = tokenizer.encode(dequantise(images, draws))
             entropy = -latents[0].numel() * math.log(GREY_LEVELS_PER_UNIT)

@@ -12,11 +12,11 @@ from mimflow.outputs.inverse.spec import Denoising, InverseSpec, LevelDenoising
 from mimflow.outputs.spec import OutputSpec
 from mimflow.priors.guidance.spec import AnyGuidance
 from mimflow.spec.base import Count, Positive, Problem, Spec
-from mimflow.spec.noise import AdditiveNoise, LatentNoise, NoiseLevels, NoNoise
+from mimflow.spec.noise import AdditiveNoise, LinearNoise, NoiseLevels, NoNoise, SlerpNoise
 from mimflow.spec.words import settings
 
 if TYPE_CHECKING:
-    from mimflow.objectives.spec import InputNoise, ObjectiveSpec
+    from mimflow.objectives.spec import ObjectiveSpec
     from mimflow.system.spec import System
 
 
@@ -75,9 +75,10 @@ class LikelihoodSpec(OutputSpec):
     kind: Literal["likelihood"] = "likelihood"
     split: Literal["train", "val"] = "val"
     """The split whose images are judged."""
-    noise: DensityNoise
-    """The noise of the training, drawn once an image: the density is of latents with it. `uniform`: of the width of one
-    grey level, for bits per dimension."""
+    noise: DensityNoise | None = None
+    """The noise on latents, drawn once an image: the density is of latents with it. Not given: that of the training.
+    `uniform`: of the width of one grey level, for bits per dimension; where the prior was trained without noise it may
+    be asked for. Of a prior of noise levels the levels have to be given."""
     conditional: bool = True
     """Whether each image is judged given its class; `false`: given the null class. A prior that takes no classes knows
     none in any case."""
@@ -137,28 +138,41 @@ class LikelihoodSpec(OutputSpec):
 
     def objective_problems(self, objective: ObjectiveSpec | None) -> Iterator[Problem]:
         """Noise that the prior was not trained under: its density is of no other latents."""
-        trained = NoNoise() if objective is None else objective.noise_of_prior
+        if objective is None:
+            if self.noise is None:
+                yield Problem(
+                    ("noise",), "no phase trains the prior, and so its noise is not known", "noise: {kind: uniform}"
+                )
+            return
+        trained = objective.noise_of_prior
+        if isinstance(trained, NoiseLevels) or isinstance(self.noise, AtLevels):
+            return
+        if isinstance(trained, (LinearNoise, SlerpNoise)):
+            yield Problem(
+                ("noise",), f"under noise that mixes by a random t ({trained.kind}) no density is known", "remove it"
+            )
+            return
         bound = isinstance(self.noise, UniformDequantisation) and isinstance(trained, NoNoise)
-        if objective is None or bound or isinstance(self.noise, AtLevels) or _noise(trained) == _noise(self.noise):
+        if self.noise is None or bound or self.noise == _density_noise(trained):
             return
         under = "without noise" if isinstance(trained, NoNoise) else f"under noise ({settings(trained)})"
         if isinstance(self.noise, UniformDequantisation):
             message = f"bits per dimension are of grey levels, and the prior was trained {under}"
         else:
             message = f"the prior was trained {under}: its density is of no other latents"
-        yield Problem(("noise",), message, _hint(trained))
+        yield Problem(("noise",), message, "leave it out: that of the training")
+
+    def resolved(self, objective: ObjectiveSpec | None) -> LikelihoodSpec:
+        """With the training's noise, where none is given."""
+        if self.noise is not None or objective is None:
+            return self
+        trained = objective.noise_of_prior
+        assert not isinstance(trained, (NoiseLevels, LinearNoise, SlerpNoise)), "refused by the problems above"
+        return self.model_copy(update={"noise": _density_noise(trained)})
 
 
-def _noise(noise: InputNoise | LatentNoise | DensityNoise) -> tuple[object, ...]:
-    """What noise it is: additive and Gaussian are two objectives' names of one thing."""
-    if isinstance(noise, (AdditiveNoise, GaussianNoise)):
-        return "gaussian", noise.std
-    return tuple(noise.identity().items())
-
-
-def _hint(trained: InputNoise | LatentNoise) -> str:
-    if isinstance(trained, (AdditiveNoise, GaussianNoise)):
-        return f"noise: {{kind: gaussian, std: {trained.std:g}}}"
-    if isinstance(trained, (UniformDequantisation, NoNoise)):
-        return f"noise: {{kind: {trained.kind}}}"
-    return "remove it: a mixture by a random t has no density that can be computed"
+def _density_noise(
+    trained: GaussianNoise | AdditiveNoise | UniformDequantisation | NoNoise,
+) -> GaussianNoise | UniformDequantisation | NoNoise:
+    """The same noise: additive and Gaussian are two objectives' names of one thing."""
+    return GaussianNoise(std=trained.std) if isinstance(trained, AdditiveNoise) else trained

@@ -104,7 +104,7 @@ def _seeds(table: TableProduct) -> str:
 def _output(table: TableProduct, name: str) -> str:
     return wording.by_row(
         [
-            (table.row_name(row), wording.sampling(row.spec.outputs[name], given=not row.spec.phases))
+            (table.row_name(row), wording.sampling(row.spec.output(name), given=not row.spec.phases))
             for row in table.rows
             if name in row.spec.outputs
         ]
