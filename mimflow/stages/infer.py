@@ -17,7 +17,7 @@ from mimflow.errors import ArtifactError
 from mimflow.outputs.base import Output, Setting
 from mimflow.outputs.registry import OUTPUTS
 from mimflow.progress import Progress
-from mimflow.spec.weights import FileWeights
+from mimflow.spec.weights import FileWeights, RunWeights
 from mimflow.system.modules import SystemModules, load_weights
 from mimflow.tasks import InferTask
 from mimflow.weights.given import given_file
@@ -32,9 +32,8 @@ def run(
     """Let the task's output draw from the trained system; the output says which files are its results."""
     torch.set_num_threads(task.compute.threads)
     device = resolve(task.compute.device)
-    modules = SystemModules(task.system, task.shapes)
-    weights = _load(modules, task, inputs)
-    modules.to(device).eval()
+    modules, weights = trained_system(task, inputs)
+    modules.to(device)
     data = Prepared.open(inputs["data"]) if task.output.reads_data else None
     job = task.job(inputs)
     setting = Setting(task.shapes, task.samples, task.seed, modules, weights, data, device, work, progress, job)
@@ -42,17 +41,25 @@ def run(
     return output.write(setting)
 
 
-def _load(modules: SystemModules, task: InferTask, inputs: dict[str, Artifact]) -> str:
-    """Give the system its weights; returns the name of the file that they came from, or of each of several.
+def trained_system(task: InferTask, inputs: dict[str, Artifact]) -> tuple[SystemModules, str]:
+    """The task's system with its weights, in evaluation mode, and the names of the files that they came from.
 
     ArtifactError for given weights that are missing, do not fit, or leave a module without any.
     """
+    modules = SystemModules(task.system, task.shapes).eval()
     if task.weights is None:
         name = weights_file(task.output.ema, task.output.snapshot)
         load_weights(modules, inputs["weights"].file(name))
-        return name
+        return modules, name
+    return modules, ", ".join(_given_weights(modules, task.weights, inputs))
+
+
+def _given_weights(
+    modules: SystemModules, given: list[RunWeights | FileWeights], inputs: dict[str, Artifact]
+) -> list[str]:
+    """Load weights that a run without training is given, one after the other; the names of their files."""
     names, left = [], {name for name, module in modules.named_children() if module.state_dict()}
-    for position, weights in enumerate(task.weights):
+    for position, weights in enumerate(given):
         if isinstance(weights, FileWeights):
             path = given_file(weights, "the weights of a run without training")
         else:
@@ -63,4 +70,4 @@ def _load(modules: SystemModules, task: InferTask, inputs: dict[str, Artifact]) 
         left.remove("tokenizer")
     if left:
         raise ArtifactError(f"{', '.join(names)}: no weights for {' and '.join(sorted(left))} (name them in `weights`)")
-    return ", ".join(names)
+    return names
