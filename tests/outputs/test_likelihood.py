@@ -330,7 +330,7 @@ def test_noise_that_nobody_can_know(tmp_path: Path) -> None:
     write(root, "mini/joint", joint + given)
     told = sorted(line.partition(": outputs.density.")[2] for line in problems(root))
     assert told == [
-        "noise: no phase trains the prior, and so its noise is not known (noise: {kind: uniform})",
+        "noise: no phase trains the prior, and so its noise is not known (that of its training)",
         "noise: under noise that mixes by a random t (slerp) no density is known (remove it)",
     ]
     write(root, "mini/released", released + OUTPUTS.replace("NOISE", "{kind: uniform}"))

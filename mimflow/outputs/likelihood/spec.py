@@ -141,7 +141,7 @@ class LikelihoodSpec(OutputSpec):
         if objective is None:
             if self.noise is None:
                 yield Problem(
-                    ("noise",), "no phase trains the prior, and so its noise is not known", "noise: {kind: uniform}"
+                    ("noise",), "no phase trains the prior, and so its noise is not known", "that of its training"
                 )
             return
         trained = objective.noise_of_prior
