@@ -74,6 +74,8 @@ class Spec(BaseModel):
 
     outside_key: ClassVar[frozenset[str]]
     in_key_if_set: ClassVar[frozenset[str]]
+    refused: ClassVar[dict[str, str]] = {}
+    """Fields of its neighbours that it has not, and why not: what is said to those who write one."""
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:

@@ -287,7 +287,16 @@ LEFT = "outputs.density."
             "check.denoise.t1: 0.5 is above the highest level of training, 0.4 (lower it)",
         ),
         (FLOW, "{kind: gaussian, std: 0.2}, masked: true", "masked: this tokenizer masks nothing (false, or a"),
-        (FLOW, "{kind: gaussian, std: 0.2}, guidance: {kind: linear, weight: 1}", "guidance: unknown field"),
+        (
+            FLOW,
+            "{kind: gaussian, std: 0.2}, guidance: {kind: linear, weight: 1}",
+            "guidance: guided samples are of no density that is known: the likelihood is the trained density's (remove it)",
+        ),
+        (
+            FLOW,
+            "{kind: gaussian, std: 0.2}, denoise: {kind: score, std: 0.2}",
+            "denoise: denoised samples are of no density that is known",
+        ),
     ],
 )
 def test_where_a_likelihood_means_nothing(tmp_path: Path, run: str, noise: str, expected: str | None) -> None:

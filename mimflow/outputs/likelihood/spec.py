@@ -71,6 +71,11 @@ class LikelihoodSpec(OutputSpec):
 
     content: ClassVar[str] = "likelihood"
     reads_data: ClassVar[bool] = True
+    refused: ClassVar[dict[str, str]] = {
+        "guidance": "guided samples are of no density that is known: the likelihood is the trained density's",
+        "denoise": "denoised samples are of no density that is known: the likelihood is the trained density's",
+        "noise_temperature": "the likelihood is the trained density's, whose noise is standard normal",
+    }
 
     kind: Literal["likelihood"] = "likelihood"
     split: Literal["train", "val"] = "val"
