@@ -36,6 +36,8 @@ from mimflow.metrics.spec import (
     FidSpec,
     IsSpec,
     KidSpec,
+    LikelihoodCheckSpec,
+    LikelihoodMetricSpec,
     LinearProbeSpec,
     MetricSpec,
     PrecisionRecallSpec,
@@ -52,8 +54,10 @@ METRIC_EXAMPLES: dict[str, list[MetricSpec]] = {
     "psnr": [PsnrSpec()],
     "ssim": [SsimSpec()],
     "linear_probe": [LinearProbeSpec()],
+    "likelihood": [LikelihoodMetricSpec()],
+    "likelihood_check": [LikelihoodCheckSpec()],
 }
-"""Those that measure no samples have tests of their own: `test_reconstruction.py`, `test_probe.py`."""
+"""Those that measure no samples have tests of their own: `test_reconstruction.py`, `test_probe.py`, `test_likelihood.py`."""
 
 OF_SAMPLES = [spec for spec in flattened(METRIC_EXAMPLES) if "samples" in spec.measures]
 every_metric = pytest.mark.parametrize("spec", OF_SAMPLES, ids=label_of)
