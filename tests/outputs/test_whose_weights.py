@@ -13,6 +13,7 @@ from mimflow.artifacts.facts import read_facts
 from mimflow.artifacts.manifest import Artifact, sha256_of
 from mimflow.artifacts.samples import SamplesFacts, read_samples
 from mimflow.errors import ArtifactError
+from mimflow.plan.handover import hand_over, handed_over
 from mimflow.plan.jobs import Job
 from mimflow.products.registry import open_plan
 from mimflow.products.table.collect import collect
@@ -221,6 +222,28 @@ def test_a_table_says_that_nothing_was_trained(trained: Path) -> None:
     settings = dict(table.protocol)["Output unguided"]
     assert "Released: inverse, denoise (score, std 0.2); given weights" in settings
     assert "snapshot 0.5, denoise (score, std 0.2); averaged weights" in dict(table.protocol)["Output half"]
+
+
+@pytest.mark.slow
+def test_a_number_is_traced_back_to_the_weights_that_were_given(trained: Path) -> None:
+    given_spec(trained, "a" * 64)
+    product = open_plan(trained).products["table1"]
+    traced = product.why("given", "unguided.fid")
+    assert f"given       weights/flow.safetensors, SHA-256 {'a' * 64}" in traced and "checkpoint " not in traced
+    assert "inverse, denoise (score, std 0.2); given weights" in traced
+    assert "given       weights/flow.safetensors" in product.why("given", "parameters")
+    assert "snapshots/0.5.safetensors, SHA-256 " in product.why("tarflow", "half.fid")
+
+
+@pytest.mark.slow
+def test_a_job_of_given_weights_is_handed_over(trained: Path) -> None:
+    """Snakemake's jobs read no specs: their task is all that they know."""
+    given_spec(trained, "a" * 64)
+    plan = open_plan(trained)
+    job = plan.job("given.s0.unguided", "infer")
+    hand_over(plan, job)
+    handed = handed_over(trained, job.id)
+    assert handed is not None and handed.job.key == job.key
 
 
 @pytest.mark.fault("weights from outside")
