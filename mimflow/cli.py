@@ -224,7 +224,7 @@ STAGES = {
     "prepare": "Prepare a data set.",
     "features": "Compute a frozen network's features of a data set.",
     "train": "Train one phase of a run, or go on with it.",
-    "infer": "Make what a table asks of a trained run: samples, reconstructions, a representation.",
+    "infer": "Make what a table asks of a trained run: samples, reconstructions, latents, likelihoods, …",
 }
 """The stages whose command does a job and nothing else."""
 
@@ -371,7 +371,12 @@ def lock(
 @app.command("import-checkpoint")
 def import_checkpoint(
     file: Annotated[Path, typer.Argument(help="The checkpoint: .pth or .safetensors.")],
-    source: Annotated[str, typer.Option("--from", help="The layout: ml-tarflow, ml-itarflow, ml-starflow or sit.")],
+    source: Annotated[
+        str,
+        typer.Option(
+            "--from", help="The layout: ml-tarflow, ml-itarflow, ml-starflow, sit, ldm, mar, diffusers, timm-vit."
+        ),
+    ],
     spec: Annotated[str, typer.Option(help="The run whose system it belongs to.")],
     out: Annotated[Path, typer.Option(help="The folder that the artifact goes to.")],
     part: Annotated[str | None, typer.Option(help="Of a file with several states, which: model, ema.")] = None,

@@ -20,7 +20,8 @@ from mimflow.metrics.spec import MetricSpec
 from mimflow.outputs.drawing import Drawing, Samples
 from mimflow.outputs.registry import OUTPUTS
 from mimflow.outputs.spec import OutputSpec
-from mimflow.spec.base import OUTSIDE_KEY, Name, Spec
+from mimflow.spec.base import IN_KEY_IF_SET, OUTSIDE_KEY, Name, Spec
+from mimflow.spec.weights import Weights
 from mimflow.system.spec import Shapes, System
 from mimflow.training.spec import Phase
 
@@ -84,7 +85,11 @@ class TrainTask(Task):
 
 
 class InferTask(Task):
-    """What an output draws from a trained system. Inputs: `weights`, and `data` where the output reads it."""
+    """What an output draws from a trained system.
+
+    Inputs: `weights` of the run's last phase, or `weights0`, `weights1`, … where a run without training takes those of
+    other jobs; `data` where the output reads it.
+    """
 
     stage = "infer"
     version = 2
@@ -96,6 +101,8 @@ class InferTask(Task):
     seed: int
     """The run's seed: runs that differ in it draw different noise."""
     compute: Compute
+    weights: Annotated[list[Weights] | None, IN_KEY_IF_SET] = None
+    """Of a run without training, the weights that it is given; null: those of the job `weights`."""
 
 
 class ReferenceTask(Task):

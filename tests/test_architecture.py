@@ -23,7 +23,16 @@ FREE = [
     ),
     *(
         PACKAGE / "contents" / f"{name}.py"
-        for name in ("base", "samples", "reconstructions", "representation", "latents", "interpolations", "bands")
+        for name in (
+            "base",
+            "samples",
+            "reconstructions",
+            "representation",
+            "latents",
+            "interpolations",
+            "bands",
+            "likelihood",
+        )
     ),
     PACKAGE / "metrics" / "number.py",
     *sorted(PACKAGE.rglob("spec.py")),

@@ -16,14 +16,21 @@ which continues this one goes on from. Written by every phase of gradient steps,
 later one continues it is no part of its key, and runs that do and runs that do not share its job."""
 
 
-def weights_file(averaged: bool) -> str:
-    """The name of the weights that a spec's `ema` asks for."""
-    return AVERAGED if averaged else WEIGHTS
+def snapshot_name(share: float) -> str:
+    """What a snapshot is called: the share of all steps at which it was made, as 0.25."""
+    return f"{share:g}"
 
 
 def snapshot_file(name: str) -> str:
-    """The name of a snapshot: `name` is the fraction of all steps at which it was made, as 0.25."""
+    """The name of the file of a snapshot that is called so."""
     return f"snapshots/{name}.safetensors"
+
+
+def weights_file(averaged: bool, snapshot: float | None = None) -> str:
+    """The name of the weights that a spec's `ema` and `snapshot` ask for."""
+    if snapshot is not None:
+        return snapshot_file(snapshot_name(snapshot))
+    return AVERAGED if averaged else WEIGHTS
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import torch
 
     from mimflow.metrics.context import ImageComparison, RepresentedSplits
+    from mimflow.metrics.likelihood import Densities
     from mimflow.metrics.spectra.latents import LatentMaps
 
 QUANTISATION = {"round": "rounded to 8 bits", "truncate": "truncated to 8 bits"}
@@ -56,7 +57,7 @@ class Evaluation:
 class Opened:
     """An output as metrics are given it."""
 
-    given: ImageComparison | RepresentedSplits | LatentMaps
+    given: ImageComparison | RepresentedSplits | LatentMaps | Densities
     facts: EvaluateFacts
     """How many images are measured, and how."""
     own: Mapping[str, ImageComparison] = field(default_factory=dict)

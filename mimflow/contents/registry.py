@@ -8,6 +8,7 @@ from mimflow.contents.bands import Bands
 from mimflow.contents.base import Content
 from mimflow.contents.interpolations import Interpolations
 from mimflow.contents.latents import Latents
+from mimflow.contents.likelihood import Likelihood
 from mimflow.contents.reconstructions import Reconstructions
 from mimflow.contents.representation import Representation
 from mimflow.contents.samples import Samples
@@ -21,5 +22,6 @@ CONTENTS: Mapping[str, Content] = {
         Latents(),
         Interpolations(),
         Bands(),
+        Likelihood(),
     )
 }

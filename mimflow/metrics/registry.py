@@ -1,5 +1,6 @@
 """The metrics and the feature extractors there are: one line each."""
 
+from mimflow.metrics.likelihood_spec import LikelihoodCheckSpec, LikelihoodMetricSpec
 from mimflow.metrics.perceptual_spec import LpipsAlexSpec, LpipsVggSpec, PerceptualSpec
 from mimflow.metrics.spec import (
     ClassAccuracySpec,
@@ -54,4 +55,6 @@ METRICS = Registry(
     (PatchArtifactsSpec, "mimflow.metrics.spectra.images:patch_artifacts"),
     (MseSpec, "mimflow.metrics.spectra.images:mse"),
     (BandErrorSpec, "mimflow.metrics.spectra.images:band_error"),
+    (LikelihoodMetricSpec, "mimflow.metrics.likelihood:likelihood"),
+    (LikelihoodCheckSpec, "mimflow.metrics.likelihood:likelihood_check"),
 )

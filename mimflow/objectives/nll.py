@@ -8,6 +8,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from mimflow.nn.draws import Draws, uniform_like
 from mimflow.objectives.base import Batch, Objective
 from mimflow.objectives.levels import draw_levels, level_weight, reported_levels
 from mimflow.objectives.spec import GaussianNoise, NllSpec
@@ -24,16 +25,22 @@ def nll_of_samples(output: FlowOutput) -> Tensor:
     return 0.5 * z.float().square().flatten(1).mean(1) - logdet.float() / z[0].numel()
 
 
-def dequantise(images: Tensor) -> Tensor:
-    """Images of 256 levels in [−1, 1] → the same with uniform noise of one level's width, still in [−1, 1]."""
+GREY_LEVELS_PER_UNIT = 128
+"""Of dequantised images: x = u/128 − 1 with u in [0, 256), so dx/du = 1/128."""
+
+
+def dequantise(images: Tensor, draws: Draws | None = None) -> Tensor:
+    """Images of 256 levels in [−1, 1] → the same with uniform noise of one level's width, still in [−1, 1].
+
+    The noise is from `draws`, or from torch's default generator.
+    """
     levels = (images + 1) * 127.5
-    return (levels + torch.rand_like(levels)) / 256 * 2 - 1
+    return (levels + uniform_like(levels, draws)) / 256 * 2 - 1
 
 
 def bits_per_dimension(nll: Tensor) -> Tensor:
     """Upper bound on the bits per dimension of 256-level images, from the nll of dequantised ones."""
-    # x = u/128 − 1 with u in [0, 256): dx/du = 1/128.
-    return (nll + 0.5 * math.log(2 * math.pi) + math.log(128)) / math.log(2)
+    return (nll + 0.5 * math.log(2 * math.pi) + math.log(GREY_LEVELS_PER_UNIT)) / math.log(2)
 
 
 def drop_labels(labels: Tensor, probability: float) -> Tensor:

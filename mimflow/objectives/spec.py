@@ -48,6 +48,11 @@ class ObjectiveSpec(Spec):
         return None
 
     @property
+    def noise_of_prior(self) -> InputNoise | LatentNoise:
+        """The noise on the latents that it trains a prior on; of objectives that do."""
+        return NoNoise()
+
+    @property
     def carried(self) -> dict[str, Any]:
         """What its own networks are built of and what decides over what is trained, by field: a phase that continues
         another of this kind takes over tensors of these shapes."""
@@ -93,6 +98,10 @@ class NllSpec(ObjectiveSpec):
     whose square is in the likelihood."""
 
     needs = ("tokenizer", "prior")
+
+    @property
+    def noise_of_prior(self) -> InputNoise | LatentNoise:
+        return self.noise
 
     @property
     def levels(self) -> NoiseLevels | None:
@@ -259,6 +268,10 @@ class JointSpec(ReconstructingSpec):
     inside the prior follows it."""
 
     needs = ("tokenizer", "prior")
+
+    @property
+    def noise_of_prior(self) -> InputNoise | LatentNoise:
+        return self.noise
 
     @property
     def networks(self) -> list[NetworkSpec]:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from mimflow.artifacts.latents import LatentsFacts
+from mimflow.artifacts.likelihood import LikelihoodFacts
 from mimflow.artifacts.representation import RepresentationFacts
 from mimflow.artifacts.rows import Rows, claim
 from mimflow.artifacts.samples import GRID, SAMPLES, SamplesFacts, write_samples
@@ -73,7 +74,7 @@ class Output(ABC):
     """Draws from a trained system. Built as `Output(spec)`."""
 
     @abstractmethod
-    def write(self, setting: Setting) -> SamplesFacts | RepresentationFacts | LatentsFacts:
+    def write(self, setting: Setting) -> SamplesFacts | RepresentationFacts | LatentsFacts | LikelihoodFacts:
         """Write the results below `setting.work / "out"`; returns the facts of the artifact that they are."""
 
 

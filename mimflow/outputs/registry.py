@@ -4,6 +4,7 @@ from mimflow.outputs.band.spec import BandSpec
 from mimflow.outputs.interpolation.spec import InterpolationSpec
 from mimflow.outputs.inverse.spec import InverseSpec
 from mimflow.outputs.latents.spec import LatentsSpec
+from mimflow.outputs.likelihood.spec import LikelihoodSpec
 from mimflow.outputs.oracle.spec import OracleSpec
 from mimflow.outputs.reconstruction.spec import ReconstructionSpec
 from mimflow.outputs.representation.spec import RepresentationSpec
@@ -21,4 +22,5 @@ OUTPUTS = Registry(
     (LatentsSpec, "mimflow.outputs.latents.output:Latents"),
     (InterpolationSpec, "mimflow.outputs.interpolation.output:Interpolations"),
     (BandSpec, "mimflow.outputs.band.output:BandReconstructions"),
+    (LikelihoodSpec, "mimflow.outputs.likelihood.output:Likelihoods"),
 )

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from mimflow.spec.base import Problem, Spec
+from mimflow.spec.base import IN_KEY_IF_SET, Fraction, Problem, Spec
 
 if TYPE_CHECKING:
+    from mimflow.objectives.spec import ObjectiveSpec
     from mimflow.spec.noise import NoiseLevels
     from mimflow.system.spec import System
 
@@ -25,10 +26,21 @@ class OutputSpec(Spec):
     kind: str
     ema: bool = True
     """Take the averaged weights of the last phase; `false` takes the weights of its last step."""
+    snapshot: Annotated[Fraction | None, IN_KEY_IF_SET] = None
+    """Take the weights that the last phase had at this share of its steps, one of its `snapshots`: averaged ones where
+    it keeps any. Not given: those of its end."""
 
     def system_problems(self, system: System) -> Iterator[Problem]:
         """Why it can't draw from such a system. Paths are relative to the output."""
         return iter(())
+
+    def objective_problems(self, objective: ObjectiveSpec | None) -> Iterator[Problem]:
+        """Why it can't be made with a prior that this objective trained; None where no phase did. Paths as above."""
+        return iter(())
+
+    def resolved(self, objective: ObjectiveSpec | None) -> OutputSpec:
+        """With what follows from the objective that trained the prior filled in, where it is left to follow."""
+        return self
 
     def level_problems(self, levels: NoiseLevels | None) -> Iterator[Problem]:
         """Why it can't draw from a prior that was trained at these noise levels; paths as above."""

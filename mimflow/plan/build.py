@@ -66,7 +66,7 @@ class Plan:
         self.looked_at: dict[str, str | None] = {}
         """By preparation: what is wrong with the folder that it reads, as far as anybody has asked."""
         for run in workspace.sound("run"):
-            for seed in run.spec.seeds:
+            for seed in run.spec.seeds if run.spec.last_phase is not None else []:
                 self.train(run.name, run.spec.last_phase, seed)
         for dataset in workspace.sound("dataset"):
             self.prepare(dataset.name)
@@ -202,6 +202,8 @@ class Plan:
     def trained(self, run_name: str, seed: int) -> list[Job]:
         """The train jobs of a run's own phases that lead to its weights, in order."""
         own = [self.train(run_name, phase, seed) for phase in self.workspace.runs[run_name].spec.phases]
+        if not own:
+            return []
         needed = {job.id for job in (*own[-1].upstream(), own[-1])}
         return [job for job in own if job.id in needed]
 
@@ -224,12 +226,14 @@ class Plan:
         name = reference.run or asking
         run = self.workspace.runs[name].spec
         own = seed if reference.run is None else run.seeds[0]
-        return self.train(name, reference.phase or run.last_phase, own if reference.seed is None else reference.seed)
+        phase = reference.phase or run.last_phase
+        assert phase is not None, "refused by check_references"
+        return self.train(name, phase, own if reference.seed is None else reference.seed)
 
     def infer(self, run_name: str, output: str, protocol: ProtocolSpec, seed: int) -> Job:
         """What a run gives by one of its outputs under a protocol."""
         run = self.workspace.runs[run_name].spec
-        spec = run.outputs[output]
+        spec = run.output(output)
         task = InferTask(
             shapes=self._shapes(run),
             system=run.system,
@@ -237,8 +241,16 @@ class Plan:
             samples=CONTENTS[spec.content].drawing(protocol.samples),
             seed=seed,
             compute=run.compute,
+            weights=run.weights,
         )
-        inputs = {"weights": self.train(run_name, run.last_phase, seed)}
+        if run.last_phase is not None:
+            inputs = {"weights": self.train(run_name, run.last_phase, seed)}
+        else:
+            inputs = {
+                f"weights{position}": self.weights(weights, run_name, seed)
+                for position, weights in enumerate(run.weights or [])
+                if isinstance(weights, RunWeights)
+            }
         if spec.reads_data:
             inputs["data"] = self.prepare(run.dataset)
         return self._add(f"{run_name}.s{seed}.{output}", task, inputs)

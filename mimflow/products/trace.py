@@ -13,6 +13,7 @@ from mimflow.errors import PlanError
 from mimflow.plan.jobs import Job
 from mimflow.plan.product import Product
 from mimflow.plan.status import CHANGED, code_changed
+from mimflow.spec.weights import FileWeights, RunWeights
 from mimflow.spec.words import settings
 from mimflow.tasks import TrainTask
 
@@ -69,6 +70,13 @@ def training_lines(job: Job, root: Path, depth: int, weights: str | None = None)
             yield from job_lines("features", upstream, root, depth + 1)
         else:
             yield from training_lines(upstream, root, depth + 1)
+
+
+def given_lines(weights: list[RunWeights | FileWeights] | None) -> Iterator[str]:
+    """A line for each file that a run without training is given."""
+    for each in weights or []:
+        if isinstance(each, FileWeights):
+            yield f"given       {each.file}, SHA-256 {each.sha256 or 'not written down yet'}"
 
 
 def _data(job: Job, root: Path, depth: int) -> Iterator[Line]:

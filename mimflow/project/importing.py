@@ -17,13 +17,17 @@ def import_checkpoint(
     `part` names the state of a file that has several: model, ema. Raises PlanError for an unknown layout or run and
     ArtifactError for a file that can't be read or does not fit.
     """
-    from mimflow.weights.importing import require_layout, write_artifact  # imports torch
+    from mimflow.weights.importing import layout_of, write_artifact  # imports torch
 
     run = workspace.get("run", run_name).spec
     dataset = workspace.get("dataset", run.dataset).spec
-    require_layout(layout, run.prior, run_name)
+    shapes = Shapes.of(dataset)
+    chosen = layout_of(layout, {module: getattr(run, module).kind for module in run.modules}, run_name)
+    identity = {"shapes": shapes.identity(), "system": run.system.identity()}
+    spec = getattr(run, chosen.module)
+    if chosen.module == "tokenizer":
+        return write_artifact(file, layout, run_name, spec, (shapes.image,), identity, out, part)
     if run.tokenizer is None:
         raise PlanError(f"--spec {run_name}: it has no tokenizer")
-    latent = run.tokenizer.latent_shape(dataset.image)
-    system = {"shapes": Shapes.of(dataset).identity(), "system": run.system.identity()}
-    return write_artifact(file, layout, run_name, run.prior, latent, dataset.num_classes, system, out, part)
+    built_for = (run.tokenizer.latent_shape(shapes.image), shapes.num_classes)
+    return write_artifact(file, layout, run_name, spec, built_for, identity, out, part)

@@ -39,6 +39,9 @@ def _check_run(workspace: Workspace, loaded: Loaded[RunSpec]) -> Iterator[str]:
         for position, weights in enumerate(phase.start or []):
             if isinstance(weights, RunWeights) and weights.run is not None:
                 yield from _check_weights(workspace, loaded, ("phases", name, "start", position), weights)
+    for position, weights in enumerate(loaded.spec.weights or []):
+        if isinstance(weights, RunWeights) and weights.run is not None:
+            yield from _check_weights(workspace, loaded, ("weights", position), weights)
 
 
 def _check_twin(workspace: Workspace, loaded: Loaded[RunSpec]) -> Iterator[str]:
@@ -63,7 +66,11 @@ def _check_weights(workspace: Workspace, loaded: Loaded[Any], path: FieldPath, w
         return
     run = workspace.runs[weights.run].spec
     name = weights.phase or run.last_phase
-    if name not in run.phases:
+    if name is None:
+        yield loaded.line(
+            (*path, "run"), f"run '{weights.run}' trains nothing", "the files that its own `weights` name"
+        )
+    elif name not in run.phases:
         yield loaded.line(
             (*path, "phase"),
             f"run '{weights.run}' has no phase '{weights.phase}'",

@@ -7,15 +7,16 @@ from typing import Annotated
 
 from pydantic import Field
 
+from mimflow.artifacts.checkpoint import snapshot_name
 from mimflow.compute.spec import Compute
 from mimflow.data.spec import DatasetSpec
-from mimflow.objectives.spec import LatentScaleSpec
+from mimflow.objectives.spec import LatentScaleSpec, ObjectiveSpec
 from mimflow.outputs.registry import OUTPUTS
 from mimflow.outputs.spec import OutputSpec
 from mimflow.project.ablation import DottedPath
 from mimflow.spec.base import OUTSIDE_KEY, Name, Problem
 from mimflow.spec.noise import NoiseLevels
-from mimflow.spec.weights import RunWeights
+from mimflow.spec.weights import RunWeights, Weights
 from mimflow.system.spec import System
 from mimflow.training.spec import Phase
 
@@ -27,8 +28,12 @@ class RunSpec(System):
     """The run's name in tables; if empty, its own name."""
     dataset: Name
     """The data set that the run is trained on, of `specs/datasets`."""
-    phases: dict[Name, Phase] = Field(min_length=1)
-    """Named phases of training, a train job each, in order: what `extends` has first, then this file's own."""
+    phases: dict[Name, Phase]
+    """Named phases of training, a train job each, in order: what `extends` has first, then this file's own. `{}`: the
+    run trains nothing, and its weights are the given ones."""
+    weights: list[Weights] | None = None
+    """Of a run without phases: where its weights come from, loaded one after the other. What `mimflow
+    import-checkpoint` made of a public checkpoint, or another run's."""
     outputs: dict[Name, Annotated[OutputSpec, OUTPUTS]] = {}
     """Named ways to sample, that tables ask for."""
     seeds: list[int] = Field(default=[0], min_length=1, max_length=1_000)
@@ -45,9 +50,13 @@ class RunSpec(System):
         return System(tokenizer=self.tokenizer, prior=self.prior, classifier=self.classifier)
 
     @property
-    def last_phase(self) -> str:
-        """The phase whose weights the run is."""
-        return list(self.phases)[-1]
+    def last_phase(self) -> str | None:
+        """The phase whose weights the run is; None where it trains nothing."""
+        return next(reversed(self.phases), None)
+
+    def output(self, name: str) -> OutputSpec:
+        """The output of that name, with what follows from the training filled in."""
+        return self.outputs[name].resolved(self._objective_of_prior)
 
     def phase_before(self, name: str) -> str | None:
         """The phase before the one of this name; None before the first."""
@@ -70,17 +79,61 @@ class RunSpec(System):
         yield from self._continuation_problems()
         yield from self._scale_problems()
         yield from self._level_problems()
+        yield from self._given_problems()
         for name, output in self.outputs.items():
-            for problem in (*output.system_problems(self), *output.level_problems(self._trained_levels)):
+            for problem in (
+                *output.system_problems(self),
+                *output.level_problems(self._trained_levels),
+                *output.objective_problems(self._objective_of_prior),
+                *self._weights_problems(output),
+            ):
                 yield problem.within("outputs", name)
-            if output.ema and self.phases[self.last_phase].ema is None:
-                yield Problem(
-                    ("outputs", name, "ema"),
-                    "the last phase keeps no averaged weights",
-                    "ema: false, or give the phase an ema",
-                )
         if len(set(self.seeds)) < len(self.seeds):
             yield Problem(("seeds",), f"a seed twice: {self.seeds}", "each once")
+
+    def _given_problems(self) -> Iterator[Problem]:
+        """Whether a run has weights, from one side alone."""
+        if not self.phases and not self.weights:
+            yield Problem(
+                ("phases",),
+                "no phase that trains it, and no weights that are given",
+                "phases: {main: {objective: …}}, or weights: [{file: …, sha256: …}]",
+            )
+        elif self.phases and self.weights is not None:
+            first = next(iter(self.phases))
+            yield Problem(
+                ("weights",),
+                "the run is trained, and its weights are those of its last phase",
+                f"phases.{first}.start to start from them, or phases: {{}}",
+            )
+        for position, weights in enumerate(self.weights or []):
+            if isinstance(weights, RunWeights) and weights.run is None:
+                yield Problem(
+                    ("weights", position, "run"), "names no run, and this one trains nothing", "run: the one that does"
+                )
+
+    def _weights_problems(self, output: OutputSpec) -> Iterator[Problem]:
+        """Why there are no such weights as an output asks for. Paths are relative to the output."""
+        if self.last_phase is None:
+            if output.snapshot is not None:
+                yield Problem(("snapshot",), "the run trains nothing, and has no snapshots", "leave it out")
+            return
+        phase = self.phases[self.last_phase]
+        if output.ema and phase.ema is None:
+            yield Problem(("ema",), "the last phase keeps no averaged weights", "ema: false, or give the phase an ema")
+        if output.snapshot is None:
+            return
+        if phase.objective.closed_form:
+            yield Problem(("snapshot",), "the last phase is solved in closed form, without snapshots", "leave it out")
+        elif snapshot_name(output.snapshot) not in map(snapshot_name, phase.snapshots):
+            made = ", ".join(map(snapshot_name, phase.snapshots))
+            yield Problem(
+                ("snapshot",),
+                f"the last phase makes no snapshot at {snapshot_name(output.snapshot)}",
+                f"it makes them at: {made}" if made else "it makes none: phases.….snapshots",
+            )
+        elif not output.ema and phase.ema is not None:
+            yield Problem(("ema",), "snapshots of a phase with an ema hold averaged weights alone", "ema: true")
 
     def _phase_problems(self) -> Iterator[Problem]:
         seen: list[str] = []
@@ -139,7 +192,7 @@ class RunSpec(System):
         if self.tokenizer is None or not self.tokenizer.measures_scale:
             return
         measures = any(isinstance(phase.objective, LatentScaleSpec) for phase in self.phases.values())
-        starts = [weights for phase in self.phases.values() for weights in phase.start or []]
+        starts = [weights for phase in self.phases.values() for weights in phase.start or []] + (self.weights or [])
         if not measures and all(isinstance(weights, RunWeights) and weights.run is None for weights in starts):
             yield Problem(
                 ("tokenizer", "scale"),
@@ -151,6 +204,11 @@ class RunSpec(System):
         """Whether a phase names modules of the system that have no parameters alone, or no module."""
         without = [] if self.tokenizer is None or self.tokenizer.trainable else ["tokenizer"]
         return phase.trains is not None and not phase.objective.closed_form and set(phase.trains) <= set(without)
+
+    @property
+    def _objective_of_prior(self) -> ObjectiveSpec | None:
+        """The objective of the last phase that trains the prior; None where none does."""
+        return next((phase.objective for phase in reversed(self.phases.values()) if "prior" in phase.trained), None)
 
     @property
     def _trained_levels(self) -> NoiseLevels | None:

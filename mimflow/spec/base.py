@@ -48,6 +48,13 @@ class OutsideKey:
 OUTSIDE_KEY = OutsideKey()
 
 
+class InKeyIfSet:
+    """Marks a field that enters a key only where it is not its default: one added to a part that has results."""
+
+
+IN_KEY_IF_SET = InKeyIfSet()
+
+
 @dataclass(frozen=True)
 class Problem:
     """One thing that is wrong with a spec, where, and what would be right."""
@@ -69,14 +76,20 @@ class Spec(BaseModel):
     )
 
     outside_key: ClassVar[frozenset[str]]
+    in_key_if_set: ClassVar[frozenset[str]]
+    refused: ClassVar[dict[str, str]] = {}
+    """Fields of its neighbours that it has not, and why not: what is said to those who write one."""
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
         super().__pydantic_init_subclass__(**kwargs)
-        cls.outside_key = frozenset(
-            name
-            for name, field in cls.model_fields.items()
-            if any(isinstance(mark, OutsideKey) for mark in field.metadata)
+        cls.outside_key, cls.in_key_if_set = (
+            frozenset(
+                name
+                for name, field in cls.model_fields.items()
+                if any(isinstance(mark, kind) for mark in field.metadata)
+            )
+            for kind in (OutsideKey, InKeyIfSet)
         )
 
     def problems(self) -> Iterator[Problem]:
@@ -84,12 +97,18 @@ class Spec(BaseModel):
         return iter(())
 
     def identity(self) -> dict[str, Any]:
-        """What enters the key: every field but those marked `OUTSIDE_KEY`, as plain data."""
+        """What enters the key: every field but those marked `OUTSIDE_KEY`, as plain data.
+
+        Of those marked `IN_KEY_IF_SET`, the ones that are not their defaults.
+        """
         return {
             written: _identity(getattr(self, name))
             for name, written in type(self).written_names().items()
-            if name not in self.outside_key
+            if name not in self.outside_key and not (name in self.in_key_if_set and self._is_default(name))
         }
+
+    def _is_default(self, name: str) -> bool:
+        return bool(getattr(self, name) == type(self).model_fields[name].get_default(call_default_factory=True))
 
     @classmethod
     def written_names(cls) -> dict[str, str]:

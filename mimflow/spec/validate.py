@@ -116,6 +116,9 @@ def _describe(cls: type[Spec], root: Node, error: Any) -> tuple[Mark, str]:
         known = sorted({name for model in holders for name in model.written_names().values()})
         mark = node.key_mark or node.mark
         message, hint = "unknown field", nearest(str(path[-1]), known)
+        refused = {name: reason for model in holders for name, reason in model.refused.items()}
+        if path[-1] in refused:
+            message, hint = refused[str(path[-1])], "remove it"
     elif kind == "missing":
         message, hint = "missing", f"add it beside {_beside(node)}" if not left[1:] else ""
         if close := _close_item(cls, root, path):

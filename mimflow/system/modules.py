@@ -58,8 +58,8 @@ def parameter_count(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-def load_weights(modules: SystemModules, path: Path, only: list[str] | None = None) -> None:
-    """Load a state of a whole system into the modules that `only` names, or all that both sides have.
+def load_weights(modules: SystemModules, path: Path, only: list[str] | None = None) -> list[str]:
+    """Load a state of a whole system into the modules that `only` names, or all that both sides have; their names.
 
     Every tensor of a module that is taken has to be there, and in its shape: ArtifactError names those that are not,
     or says that the file is no checkpoint.
@@ -77,3 +77,4 @@ def load_weights(modules: SystemModules, path: Path, only: list[str] | None = No
         given = {key: value for key, value in state.items() if key.startswith(prefix)}
         require_fit(path, given, own, "system")
         module.load_state_dict({key.removeprefix(prefix): value for key, value in given.items()})
+    return names

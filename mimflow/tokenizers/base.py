@@ -78,6 +78,13 @@ class Tokenizer(nn.Module):
         """`encode_for_training`, and the distribution that its latents are of; None where a tokenizer has none."""
         return self.encode_for_training(images, masked, draws), None
 
+    def latent_variance(self, posterior: Posterior | None) -> Tensor | None:
+        """Variance of the latents that `encode_with_posterior` draws, given their image, in their shape.
+
+        None where it draws none; `posterior` is what it gave.
+        """
+        return None
+
     def encode_hiding(self, images: Tensor, ratio: float, draws: Draws) -> Tensor:
         """Images (B, C, H, W) → latents (B, tokens, channels) with this share of their patches hidden, at random.
 
@@ -119,9 +126,10 @@ class Tokenizer(nn.Module):
         """
         raise NotImplementedError
 
-    def load_given_weights(self) -> None:
-        """Load the files of weights that the spec names to start from.
+    def load_given_weights(self) -> bool:
+        """Load the files of weights that the spec names to start from; whether it has all that it needs by that.
 
-        For the first phase of training alone: a trained tokenizer needs none of them. ArtifactError if one is
-        missing or does not fit.
+        For the first phase of training, and for runs without any: a trained tokenizer needs none of them. ArtifactError
+        if one is missing or does not fit.
         """
+        return False

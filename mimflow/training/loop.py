@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from mimflow.artifacts.checkpoint import AVERAGED, MOMENTS, WEIGHTS, snapshot_file
+from mimflow.artifacts.checkpoint import AVERAGED, MOMENTS, WEIGHTS, snapshot_file, snapshot_name
 from mimflow.artifacts.manifest import Artifact, sha256_of
 from mimflow.compute.devices import autocast
 from mimflow.compute.memory import memory_errors
@@ -339,7 +339,7 @@ class Trainer:
 
     def _snapshots(self) -> None:
         """Write the snapshots that are due at this step and not made yet: averaged weights where there are any."""
-        for name, fraction in {f"{fraction:g}": fraction for fraction in self.phase.snapshots}.items():
+        for name, fraction in {snapshot_name(fraction): fraction for fraction in self.phase.snapshots}.items():
             if round(fraction * self.total) == self.step and name not in self.snapshot_figures:
                 path = self.out / snapshot_file(name)
                 self._require_finite()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -102,6 +103,16 @@ def require_fit(file: Path, given: Mapping[str, Tensor], own: Mapping[str, Tenso
 def not_finite(tensors: Mapping[str, Tensor]) -> str | None:
     """The name of the first tensor with a NaN or an infinity in it; None if there is none."""
     return next((name for name, tensor in tensors.items() if not tensor.isfinite().all()), None)
+
+
+def digest_of(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of names, types, shapes and values, on any device."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def save_state(state: dict[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:

@@ -17,7 +17,7 @@ MEASURES: list[type[MetricSpec]] = [METRICS.spec(kind) for kind in METRICS]
 def test_outputs_hold_and_metrics_measure_the_contents_that_there_are() -> None:
     held = {OUTPUTS.spec(kind).content for kind in OUTPUTS}
     measured = {name for metric in MEASURES for name in metric.measures}
-    others = {"latents", "interpolations", "bands"}
+    others = {"latents", "interpolations", "bands", "likelihood"}
     assert held == measured == set(CONTENTS) == {"samples", "reconstructions", "representation"} | others
 
 

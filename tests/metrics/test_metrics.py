@@ -23,6 +23,7 @@ from sklearn.metrics.pairwise import polynomial_kernel, rbf_kernel
 from sklearn.preprocessing import normalize
 
 from mimflow.artifacts.metrics import MetricValue
+from mimflow.metrics.likelihood_spec import LikelihoodCheckSpec, LikelihoodMetricSpec
 from mimflow.metrics.perceptual_spec import LpipsAlexSpec, LpipsVggSpec, PerceptualSpec
 from mimflow.metrics.registry import METRICS
 from mimflow.metrics.spec import (
@@ -58,8 +59,10 @@ METRIC_EXAMPLES: dict[str, list[MetricSpec]] = {
     "lpips_vgg": [LpipsVggSpec(vgg=ABSENT)],
     "perceptual": [PerceptualSpec()],
     "linear_probe": [LinearProbeSpec()],
+    "likelihood": [LikelihoodMetricSpec()],
+    "likelihood_check": [LikelihoodCheckSpec()],
 }
-"""Those that measure no samples have tests of their own: `test_perceptual.py`, `test_probe.py`."""
+"""Those that measure no samples have tests of their own: `test_perceptual.py`, `test_probe.py`, `test_likelihood.py`."""
 
 OF_SAMPLES = [spec for spec in flattened(METRIC_EXAMPLES) if "samples" in spec.measures]
 every_metric = pytest.mark.parametrize("spec", OF_SAMPLES, ids=label_of)

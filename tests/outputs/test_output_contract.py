@@ -61,6 +61,11 @@ EXAMPLES = {
         (TARFLOW, {"pairs": 2, "steps": 4, "space": "noise", "method": "spherical", "classes": "same"}),
     ],
     "band": [(MASKED_AE, {"band": "high", "window": 3, "noise": {"kind": "additive", "std": 0.3}})],
+    "likelihood": [
+        (TARFLOW, {"noise": {"kind": "uniform"}}),
+        (ITARFLOW, {"noise": {"kind": "levels", "t": [0.1, 0.3]}, "check": {"count": 5, "denoise": LEVELS}}),
+        (MASKED_AE, {"noise": {"kind": "gaussian", "std": 0.3}, "masked": True, "conditional": False}),
+    ],
 }
 """Systems and what is said of the output, by kind."""
 DRAWN = ["inverse", "ode", "sde", "oracle", "reconstruction", "latents", "interpolation", "band"]

@@ -11,6 +11,7 @@ import pytest
 import torch
 from projects import REPOSITORY, command
 
+from mimflow.errors import ArtifactError
 from mimflow.plan.build import Plan
 from mimflow.products.registry import PRODUCTS, open_plan
 from mimflow.project.kinds import Kind
@@ -19,6 +20,8 @@ from mimflow.project.workspace import KINDS
 from mimflow.spec.reader import read
 from mimflow.system.modules import SystemModules, parameter_count
 from mimflow.system.spec import Shapes
+from mimflow.tasks import InferTask
+from mimflow.weights.given import given_file
 
 ALL = {kind.name: kind for kind in (*KINDS, *PRODUCTS)}
 PAIRS = [
@@ -74,6 +77,7 @@ PARAMETERS = {
     "tarflow-imagenet64-cond": 466.3,
     "tarflow-imagenet128": 823.9,
     "tarflow-afhq256": 463.5,
+    "tarflow-afhq256-released": 463.5,
     "itarflow-imagenet64": 771.4,
     "itarflow-imagenet128": 1202.5,
     "itarflow-imagenet256": 2220.7,
@@ -111,6 +115,7 @@ PARAMETERS = {
     "sit-b-2": 214.0,
     "sit-l-2": 541.5,
     "sit-xl-2": 758.5,
+    "sit-xl-2-released": 758.5,
     "sit-xl-1-d32-frozen": 744.7,
     "sit-xl-1-d64-frozen": 745.2,
     "sit-xl-1-d32-joint": 744.7,
@@ -215,3 +220,20 @@ def test_validate_names_files_and_problems() -> None:
     )
     done = command(REPOSITORY, "mimflow", "validate", "tarflow-mnist5", check=False)
     assert done.returncode == 2 and "did you mean 'tarflow-mnist5k'?" in done.stdout
+
+
+RELEASED = {
+    "tarflow-afhq256-released": ("unguided", "weights/tarflow-afhq256/weights.safetensors"),
+    "sit-xl-2-released": ("guided", "weights/sit-xl-2/weights.safetensors"),
+}
+
+
+@pytest.mark.parametrize("name", RELEASED)
+def test_a_released_checkpoint_draws_without_images_and_without_training(plan: Plan, name: str) -> None:
+    output, file = RELEASED[name]
+    protocol = next(iter(plan.workspace.protocols.values())).spec
+    job = plan.infer(name, output, protocol, 0)
+    assert job.inputs == {}
+    assert isinstance(job.task, InferTask) and [weights.file for weights in job.task.weights or []] == [file]
+    with pytest.raises(ArtifactError, match=rf"{file}: missing: put the weights of a run without training there"):
+        given_file(job.task.weights[0], "the weights of a run without training")

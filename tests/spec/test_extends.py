@@ -72,10 +72,13 @@ def test_a_null_that_drops_nothing(project: Path, text: str, expected: str) -> N
     assert problem.startswith(expected)
 
 
-def test_a_run_needs_a_phase(project: Path) -> None:
+def test_a_run_needs_a_phase_or_weights(project: Path) -> None:
     child(project, "phases: {main: null, tune: null}\noutputs: {unguided: null}")
     (problem,) = problems(project)
-    assert "phases: got the mapping {}" in problem and "at least 1 item" in problem
+    assert problem.endswith(
+        "phases: no phase that trains it, and no weights that are given "
+        "(phases: {main: {objective: …}}, or weights: [{file: …, sha256: …}])"
+    )
 
 
 def test_a_list_replaces_a_list(project: Path) -> None:

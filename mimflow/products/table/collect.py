@@ -302,6 +302,8 @@ def _fact(name: str, row: PlannedRow, root: Path, notes: Footnotes) -> Cell:
         return Cell()
     if name == "seeds":
         return Cell(str(len(row.trained)))
+    if row.spec is not None and not row.spec.phases:
+        return Cell(marks=(notes.mark(f"{row.label} is given its weights: nothing of it was trained here."),))
     seed = next((seed for seed, jobs in row.trained.items() if jobs[-1].done(root)), None)
     if seed is None:
         return Cell()

@@ -37,7 +37,7 @@ class PlannedRow:
     label: str
     spec: RunSpec | None
     trained: Mapping[int, list[Job]]
-    """In order, the last one has the weights."""
+    """In order, the last one has the weights; none of a run without training."""
     measured: tuple[Measurement, ...]
     sweeps: Mapping[str, Sweep] = field(default_factory=dict)
     """The sweeps that columns show a point of, by the name that the run gives them."""
@@ -174,8 +174,7 @@ class TableProduct(Product):
         several = len(self.extractors) > 1
         found = {f"extractor.{name}" if several else "extractor": job for name, job in self.extractors.items()}
         for row in self.rows:
-            for seed, jobs in row.trained.items():
-                found[f"{row.run}.s{seed}"] = jobs[-1]
+            found |= {f"{row.run}.s{seed}": jobs[-1] for seed, jobs in row.trained.items() if jobs}
             for measured in row.measured:
                 name = f"{row.run}.s{measured.seed}.{measured.output}"
                 if measured.infer is not None:

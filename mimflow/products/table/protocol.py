@@ -149,7 +149,8 @@ def _output(table: TableProduct, name: str) -> str:
 
 def _sampling(row: PlannedRow, name: str) -> str:
     """How an output is made; of a sweep how its first point is, and in what the others differ."""
-    text = wording.sampling(row.outputs[row.outputs_of(name)[0]])
+    assert row.spec is not None
+    text = wording.sampling(row.spec.output(row.outputs_of(name)[0]), given=not row.spec.phases)
     if name not in row.sweeps:
         return text
     _, *others = row.sweeps[name].points

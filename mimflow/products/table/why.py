@@ -17,7 +17,7 @@ from mimflow.products.table.protocol import extractor_line
 from mimflow.products.table.published import value_of
 from mimflow.products.table.results import Result, read_result
 from mimflow.products.table.spec import PublishedRows
-from mimflow.products.trace import Line, job_lines, text_of, training_lines
+from mimflow.products.trace import Line, given_lines, job_lines, text_of, training_lines
 from mimflow.project.published import PublishedEntry
 from mimflow.spec.compose import locate, nearest
 from mimflow.tasks import EvaluateTask, InferTask
@@ -132,7 +132,10 @@ def _of_measured(
     )
     if column.metric is None:
         for jobs in row.trained.values():
-            yield from training_lines(jobs[-1], root, 1)
+            if jobs:
+                yield from training_lines(jobs[-1], root, 1)
+        if row.spec is not None:
+            yield from ((1, text) for text in given_lines(row.spec.weights))
         return
     key = (cell.output, column.protocol)
     asked = [measurement for measurement in row.measured if (measurement.output, measurement.protocol) == key]
@@ -178,9 +181,12 @@ def _seed(measurement: Measurement, column: Column, table: TableProduct, root: P
     yield from job_lines("output", measurement.infer, root, 2)
     task = measurement.infer.task
     assert isinstance(task, InferTask)
-    yield 3, wording.sampling(task.output)
-    weights = weights_file(task.output.ema)
-    yield from training_lines(measurement.infer.inputs["weights"], root, 2, weights)
+    yield 3, wording.sampling(task.output, given=task.weights is not None)
+    weights = weights_file(task.output.ema, task.output.snapshot)
+    yield from ((2, text) for text in given_lines(task.weights))
+    for role, job in measurement.infer.inputs.items():
+        if role.startswith("weights"):
+            yield from training_lines(job, root, 2, weights if role == "weights" else None)
 
 
 def _measured_on(measurement: Measurement, table: TableProduct, result: Result) -> Iterator[str]:

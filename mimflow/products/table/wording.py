@@ -51,9 +51,16 @@ def distinct(headings: Mapping[str, str], called: Mapping[str, str]) -> dict[str
     }
 
 
-def sampling(output: OutputSpec) -> str:
-    """How an output is made, in a line: `inverse, denoise (score, std 0.3); averaged weights`."""
+def sampling(output: OutputSpec, given: bool = False) -> str:
+    """How an output is made, in a line: `inverse, denoise (score, std 0.3); averaged weights`.
+
+    Weights that were `given` are what they are.
+    """
     weights = "averaged weights" if output.ema else "weights of the last step"
+    if given:
+        weights = "given weights"
+    elif output.snapshot is not None and not output.ema:
+        weights = "weights of the snapshot"
     # Without its default, `ema` would be printed twice.
     return f"{settings(output.model_copy(update={'ema': True}))}; {weights}"
 

@@ -67,6 +67,11 @@ class KlVae(Tokenizer):
         latents = posterior.sample(draws) if self.spec.samples else posterior.mean
         return Encoded(latents * self.scale, None), posterior
 
+    def latent_variance(self, posterior: Posterior | None) -> Tensor | None:
+        if posterior is None or posterior.log_variance is None or not self.spec.samples:
+            return None
+        return posterior.log_variance.exp() * self.scale**2
+
     def decode(self, latents: Tensor) -> Tensor:
         """Scaled latents (B, tokens, channels) → images (B, C, H, W), not clamped."""
         grid = (latents / self.scale).transpose(1, 2).unflatten(2, self.grid)
@@ -103,7 +108,9 @@ class KlVae(Tokenizer):
         """The last convolution (LDM)."""
         return self.decoder.conv_out.weight
 
-    def load_given_weights(self) -> None:
-        """All weights from a file in LDM's naming."""
-        if self.spec.weights is not None:
-            load_ldm(self, given_file(self.spec.weights, "the KL-VAE's weights (LDM's naming)"))
+    def load_given_weights(self) -> bool:
+        """All weights from a file in LDM's naming, but for a scale that is measured."""
+        if self.spec.weights is None:
+            return False
+        load_ldm(self, given_file(self.spec.weights, "the KL-VAE's weights (LDM's naming)"))
+        return not self.spec.measures_scale

@@ -179,11 +179,12 @@ class MaskedAutoencoder(Tokenizer):
         """The linear map to pixels."""
         return self.decoder.to_pixels.weight
 
-    def load_given_weights(self) -> None:
+    def load_given_weights(self) -> bool:
         """The encoder's transformer from a file in timm's naming; latent queries and projection stay fresh."""
         weights = self.spec.encoder.weights
         if weights is not None:
             load_vit(self.encoder, given_file(weights, "the encoder's weights (a ViT in timm's naming)"))
+        return False
 
     def _encode(self, images: Tensor, mask: Tensor | None) -> Tensor:
         latents = self.encoder(images, mask)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from timm.layers import resample_abs_pos_embed, resample_patch_embed
@@ -24,13 +25,18 @@ def load_vit(encoder: nn.Module, path: Path) -> None:
     encoder's patch size and grid, as timm does. The file's other tensors must be the transformer's, one to one; rotary
     frequencies are not among them. ArtifactError names those that do not fit.
     """
-    own = _wanted(encoder)
-    given = _resampled({_own_name(name): t for name, t in read_tensors(path).items() if not UNUSED.match(name)}, own)
+    own = wanted_tensors(encoder)
+    given = given_tensors(read_tensors(path), own)
     require_fit(path, given, own, "encoder")
     encoder.load_state_dict(given, strict=False)
 
 
-def _wanted(encoder: nn.Module) -> dict[str, Tensor]:
+def given_tensors(public: Mapping[str, Tensor], own: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A state in timm's naming under the encoder's names, patches and positions in the sizes that `own` has."""
+    return _resampled({_own_name(name): t for name, t in public.items() if not UNUSED.match(name)}, own)
+
+
+def wanted_tensors(encoder: nn.Module) -> dict[str, Tensor]:
     """What the file has to hold."""
     parts = ("patch_embed.", "cls_token", "pos_embed", "vit.blocks.", "vit.norm.")
     return {name: tensor for name, tensor in encoder.state_dict().items() if name.startswith(parts)}
