@@ -2,7 +2,7 @@
 # ask for.
 
 
-for kind in WORKFLOW.plan.workspace.products:
+for kind in WORKFLOW.kinds:
 
     rule:
         name:
