@@ -164,7 +164,9 @@ def slurm_has_gpus(partition: str | None = None) -> bool:
     except (OSError, subprocess.SubprocessError):
         return True
     nodes = [(name, gres) for name, _, gres in (line.partition("|") for line in done.stdout.splitlines())]
-    chosen = [gres for name, gres in nodes if (name.endswith("*") if partition is None else name.rstrip("*") == partition)]
+    chosen = [
+        gres for name, gres in nodes if (name.endswith("*") if partition is None else name.rstrip("*") == partition)
+    ]
     # A cluster may have no default partition: then any node counts.
     return done.returncode != 0 or any("gpu" in gres for gres in chosen or [gres for _, gres in nodes])
 

@@ -1,4 +1,4 @@
-"""How processes that `srun` starts side by side find one another: Slurm's environment in `torch.distributed`'s words."""
+"""How processes that `srun` starts find one another: Slurm's environment in `torch.distributed`'s words."""
 
 from __future__ import annotations
 
