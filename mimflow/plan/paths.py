@@ -78,3 +78,8 @@ def work_lock(root: Path, job: str) -> Path:
 def cache(root: Path) -> Path:
     """What can be computed again, shared by jobs."""
     return root / ".mimflow" / "cache"
+
+
+def verified(root: Path) -> Path:
+    """Digests of large files that have been computed already, by machine."""
+    return root / ".mimflow" / "verified"

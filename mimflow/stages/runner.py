@@ -14,6 +14,7 @@ from mimflow.artifacts.leftovers import remove, sweep
 from mimflow.artifacts.lock import locked
 from mimflow.artifacts.manifest import MANIFEST, Artifact, Manifest, record_files, write_text
 from mimflow.artifacts.provenance import describe_process
+from mimflow.artifacts.verified import remembering
 from mimflow.compute.memory import memory_errors
 from mimflow.errors import PlanError, storage_errors
 from mimflow.plan import code, paths
@@ -47,6 +48,7 @@ def run_job(plan: Plan | HandedOver, job: Job, strict_code: bool = False) -> Art
         storage_errors(work),
         requeued(progress.say),
         ending_orderly(job.name),
+        remembering(paths.verified(root)),
         chdir(root),
         locked(lock, job.name),
     ):
