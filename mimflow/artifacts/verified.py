@@ -1,6 +1,6 @@
 """Digests of large files that this machine has computed already: a file is hashed once, not at the start of every job.
 
-What is remembered of a file is its digest with all that changes when it is written to: size, inode, and the times of its
+What is remembered of a file is its digest with all that changes when it is written to: size, inode, the times of its
 content and of its inode. A digest is of use only if it is the one that was asked for, so a wrong entry costs a second
 look and is never believed.
 """
@@ -19,6 +19,8 @@ from pathlib import Path
 from mimflow.artifacts.manifest import sha256_of, write_text
 from mimflow.errors import StorageError
 
+FOLDER = ".mimflow/verified"
+"""Where a project keeps what is remembered."""
 LARGE = 64 * 2**20
 """Bytes from which a digest is worth remembering; smaller files are hashed whenever they are asked for."""
 SETTLED_NS = 2 * 10**9
@@ -30,7 +32,7 @@ _folders: list[Path] = []
 @contextmanager
 def remembering(folder: Path) -> Iterator[None]:
     """Within it, digests of large files are remembered in `folder`, by machine: inodes are a machine's own."""
-    _folders.append(folder / socket.gethostname())
+    _folders.append(_of_this_machine(folder))
     try:
         yield
     finally:
@@ -54,6 +56,21 @@ def has_digest(path: Path, sha256: str) -> tuple[bool, str]:
         with suppress(StorageError, OSError):
             write_text(entry, json.dumps({"sha256": found, **stamp}))
     return found == sha256, found
+
+
+def is_known(folder: Path, what: str) -> bool:
+    """Whether what this digest stands for was found to be well before, on this machine."""
+    return (_of_this_machine(folder) / what).exists()
+
+
+def make_known(folder: Path, what: str) -> None:
+    """Remember that it was; where that can't be written, it is found out again."""
+    with suppress(StorageError, OSError):
+        write_text(_of_this_machine(folder) / what, "")
+
+
+def _of_this_machine(folder: Path) -> Path:
+    return folder / socket.gethostname()
 
 
 def _stamp(path: Path) -> dict[str, int]:

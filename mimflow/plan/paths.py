@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mimflow.artifacts.manifest import MANIFEST
+from mimflow.artifacts.verified import FOLDER
 
 STORE = "results/store"
 FOLDERS = {
@@ -82,4 +83,4 @@ def cache(root: Path) -> Path:
 
 def verified(root: Path) -> Path:
     """Digests of large files that have been computed already, by machine."""
-    return root / ".mimflow" / "verified"
+    return root / FOLDER
