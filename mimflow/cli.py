@@ -196,6 +196,7 @@ def _end_with_parent() -> None:
 STAGES = {
     "prepare": "Prepare a data set.",
     "features": "Compute a frozen network's features of a data set.",
+    "latents": "Compute a frozen tokenizer's latents of a data set.",
     "train": "Train one phase of a run, or go on with it.",
     "infer": "Make what a table asks of a trained run: samples, reconstructions, a representation.",
     "evaluate": "Measure what a trained run gave.",

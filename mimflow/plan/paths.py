@@ -11,6 +11,7 @@ STORE = "results/store"
 FOLDERS = {
     "prepare": "data",
     "features": "features",
+    "latents": "latents",
     "train": "checkpoints",
     "infer": "outputs",
     "evaluate": "evaluations",

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from mimflow.data.augment import augment
+from mimflow.data.augment import augment, draw_mirrored
 from mimflow.data.prepared import Split
 from mimflow.data.spec import Augment
 from mimflow.errors import DataError
@@ -74,9 +74,12 @@ class Shuffled:
     def part(self, step: int, part: int) -> Batch:
         """Part `part` of the batch of step `step`, both counted from 0, augmented by PyTorch's own generator."""
         if self._ahead is None or part not in self._own:
-            batch = take(self.split, self._places(step, part), self.device)
+            rows = read(self.split, self._places(step, part))
         else:
-            batch = self._ahead.take(step * len(self._own) + self._own.index(part)).on(self.device)
+            rows = self._ahead.take(step * len(self._own) + self._own.index(part))
+        if self.split.latents:
+            return rows.on(self.device, draw_mirrored(self.part_size) if self.changes.flip else None)
+        batch = rows.on(self.device)
         return replace(batch, images=augment(batch.images, self.changes))
 
     def _places_at(self, position: int) -> np.ndarray:

@@ -14,6 +14,7 @@ from torch import Tensor
 from mimflow.data.pixels import to_unit
 from mimflow.data.prepared import Split
 from mimflow.objectives.base import Batch
+from mimflow.tokenizers.base import Posterior
 
 READERS = 4
 """Threads that read: rows lie scattered in a file that may be larger than memory, and disks have latency."""
@@ -35,29 +36,44 @@ class Rows:
     """(B,) int64."""
     features: dict[str, Tensor]
     """(B, places, channels) float16 by the network's name."""
+    latents: dict[str, Tensor]
+    """`mean` and perhaps `spread`, (B, 2, tokens, channels) float16; then there are no images."""
 
     @property
     def bytes(self) -> int:
         """How much memory they take."""
-        return sum(rows.nbytes for rows in (self.images, self.labels, *self.features.values()))
+        return sum(rows.nbytes for rows in (self.images, self.labels, *self.features.values(), *self.latents.values()))
 
-    def on(self, device: torch.device) -> Batch:
-        """The batch that they are, on a device: bytes go there, and become numbers there."""
+    def on(self, device: torch.device, mirrored: Tensor | None = None) -> Batch:
+        """The batch that they are, on a device: bytes go there, and become numbers there.
+
+        `mirrored` (B,) bool says of which images the mirror image's latents are meant.
+        """
         return Batch(
             to_unit(self.images.to(device, non_blocking=True)),
             self.labels.to(device, non_blocking=True),
             torch.from_numpy(self.indices).to(device, non_blocking=True),
             {name: rows.to(device, non_blocking=True).float() for name, rows in self.features.items()},
+            self._posterior(device, mirrored) if self.latents else None,
         )
+
+    def _posterior(self, device: torch.device, mirrored: Tensor | None) -> Posterior:
+        chosen = torch.zeros(len(self.labels), dtype=torch.int64) if mirrored is None else mirrored.long()
+        each, which = torch.arange(len(chosen), device=device), chosen.to(device, non_blocking=True)
+        of = {name: rows.to(device, non_blocking=True)[each, which].float() for name, rows in self.latents.items()}
+        return Posterior(of["mean"], 2 * of["spread"].log() if "spread" in of else None)
 
 
 def read(split: Split, indices: np.ndarray, pinned: bool = False) -> Rows:
     """Read the rows of a split at these places; into pinned memory where a GPU is to fetch them from it."""
     return Rows(
         indices,
-        _take(split.images, indices, pinned),
+        torch.empty((len(indices), 0, 0, 0), dtype=torch.uint8)
+        if split.latents
+        else _take(split.images, indices, pinned),
         _take(split.labels, indices, pinned),
         {name: _take(rows, indices, pinned) for name, rows in split.features.items()},
+        {name: _take(rows, indices, pinned) for name, rows in split.latents.items()},
     )
 
 

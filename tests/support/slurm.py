@@ -1,4 +1,4 @@
-"""A Slurm of this machine alone for tests: daemons of their own, two nodes of which one pretends to have two GPUs."""
+"""A Slurm of this machine alone for tests: daemons of their own, nodes of which one pretends to have two GPUs."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from pathlib import Path
 
 DAEMONS = ("munged", "slurmctld", "slurmd")
 CLIENTS = ("sbatch", "scancel", "scontrol", "sinfo", "squeue", "srun")
+NODES = {"small": "", "big": "Gres=gpu:2", "spare": ""}
+"""Nodes, all of this machine, and what they have."""
 PATIENCE = 60.0
 """Seconds that anything here may take."""
 
@@ -38,8 +40,8 @@ def wait_until(ready: Callable[[], object], what: str, patience: float = PATIENC
 class Cluster:
     """A running Slurm. Its programs find it whatever the environment that they are called in says.
 
-    Partitions: `cpu`, the default, whose node has no GPU; `gpu`, whose node pretends to have two; `urgent`, which
-    preempts what runs in `cpu`.
+    Partitions: `cpu`, the default, whose node has no GPU; `gpu`, whose node pretends to have two; `both` of these nodes;
+    `night` of a third, and `urgent` of the same, which preempts what runs there.
     """
 
     def __init__(self, folder: Path):
@@ -77,10 +79,14 @@ class Cluster:
         (self.folder / "slurm.conf").write_text(self._configuration())
 
     def _configuration(self) -> str:
-        control, first, second = _free_ports(3)
+        control, *ports = _free_ports(1 + len(NODES))
         name = socket.gethostname()
         user = "root" if os.getuid() == 0 else str(os.getuid())
         node = f"NodeHostname={name} NodeAddr=127.0.0.1 CPUs=16 RealMemory=200000"
+        nodes = "\n".join(
+            f"NodeName={name} Port={port} {gres} {node}"
+            for (name, gres), port in zip(NODES.items(), ports, strict=True)
+        )
         return f"""
 ClusterName=test
 SlurmctldHost={name}(127.0.0.1)
@@ -112,16 +118,16 @@ PreemptMode=REQUEUE
 SchedulerParameters=sched_min_interval=100000,bf_interval=2
 PriorityType=priority/basic
 GresTypes=gpu
-NodeName=small Port={first} {node}
-NodeName=big Port={second} Gres=gpu:2 {node}
+{nodes}
 PartitionName=cpu Nodes=small Default=YES PriorityTier=1 State=UP
 PartitionName=gpu Nodes=big PriorityTier=1 State=UP
 PartitionName=both Nodes=small,big PriorityTier=1 State=UP
-PartitionName=urgent Nodes=small PriorityTier=9 State=UP
+PartitionName=night Nodes=spare PriorityTier=1 State=UP
+PartitionName=urgent Nodes=spare PriorityTier=9 State=UP
 """
 
     def start(self) -> list[subprocess.Popen[bytes]]:
-        """Start the daemons and wait until both nodes are idle."""
+        """Start the daemons and wait until all nodes are idle."""
         munge, conf = self.folder / "munge", self.folder / "slurm.conf"
         daemons = [
             self._run(
@@ -137,8 +143,8 @@ PartitionName=urgent Nodes=small PriorityTier=9 State=UP
         ]
         wait_until((munge / "socket").exists, "munged")
         daemons.append(self._run("slurmctld", "-D", "-f", str(conf)))
-        daemons += [self._run("slurmd", "-D", "-f", str(conf), "-N", node) for node in ("small", "big")]
-        wait_until(lambda: self._idle(), "both nodes idle")
+        daemons += [self._run("slurmd", "-D", "-f", str(conf), "-N", node) for node in NODES]
+        wait_until(self._idle, "all nodes idle")
         return daemons
 
     def _idle(self) -> bool:

@@ -35,7 +35,7 @@ pytestmark = [
 # Nothing of the profile's is changed: no accounting database is there, and a test does not wait for 40 seconds.
 PROFILE = ["--profile", "profiles/slurm", "--slurm-no-account", "--slurm-status-command", "squeue"]
 PROFILE += ["--slurm-init-seconds-before-status-checks", "2"]
-PATIENCE = 400.0
+PATIENCE = 600.0
 
 PROBE = """
 import atexit, json, os, sys, time
@@ -96,14 +96,14 @@ def table(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 @pytest.fixture(scope="module")
 def training(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Run, list[str]]]:
-    """Three trainings under way that have no end, in jobs of two minutes that are told 30 seconds before they are over."""
+    """Three trainings under way that have no end, in a partition that others may preempt."""
     project = new_project(tmp_path_factory.mktemp("training") / "project")
     edit(project, "mini/tarflow", "steps: 60", "steps: 1000000\n    checkpoint_seconds: 2")
     edit(project, "mini/tarflow", "label: TARFlow", "label: TARFlow\nseeds: [0, 1, 2]\ncompute: {device: cpu}")
     command(project, "mimflow", "prepare", "digits")
     jobs = [open_plan(project).job(f"tarflow.main.s{seed}") for seed in range(3)]
-    resources = ["train:runtime=2", "train:slurm_extra='--signal=USR1@30'"]
-    words = ["--jobs", "3", "--keep-going", "--set-resources", *resources, "--", *(job.manifest for job in jobs)]
+    words = ["--jobs", "3", "--keep-going", "--set-resources", "train:slurm_partition=night"]
+    words += ["--", *(job.manifest for job in jobs)]
     path = os.pathsep.join(entry for entry in sys.path if entry)
     run = begin(cluster, project, *words, PYTHONPATH=path)
     yield run, [job.id for job in jobs]
@@ -164,16 +164,26 @@ def test_a_preempted_training_is_queued_again_and_goes_on(training: tuple[Run, l
     wait_until(gone_on, "the one that was preempted goes on", PATIENCE)
 
 
-def test_a_training_whose_time_is_over_is_queued_again_and_goes_on(training: tuple[Run, list[str]]) -> None:
+def test_a_training_whose_time_is_over_is_queued_again_and_goes_on(
+    training: tuple[Run, list[str]], cluster: Cluster
+) -> None:
     run, jobs = training
-    told = re.compile(
-        r"SIGUSR1 at step (\d+) of .*\n(?:.*\n)*?.*going on from the checkpoint at step (\d+) of", re.MULTILINE
+    job = jobs[0]
+    number = numbers(cluster, "--states=running")[job]
+    before = log_of(run, job)
+    minutes = int(cluster.ask("squeue", "--noheader", "--format=%M", f"--jobs={number}").split(":")[-2])
+    # The profile has it told 120 seconds before.
+    cluster.ask("scontrol", "update", f"JobId={number}", f"TimeLimit={minutes + 2}")
+    wait_until(lambda: f"the time of Slurm's job {number} is over: queued again" in log_of(run, job), "told", PATIENCE)
+    cluster.ask("scontrol", "update", f"JobId={number}", "TimeLimit=60")
+
+    def since() -> str:
+        return log_of(run, job).removeprefix(before)
+
+    wait_until(lambda: "going on from the checkpoint" in since(), "it goes on", PATIENCE)
+    assert steps_at(since(), r"SIGUSR1 at step (\d+)") == steps_at(
+        since(), r"going on from the checkpoint at step (\d+)"
     )
-    wait_until(lambda: any(told.search(log_of(run, job)) for job in jobs[:2]), "it goes on", PATIENCE)
-    for job in jobs[:2]:
-        text = log_of(run, job)
-        for stopped, resumed in told.findall(text):
-            assert stopped == resumed and "is over: queued again" in text
     assert run.process.poll() is None, "Snakemake waits for it all the while"
 
 
