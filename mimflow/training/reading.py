@@ -60,7 +60,12 @@ class Rows:
     def _posterior(self, device: torch.device, mirrored: Tensor | None) -> Posterior:
         chosen = torch.zeros(len(self.labels), dtype=torch.int64) if mirrored is None else mirrored.long()
         each, which = torch.arange(len(chosen), device=device), chosen.to(device, non_blocking=True)
-        of = {name: rows.to(device, non_blocking=True)[each, which].float() for name, rows in self.latents.items()}
+        # Channel by channel in memory, as convolutions leave them: generators fill memory in its order, and draws are
+        # to be those that are made from images.
+        of = {
+            name: rows.to(device, non_blocking=True)[each, which].float().mT.contiguous().mT
+            for name, rows in self.latents.items()
+        }
         return Posterior(of["mean"], 2 * of["spread"].log() if "spread" in of else None)
 
 
