@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -89,6 +89,13 @@ class Phase(Spec):
     """Shares of the phase at which weights are kept for figures over training."""
     checkpoint_seconds: Annotated[Positive, OUTSIDE_KEY] = 60.0
     """Seconds between checkpoints of work in progress."""
+
+    def identity(self) -> dict[str, Any]:
+        """Every field but those outside the key, and whether latents are stored only where they are."""
+        found = super().identity()
+        if not self.stored_latents:
+            del found["stored_latents"]
+        return found
 
     @property
     def trained(self) -> list[str]:
