@@ -127,6 +127,10 @@ def steps_at(text: str, pattern: str) -> list[int]:
     return [int(found) for found in re.findall(pattern, text)]
 
 
+def resumed(text: str) -> list[int]:
+    return steps_at(text, r"going on from the checkpoint at step (\d+)")
+
+
 def test_a_cancelled_training_leaves_a_checkpoint_and_the_others_go_on(
     table: Run, training: tuple[Run, list[str]], cluster: Cluster
 ) -> None:
@@ -144,9 +148,8 @@ def test_a_cancelled_training_leaves_a_checkpoint_and_the_others_go_on(
 
 
 def test_a_preempted_training_is_queued_again_and_goes_on(training: tuple[Run, list[str]], cluster: Cluster) -> None:
-    run, jobs = training
+    run, _ = training
     ids = {number: job for job, number in numbers(cluster).items()}
-    before = {job: log_of(run, job).count("going on from the checkpoint") for job in jobs[:2]}
     # Of 200 GB, two trainings have 16 each: room for this one is made by one of them.
     urgent = ["--partition=urgent", "--mem=170000", "--output=/dev/null", "--wrap=sleep 1"]
     cluster.ask("sbatch", *urgent)
@@ -155,11 +158,7 @@ def test_a_preempted_training_is_queued_again_and_goes_on(training: tuple[Run, l
         preempted = re.findall(
             r"preempted JobId=(\d+) has been requeued", (cluster.folder / "slurmctld.log").read_text()
         )
-        return any(
-            log_of(run, ids[number]).count("going on from the checkpoint") > before[ids[number]]
-            for number in preempted
-            if number in ids
-        )
+        return any(resumed(log_of(run, ids[number])) for number in preempted if number in ids)
 
     wait_until(gone_on, "the one that was preempted goes on", PATIENCE)
 
@@ -170,20 +169,20 @@ def test_a_training_whose_time_is_over_is_queued_again_and_goes_on(
     run, jobs = training
     job = jobs[0]
     number = numbers(cluster, "--states=running")[job]
-    before = log_of(run, job)
     minutes = int(cluster.ask("squeue", "--noheader", "--format=%M", f"--jobs={number}").split(":")[-2])
     # The profile has it told 120 seconds before.
     cluster.ask("scontrol", "update", f"JobId={number}", f"TimeLimit={minutes + 2}")
-    wait_until(lambda: f"the time of Slurm's job {number} is over: queued again" in log_of(run, job), "told", PATIENCE)
+    told: list[str] = []  # Snakemake begins the log anew when the job does
+
+    def stopped() -> bool:
+        told.append(log_of(run, job))
+        return "SIGUSR1 at step" in told[-1]
+
+    wait_until(stopped, "it is told", PATIENCE)
+    assert f"the time of Slurm's job {number} is over: queued again" in told[-1]
     cluster.ask("scontrol", "update", f"JobId={number}", "TimeLimit=60")
-
-    def since() -> str:
-        return log_of(run, job).removeprefix(before)
-
-    wait_until(lambda: "going on from the checkpoint" in since(), "it goes on", PATIENCE)
-    assert steps_at(since(), r"SIGUSR1 at step (\d+)") == steps_at(
-        since(), r"going on from the checkpoint at step (\d+)"
-    )
+    wait_until(lambda: "SIGUSR1" not in log_of(run, job) and resumed(log_of(run, job)), "it goes on", PATIENCE)
+    assert resumed(log_of(run, job)) == steps_at(told[-1], r"SIGUSR1 at step (\d+)")
     assert run.process.poll() is None, "Snakemake waits for it all the while"
 
 
