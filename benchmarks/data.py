@@ -24,11 +24,15 @@ from mimflow.data.decode import decode
 from mimflow.data.prepared import Split
 from mimflow.data.spec import Augment, Transform
 from mimflow.data.transforms import cut
+from mimflow.products.registry import open_workspace
+from mimflow.system.modules import SystemModules, parameter_count
+from mimflow.system.spec import Shapes
 from mimflow.training.batches import Shuffled
 
 IMAGENET = 1_281_167
 TRANSFORM = Transform(size=256, method="adm")
-NEEDS = {"8 GPUs, MIMFlow-L or SimFlow-L at 100 images/s each": 800, "8 cores, as asked": 1_000}
+GPUS, SUSTAINED = 8, 400e12
+"""Devices of a training, and operations a second of each: two fifths of an H100's 989e12 in bf16, which is much."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +99,22 @@ def read(folder: Path, images: int, batch: int, steps: int) -> list[Speed]:
     ]
 
 
+def most_images(name: str) -> float:
+    """Images a second that a run's training can take on `GPUS` devices, if it is nothing but its prior.
+
+    Six operations a parameter and token, of a forward and a backward pass; attention over tokens, tokenizer and what
+    judges images come on top, and make it fewer.
+    """
+    workspace = open_workspace(Path(__file__).resolve().parent.parent)
+    run = workspace.runs[name].spec
+    image = Shapes.of(workspace.datasets[run.dataset].spec)
+    with torch.device("meta"):
+        prior = SystemModules(run.system, image).module("prior")
+    assert run.tokenizer is not None
+    tokens = run.tokenizer.latent_shape(image.image).tokens
+    return GPUS * SUSTAINED / (6 * parameter_count(prior) * tokens)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, default=2_000, help="images of 256 × 256 to read from")
@@ -112,8 +132,11 @@ def main() -> None:
     for speed in speeds:
         print(f"  {speed}")
     print(f"ImageNet is prepared in {IMAGENET / speeds[0].per_second / 3600:.1f} core-hours")
-    for who, need in NEEDS.items():
-        print(f"{who}: {need:,} images/s, {need / speeds[1].per_second:.2f} cores of reading")
+    for name in ("mimflow-l", "simflow-l", "tarflow-imagenet64-cond"):
+        need = most_images(name)
+        print(
+            f"{name} on {GPUS} GPUs: at most {need:,.0f} images/s, {need / speeds[1].per_second:.1f} cores of reading"
+        )
 
 
 if __name__ == "__main__":

@@ -207,11 +207,13 @@ def _verb(stage: str) -> Callable[..., None]:
     """The command that runs a job of a stage."""
 
     def run(job: JobName, project: Project = HERE, strict_code: StrictCode = False, planned: Planned = False) -> None:
+        from mimflow.compute.rendezvous import rendezvous
         from mimflow.errors import PlanError
         from mimflow.plan.handover import handed_over
         from mimflow.stages.runner import run_job
 
         _end_with_parent()
+        os.environ |= rendezvous(os.environ)
         made: Plan | HandedOver
         if planned and (handed := handed_over(project, job)) is not None:
             made, found = handed, handed.job
