@@ -14,8 +14,9 @@ def rendezvous(environment: Mapping[str, str]) -> dict[str, str]:
     `RANK`, `WORLD_SIZE`, `LOCAL_RANK`, `MASTER_ADDR` and `MASTER_PORT`; what `torchrun` or anybody else has set stays.
     The first task runs where `srun` was called: on the first node of the job's allocation.
     """
-    tasks = int(environment.get("SLURM_NTASKS", "1"))
-    if tasks < 2 or "RANK" in environment or "SLURM_PROCID" not in environment:
+    # A batch script has SLURM_NTASKS, too, and is one process: what is said of a step is said to its tasks alone.
+    tasks = int(environment.get("SLURM_STEP_NUM_TASKS", "1"))
+    if tasks < 2 or "RANK" in environment or "SLURM_LAUNCH_NODE_IPADDR" not in environment:
         return {}
     step = int(environment["SLURM_JOB_ID"]) + int(environment.get("SLURM_STEP_ID", "0"))
     return {
