@@ -209,10 +209,10 @@ class Plan:
         if start is None:
             start = [RunWeights(phase=before)] if before is not None else []
         source = next((one for one in reversed(start) if one.modules is None or "tokenizer" in one.modules), None)
-        own = isinstance(source, RunWeights) and source.run is None and source.seed is None
-        if own and source.phase is not None and "tokenizer" not in run.phases[source.phase].trained:
-            return self._tokenizer_weights(run_name, source.phase)
-        return source
+        if not isinstance(source, RunWeights) or source.run is not None or source.seed is not None:
+            return source
+        frozen = source.phase is not None and "tokenizer" not in run.phases[source.phase].trained
+        return self._tokenizer_weights(run_name, source.phase) if frozen and source.phase is not None else source
 
     def weights(self, reference: RunWeights, asking: str, seed: int) -> Job:
         """The train job that a reference to weights means, asked for by a run with a seed."""
