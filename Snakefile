@@ -9,7 +9,7 @@ sys.path.append(sys.path.pop(0))
 from snakemake.utils import min_version
 
 from mimflow.plan.paths import FOLDERS
-from mimflow.workflow import open_workflow
+from mimflow.workflow import launch, open_workflow, partition_of
 
 min_version("9.0")
 

@@ -223,6 +223,7 @@ app.add_typer(reference, name="reference")
 STAGES = {
     "prepare": "Prepare a data set.",
     "features": "Compute a frozen network's features of a data set.",
+    "latents": "Compute a frozen tokenizer's latents of a data set.",
     "train": "Train one phase of a run, or go on with it.",
     "infer": "Make what a table asks of a trained run: samples, reconstructions, latents, likelihoods, …",
 }
@@ -231,11 +232,12 @@ STAGES = {
 
 def _run(stage: str, job: str, project: Path, strict_code: bool, planned: bool) -> None:
     """Run a job of a stage."""
-    from mimflow.errors import PlanError
+    from mimflow.compute.rendezvous import rendezvous
     from mimflow.plan.handover import handed_over
     from mimflow.stages.runner import run_job
 
     _end_with_parent()
+    os.environ |= rendezvous(os.environ)
     made: Plan | HandedOver
     if planned and (handed := handed_over(project, job)) is not None:
         made, found = handed, handed.job

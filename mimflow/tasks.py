@@ -21,8 +21,10 @@ from mimflow.outputs.drawing import Drawing, Samples
 from mimflow.outputs.registry import OUTPUTS
 from mimflow.outputs.spec import OutputSpec
 from mimflow.spec.base import IN_KEY_IF_SET, OUTSIDE_KEY, Name, Spec
-from mimflow.spec.weights import Weights
+from mimflow.spec.weights import FileWeights, Weights
 from mimflow.system.spec import Shapes, System
+from mimflow.tokenizers.registry import TOKENIZERS
+from mimflow.tokenizers.spec import TokenizerSpec
 from mimflow.training.spec import Phase
 
 
@@ -66,11 +68,31 @@ class FeaturesTask(Task):
     compute: Annotated[Compute, OUTSIDE_KEY]
 
 
+LATENTS_ROLE = "latents"
+"""The role of stored latents."""
+
+
+class LatentsTask(Task):
+    """What a frozen tokenizer makes of every image of a data set, and of its mirror image.
+
+    Inputs: `data`, and `weights` where another job has the tokenizer's.
+    """
+
+    stage = "latents"
+    shapes: Shapes
+    tokenizer: Annotated[TokenizerSpec, TOKENIZERS]
+    weights: FileWeights | None = None
+    """A file that has the tokenizer's weights; null where a job has them, or the tokenizer's spec names its own."""
+    ema: bool = False
+    """Whether the job's averaged weights are meant."""
+    compute: Annotated[Compute, OUTSIDE_KEY]
+
+
 class TrainTask(Task):
     """One phase of one seed.
 
     Inputs: `data`; `start0`, `start1`, … for weights of other jobs; `features:NAME` for what the network of that name
-    makes of the data.
+    makes of the data; `latents` for what a frozen tokenizer makes of it.
     """
 
     stage = "train"
@@ -152,6 +174,7 @@ class EvaluateTask(Task):
 
 
 TASKS: dict[str, type[Task]] = {
-    task.stage: task for task in (PrepareTask, FeaturesTask, TrainTask, InferTask, ReferenceTask, EvaluateTask)
+    task.stage: task
+    for task in (PrepareTask, FeaturesTask, LatentsTask, TrainTask, InferTask, ReferenceTask, EvaluateTask)
 }
 """The tasks by stage."""

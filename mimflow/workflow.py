@@ -27,32 +27,49 @@ from mimflow.plan.freshness import update_marker, update_markers
 from mimflow.plan.handover import hand_over, handed_over
 from mimflow.plan.jobs import Job
 from mimflow.plan.links import update_links
+from mimflow.plan.needs import LEAST_MEMORY_MB, needed_memory_mb, needed_threads
 from mimflow.plan.pins import pin_problems
 from mimflow.plan.pull import missing_outputs, nothing_to_do
-from mimflow.products.registry import open_plan
+from mimflow.products.registry import OF_RUNS, PRODUCTS, open_plan
 from mimflow.progress import report
 from mimflow.project.kinds import ProductKind
 from mimflow.spec.base import SLUG
 
 
 class Workflow:
-    """The plan of a project, and what Snakemake's rules want to know of it."""
+    """The plan of a project, and what Snakemake's rules want to know of it.
 
-    def __init__(self, plan: Plan, main_process: bool, read_only: Path | None = None):
-        self.plan = plan
+    A process that a workflow has started elsewhere for one job (of a cluster's; products are rendered where Snakemake
+    runs) has no plan: it knows the jobs that were handed over, and reads specs only where it is asked for others.
+    """
+
+    def __init__(self, plan: Plan | None, main_process: bool, read_only: Path | None = None, root: Path | None = None):
+        self._plan = plan
+        self.root = root or Path()
+        """Where specs are read if they have to be."""
+        self._handed: dict[str, Job] = {}
         self.main_process = main_process
         self.read_only = read_only
         """The project's folder, where it can't be written: jobs can be listed (`-n`), and none can run."""
 
     @property
+    def plan(self) -> Plan:
+        """The plan: all specs are read at the first call where there was none."""
+        if self._plan is None:
+            self._plan = _opened(self.root)
+        return self._plan
+
+    @property
     def product_kinds(self) -> tuple[ProductKind, ...]:
         """The kinds of product that there are rules for."""
-        return (*self.plan.workspace.products, *self.plan.workspace.of_runs)
+        return (*PRODUCTS, *OF_RUNS)
 
     def names_of(self, kind: ProductKind) -> str:
         """A pattern of the names of a kind's products, those whose specs are wrong included: to ask for one says so."""
-        if kind in self.plan.workspace.of_runs:
+        if kind in OF_RUNS:
             return rf"{kind.folders[0]}/{SLUG.pattern}"
+        if not self.main_process:
+            return "none"
         names = sorted(
             {product.name for product in self.plan.products.values() if product.kind == kind}
             | {name for of, name in self.plan.workspace.wrong if of == kind.name and SLUG.fullmatch(name)}
@@ -95,25 +112,35 @@ class Workflow:
 
     def _job(self, job: str) -> Job | None:
         """A job by its id; in a process that a workflow has started, one that specs do not ask for any more too."""
-        handed = None if self.main_process or job in self.plan.jobs else handed_over(self.plan.root, job)
-        return handed.job if handed is not None else self.plan.jobs.get(job)
+        if not self.main_process and job not in self._handed and (handed := handed_over(self.root, job)) is not None:
+            self._handed |= {each.id: each for each in (*handed.job.upstream(), handed.job)}
+        return self._handed.get(job) or self.plan.jobs.get(job)
 
     def name(self, job: str) -> str:
         """What a job is called."""
         found = self._job(job)
         return job if found is None else found.name
 
-    def gpus(self, job: str, executor: str = "local") -> int:
-        """GPUs to set aside for a job that an executor of Snakemake's runs. `auto` asks for one where there is one."""
-        compute = self.plan.jobs[job].compute if job in self.plan.jobs else None
-        if compute is None or compute.device == "cpu":
+    def gpus(self, job: str, executor: str = "local", partition: str | None = None) -> int:
+        """GPUs to set aside for a job that an executor of Snakemake's runs. `auto` asks for one where there is one.
+
+        `partition` is the one of Slurm's that the job goes to; None for the cluster's default.
+        """
+        found = self._job(job)
+        if found is None or found.compute is None or found.compute.device == "cpu":
             return 0
-        return int(compute.device == "cuda" or not executor.startswith("slurm") or slurm_has_gpus())
+        sure = found.compute.device == "cuda" or not executor.startswith("slurm")
+        return int(sure or slurm_has_gpus(partition))
 
     def threads(self, job: str) -> int:
         """CPU threads to set aside for a job."""
-        compute = self.plan.jobs[job].compute if job in self.plan.jobs else None
-        return 1 if compute is None else int(compute.threads)
+        found = self._job(job)
+        return 1 if found is None else needed_threads(found)
+
+    def memory_mb(self, job: str) -> int:
+        """Memory of the machine, in MB, to set aside for a job."""
+        found = self._job(job)
+        return LEAST_MEMORY_MB if found is None else needed_memory_mb(found)
 
     def begin(self) -> None:
         """Before the first job: refuse a project that can't be written, and pass on what asks this process to stop.
@@ -138,13 +165,41 @@ def _pass_on(before: Callable[[int, FrameType | None], Any], number: int, frame:
 
 
 @cache
-def slurm_has_gpus() -> bool:
-    """Whether any node of the Slurm cluster has a GPU. A job that asks for one where there is none is refused."""
+def slurm_has_gpus(partition: str | None = None) -> bool:
+    """Whether a node of a partition of Slurm's, or of its default one, has a GPU: a job that asks for one is refused
+    where there is none. True where Slurm can't be asked.
+    """
     try:
-        done = subprocess.run(["sinfo", "--noheader", "--format=%G"], capture_output=True, text=True, timeout=60)
+        done = subprocess.run(["sinfo", "--noheader", "--format=%P|%G"], capture_output=True, text=True, timeout=60)
     except (OSError, subprocess.SubprocessError):
         return True
-    return done.returncode != 0 or "gpu" in done.stdout
+    nodes = [(name, gres) for name, _, gres in (line.partition("|") for line in done.stdout.splitlines())]
+    chosen = [
+        gres for name, gres in nodes if (name.endswith("*") if partition is None else name.rstrip("*") == partition)
+    ]
+    # A cluster may have no default partition: then any node counts.
+    return done.returncode != 0 or any("gpu" in gres for gres in chosen or [gres for _, gres in nodes])
+
+
+def launch(threads: int, resources: Any) -> str:
+    """What a job's command begins with: `srun …` where a profile gives it several tasks (`mpi: srun`, `tasks: N`),
+    which then are one process each, with a GPU of its own where it has any; otherwise nothing.
+    """
+    if not resources.get("mpi"):
+        return ""
+    words = [resources.get("mpi"), f"--ntasks={resources.get('tasks')}", f"--cpus-per-task={threads}"]
+    words += ["--gpus-per-task=1"] if resources.get("gpu") else []
+    return " ".join([*words, "--kill-on-bad-exit=1", ""])
+
+
+def partition_of(settings: Any, stage: str) -> str | None:
+    """The partition of Slurm's that a profile or command line names for a stage; None if it names none.
+
+    `settings` are Snakemake's `ResourceSettings`.
+    """
+    chosen = (settings.overwrite_resources or {}).get(stage, {}), settings.default_resources or {}
+    named = [resources["slurm_partition"] for resources in chosen if "slurm_partition" in resources]
+    return str(getattr(named[0], "raw", None) or named[0]) if named else None
 
 
 def open_workflow(root: Path, main_process: bool, recompute: bool = False) -> Workflow:
@@ -155,23 +210,35 @@ def open_workflow(root: Path, main_process: bool, recompute: bool = False) -> Wo
     # `python` in the rules is the one that runs Snakemake, also where its environment is not activated.
     os.environ["PYTHONSAFEPATH"] = "1"  # `python -m` looks for its modules in the project's folder otherwise
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
-    shown = _looked_at_from_elsewhere(root) if main_process else None
+    if not main_process:
+        # Slurm says so when the time of a job is nearly over, to all its processes: it is for the job's own.
+        signal.signal(signal.SIGUSR1, lambda number, frame: None)
+        return Workflow(None, main_process, root=root)
+    shown = _looked_at_from_elsewhere(root)
+    plan = _opened(shown or root)
     try:
-        plan = open_plan(shown or root)
-        if main_process:
-            _say_problems(plan)
-            if refused := git_refusal(root):
-                report(refused, sys.stderr)
-            update_markers(plan)
-            update_links(plan)
-            missing = missing_outputs(root)
-            if missing and not recompute:
-                _say_pull(plan, missing)
-            # DVC's stage declares them, and a plan without frozen networks leaves theirs empty.
-            for folder in paths.FOLDERS.values() if shown is None else ():
-                with storage_errors(root):
-                    (root / paths.STORE / folder).mkdir(parents=True, exist_ok=True)
-        return Workflow(plan, main_process, read_only=root if shown else None)
+        _say_problems(plan)
+        if refused := git_refusal(root):
+            report(refused, sys.stderr)
+        update_markers(plan)
+        update_links(plan)
+        missing = missing_outputs(root)
+        if missing and not recompute:
+            _say_pull(plan, missing)
+        # DVC's stage declares them, and a plan without frozen networks leaves theirs empty.
+        for folder in paths.FOLDERS.values() if shown is None else ():
+            with storage_errors(root):
+                (root / paths.STORE / folder).mkdir(parents=True, exist_ok=True)
+        return Workflow(plan, main_process, read_only=root if shown else None, root=root)
+    except MimflowError as error:
+        report(error, sys.stderr)
+        raise SystemExit(error.exit_code) from None
+
+
+def _opened(root: Path) -> Plan:
+    """The plan of the project at `root`; where it can't be made, a line and the end."""
+    try:
+        return open_plan(root)
     except MimflowError as error:
         report(error, sys.stderr)
         raise SystemExit(error.exit_code) from None

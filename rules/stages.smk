@@ -18,9 +18,13 @@ for stage, folder in FOLDERS.items():
         params:
             stage=stage,
             name=lambda wildcards: WORKFLOW.name(wildcards.job),
+            launch=lambda wildcards, threads, resources: launch(threads, resources),
         threads: lambda wildcards: WORKFLOW.threads(wildcards.job)
         resources:
-            gpu=lambda wildcards: WORKFLOW.gpus(wildcards.job, workflow.executor_plugin.name),
+            gpu=lambda wildcards, rule=stage: WORKFLOW.gpus(
+                wildcards.job, workflow.executor_plugin.name, partition_of(workflow.resource_settings, rule)
+            ),
+            mem_mb=lambda wildcards: WORKFLOW.memory_mb(wildcards.job),
         message:
             "{params.stage} {params.name}"
         log:
@@ -29,5 +33,5 @@ for stage, folder in FOLDERS.items():
             "environment.yaml"
         # What a job says when it is asked to stop is logged, too, where all processes of a group are.
         shell:
-            "exec python -m mimflow {params.stage} {wildcards.job:q} --planned"
-            " 2> >(trap '' HUP INT TERM; tee -a {log:q} >&2)"
+            "exec {params.launch}python -m mimflow {params.stage} {wildcards.job:q} --planned"
+            " 2> >(trap '' HUP INT TERM USR1; tee -a {log:q} >&2)"

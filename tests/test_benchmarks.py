@@ -35,6 +35,17 @@ def test_plain_sampling_agrees_with_ours(benchmark: ModuleType, weight: float) -
     assert float(line.rsplit(" ", 1)[1]) < 1e-5, line
 
 
+@pytest.mark.parametrize("benchmark", ["data"], indirect=True)
+def test_the_data_side_is_timed_and_compared_with_what_a_training_takes(benchmark: ModuleType, tmp_path: Path) -> None:
+    speeds = [benchmark.prepare(4), *benchmark.read(tmp_path, images=32, batch=8, steps=2)]
+    assert [speed.unit for speed in speeds] == ["images", "images", "images", "MB"]
+    assert all(speed.per_second > 0 for speed in speeds)
+    # TARFlow's 64 × 64 pixels in patches of 2 are 1,024 tokens; 466.3 M parameters follow from its published command.
+    assert benchmark.most_images("tarflow-imagenet64-cond") == pytest.approx(
+        8 * 400e12 / (6 * 466.3e6 * 1024), rel=1e-3
+    )
+
+
 @pytest.mark.parametrize("benchmark", ["startup"], indirect=True)
 def test_the_large_project_has_a_thousand_jobs(benchmark: ModuleType, tmp_path: Path) -> None:
     from mimflow.products.registry import open_plan

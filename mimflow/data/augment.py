@@ -15,11 +15,16 @@ def augment(images: Tensor, spec: Augment) -> Tensor:
     same images everywhere.
     """
     if spec.flip:
-        mirrored = torch.rand(len(images)).lt(0.5).to(images.device)
+        mirrored = draw_mirrored(len(images)).to(images.device)
         images = torch.where(mirrored[:, None, None, None], images.flip(3), images)
     if spec.shift:
         images = _shift(images, spec.shift)
     return images
+
+
+def draw_mirrored(count: int) -> Tensor:
+    """Whether each of so many images is mirrored (B,): a fair coin of the CPU's default generator."""
+    return torch.rand(count).lt(0.5)
 
 
 def _shift(images: Tensor, most: int) -> Tensor:

@@ -11,11 +11,13 @@ from torch import Tensor
 from mimflow.errors import NotFiniteError
 
 
-def to_unit(images: np.ndarray) -> Tensor:
-    """uint8 (B, H, W, C) → float32 (B, C, H, W) in [−1, 1]: v / 127.5 − 1."""
+def to_unit(images: np.ndarray | Tensor) -> Tensor:
+    """uint8 (B, H, W, C) → float32 (B, C, H, W) in [−1, 1] on the same device: v / 127.5 − 1, the same bits on each."""
     # A copy: torch has no read-only tensors, and the array may be a memory map of the store.
-    planes = torch.from_numpy(np.array(images)).permute(0, 3, 1, 2)
-    return planes.to(torch.float32, memory_format=torch.contiguous_format).div_(127.5).sub_(1.0)
+    bytes_ = torch.from_numpy(np.array(images)) if isinstance(images, np.ndarray) else images
+    planes = bytes_.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
+    # By a number of the CPU's, CUDA would multiply by its reciprocal, which rounds otherwise.
+    return planes.div_(planes.new_full((), 127.5)).sub_(1.0)
 
 
 def to_uint8(images: Tensor, quantisation: Literal["round", "truncate"]) -> np.ndarray:

@@ -27,6 +27,9 @@ class Split:
     labels: np.ndarray
     features: Mapping[str, np.ndarray] = field(default_factory=dict)
     """What frozen networks make of the images: (N, places, channels) by the network's name, mapped like the images."""
+    latents: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """What a frozen tokenizer makes of them, read in their place: `mean` and perhaps `spread`, each
+    (N, 2, tokens, channels), of the image and of its mirror image."""
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -70,9 +70,7 @@ class LikelihoodMetricSpec(MetricSpec):
             digits=4,
         ),
     )
-    source: ClassVar[str] = (
-        "TARFlow (arXiv 2412.06329), Eq. 6, with constants; bits by uniform dequantisation"
-    )
+    source: ClassVar[str] = "TARFlow (arXiv 2412.06329), Eq. 6, with constants; bits by uniform dequantisation"
 
     kind: Literal["likelihood"] = "likelihood"
 

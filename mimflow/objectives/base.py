@@ -12,7 +12,7 @@ from mimflow.objectives.spec import ObjectiveSpec
 from mimflow.priors.base import Prior
 from mimflow.system.modules import SystemModules
 from mimflow.system.spec import Shapes
-from mimflow.tokenizers.base import Tokenizer
+from mimflow.tokenizers.base import Posterior, Tokenizer
 
 SYSTEM = "system."
 """What the names of the system's tensors begin with inside an objective."""
@@ -23,13 +23,15 @@ class Batch:
     """Images with all that an objective may need to know of them, on one device."""
 
     images: Tensor
-    """(B, C, H, W) in [−1, 1]."""
+    """(B, C, H, W) in [−1, 1]; (B, 0, 0, 0) where stored latents are read instead."""
     labels: Tensor
     """(B,) integers."""
     indices: Tensor
     """(B,) places in the split."""
     features: dict[str, Tensor] = field(default_factory=dict)
     """Targets that a frozen network made of the images, by its name."""
+    posterior: Posterior | None = None
+    """What a frozen tokenizer made of the images, where that is stored."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,12 @@ class Objective(nn.Module):
     def prior(self) -> Prior:
         """The system's prior."""
         return self.system.module("prior")
+
+    def latents(self, batch: Batch) -> Tensor:
+        """What training sees of a batch (B, tokens, channels), nothing masked: of images, or of stored posteriors."""
+        if batch.posterior is not None:
+            return self.tokenizer.latents_of(batch.posterior)
+        return self.tokenizer.encode_for_training(batch.images, masked=False).latents
 
     def players(self, trains: list[str]) -> list[Player]:
         """Who takes turns in a step, in this order, when the modules named in `trains` are trained.

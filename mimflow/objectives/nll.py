@@ -83,9 +83,8 @@ class NegativeLogLikelihood(Objective):
         """Nats per dimension, ½ log 2π dropped; with the regulariser before its weight if there is one."""
         labels = drop_labels(batch.labels, self.label_drop) if self.training and self.label_drop else batch.labels
         if isinstance(self.noise, NoiseLevels):
-            latents, _ = self.tokenizer.encode_for_training(batch.images, masked=False)
-            return self._loss_over_levels(self.noise, latents, labels)
-        noisy = self._noisy_latents(batch.images)
+            return self._loss_over_levels(self.noise, self.latents(batch), labels)
+        noisy = self._noisy_latents(batch)
         outputs = list(self.flow.by_block(noisy, labels))
         loss, figures = self.flow.nll(outputs[-1])
         if self.noise.kind == "uniform":
@@ -120,10 +119,10 @@ class NegativeLogLikelihood(Objective):
         weighted = (level_weight(noise, levels) * nll_of_samples(output)).mean()
         return weighted, nll_per_dimension(output)[1]
 
-    def _noisy_latents(self, images: Tensor) -> Tensor:
+    def _noisy_latents(self, batch: Batch) -> Tensor:
         if self.noise.kind == "uniform":
-            return self.tokenizer.encode(dequantise(images))
-        latents, _ = self.tokenizer.encode_for_training(images, masked=False)
+            return self.tokenizer.encode(dequantise(batch.images))
+        latents = self.latents(batch)
         if isinstance(self.noise, GaussianNoise):
             latents = latents + self.noise.std * torch.randn_like(latents)
         return latents

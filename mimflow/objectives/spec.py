@@ -36,6 +36,8 @@ class ObjectiveSpec(Spec):
     """The modules of a system that this objective trains or uses."""
     closed_form: ClassVar[bool] = False
     """Whether it is solved by passes over the data rather than by gradient steps."""
+    latents_alone: ClassVar[bool] = False
+    """Whether all that it reads of an image is what training sees of its latents, nothing being masked."""
 
     @property
     def networks(self) -> list[NetworkSpec]:
@@ -98,6 +100,7 @@ class NllSpec(ObjectiveSpec):
     whose square is in the likelihood."""
 
     needs = ("tokenizer", "prior")
+    latents_alone = True
 
     @property
     def noise_of_prior(self) -> InputNoise | LatentNoise:
@@ -138,6 +141,7 @@ class VelocitySpec(ObjectiveSpec):
     """Probability that a label is replaced by the null class."""
 
     needs = ("tokenizer", "prior")
+    latents_alone = True
 
     def system_problems(self, system: System, image: ImageShape) -> Iterator[Problem]:
         assert system.prior is not None

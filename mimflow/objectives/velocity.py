@@ -23,7 +23,7 @@ class VelocityRegression(Objective):
 
     def loss(self, player: str, batch: Batch, carry: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
         """Mean squared error over dimensions, of whole images' latents."""
-        latents, _ = self.tokenizer.encode_for_training(batch.images, masked=False)
+        latents = self.latents(batch)
         drop = self.spec.label_drop if self.training else 0.0
         labels = drop_labels(batch.labels, drop) if drop else batch.labels
         loss, figures, _ = self.prior.training_loss(add_noise(latents, self.spec.noise), labels)

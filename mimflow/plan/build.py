@@ -21,14 +21,16 @@ from mimflow.project.protocol import ProtocolSpec
 from mimflow.project.run import RunSpec
 from mimflow.project.workspace import Loaded, Workspace
 from mimflow.spec.compose import nearest
-from mimflow.spec.weights import RunWeights
+from mimflow.spec.weights import FileWeights, RunWeights, Weights
 from mimflow.system.spec import Shapes, System
 from mimflow.tasks import (
     FEATURES_ROLE,
+    LATENTS_ROLE,
     REFERENCE_ROLE,
     EvaluateTask,
     FeaturesTask,
     InferTask,
+    LatentsTask,
     PrepareTask,
     ReferenceTask,
     Task,
@@ -189,6 +191,8 @@ class Plan:
             if isinstance(weights, RunWeights):
                 inputs[f"start{position}"] = self.weights(weights, run_name, seed)
         inputs |= self._features(run, phase)
+        if phase.stored_latents:
+            inputs[LATENTS_ROLE] = self._latents(run_name, phase_name, seed)
         task = TrainTask(
             shapes=self._shapes(run),
             system=run.system,
@@ -220,6 +224,38 @@ class Plan:
         return {
             f"{FEATURES_ROLE}{network.name}": self.features(run.dataset, network, run.compute) for network in networks
         }
+
+    def _latents(self, run_name: str, phase_name: str, seed: int) -> Job:
+        """What the frozen tokenizer of a phase makes of the run's data."""
+        run = self.workspace.runs[run_name].spec
+        source = self._tokenizer_weights(run_name, phase_name)
+        inputs = {"data": self.prepare(run.dataset)}
+        if isinstance(source, RunWeights):
+            inputs["weights"] = self.weights(source, run_name, seed)
+        assert run.tokenizer is not None, "refused by Phase.latents_problems"
+        task = LatentsTask(
+            shapes=self._shapes(run),
+            tokenizer=run.tokenizer,
+            weights=source.model_copy(update={"modules": None}) if isinstance(source, FileWeights) else None,
+            ema=source.ema if isinstance(source, RunWeights) else False,
+            compute=run.compute,
+        )
+        return self._add(f"{run_name}.{phase_name}.s{seed}", task, inputs)
+
+    def _tokenizer_weights(self, run_name: str, phase_name: str) -> Weights | None:
+        """Where the tokenizer's weights of a phase that does not train it come from; None: its spec names them.
+
+        A phase before that did not train it either is passed over, so that phases share latents.
+        """
+        run = self.workspace.runs[run_name].spec
+        start, before = run.phases[phase_name].start, run.phase_before(phase_name)
+        if start is None:
+            start = [RunWeights(phase=before)] if before is not None else []
+        source = next((one for one in reversed(start) if one.modules is None or "tokenizer" in one.modules), None)
+        if not isinstance(source, RunWeights) or source.run is not None or source.seed is not None:
+            return source
+        frozen = source.phase is not None and "tokenizer" not in run.phases[source.phase].trained
+        return self._tokenizer_weights(run_name, source.phase) if frozen and source.phase is not None else source
 
     def weights(self, reference: RunWeights, asking: str, seed: int) -> Job:
         """The train job that a reference to weights means, asked for by a run with a seed."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from mimflow.artifacts.manifest import MANIFEST
+from mimflow.artifacts.verified import FOLDER
 
 STORE = "results/store"
 FOLDERS = {
     "prepare": "data",
     "features": "features",
+    "latents": "latents",
     "train": "checkpoints",
     "infer": "outputs",
     "reference": "references",
@@ -77,3 +79,8 @@ def work(root: Path, job: str) -> Path:
 def work_lock(root: Path, job: str) -> Path:
     """The lock of whoever is at work on a job."""
     return work(root, job).with_name(f"{job}.lock")
+
+
+def verified(root: Path) -> Path:
+    """Digests of large files that have been computed already, by machine."""
+    return root / FOLDER

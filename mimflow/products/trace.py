@@ -66,8 +66,8 @@ def training_lines(job: Job, root: Path, depth: int, weights: str | None = None)
     for role, upstream in job.inputs.items():
         if role == "data":
             yield from _data(upstream, root, depth + 1)
-        elif upstream.stage == "features":
-            yield from job_lines("features", upstream, root, depth + 1)
+        elif upstream.stage in ("features", "latents"):
+            yield from job_lines(upstream.stage, upstream, root, depth + 1)
         else:
             yield from training_lines(upstream, root, depth + 1)
 

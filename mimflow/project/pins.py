@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import chdir
@@ -9,7 +10,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from mimflow.artifacts.manifest import Artifact, write_text
+from mimflow.artifacts.manifest import Artifact, canonical, write_text
+from mimflow.artifacts.verified import FOLDER, is_known, make_known
 from mimflow.data.pins import Pin, pin_of, read_folder
 from mimflow.data.sources.folder import ImageFolder, counted
 from mimflow.data.sources.spec import ImageFolderSpec
@@ -71,10 +73,21 @@ def folder_problem(workspace: Workspace, name: str, prepared: Artifact | None) -
 
 
 def _changed_since(prepared: Artifact, source: ImageFolderSpec, stamps: list[tuple[str, int, int]]) -> list[str]:
-    """The images of a folder that changed after it was prepared, if any file was touched at all."""
+    """The images of a folder that changed after it was prepared, if any file was touched at all; in the project.
+
+    Touched files are read once: what was found to be the same is remembered by the sizes and times of all.
+    """
     from mimflow.data.prepared import changed_sources, touched  # numpy, which a plan can do without
 
-    return changed_sources(prepared, source) if touched(prepared, stamps) else []
+    if not touched(prepared, stamps):
+        return []
+    looked_at = hashlib.sha256(canonical([prepared.manifest.key, sorted(stamps)]).encode()).hexdigest()
+    if is_known(Path(FOLDER), looked_at):
+        return []
+    changed = changed_sources(prepared, source)
+    if not changed:
+        make_known(Path(FOLDER), looked_at)
+    return changed
 
 
 def _changed_problem(name: str, path: str, changed: list[str]) -> str | None:

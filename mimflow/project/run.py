@@ -160,6 +160,10 @@ class RunSpec(System):
                 )
             for problem in phase.objective.training_problems(self, phase.trained):
                 yield problem.within("phases", name)
+            given = phase.start if phase.start is not None else self.phase_before(name)
+            has_weights = bool(given) or (self.tokenizer is not None and self.tokenizer.has_given_weights)
+            for problem in phase.latents_problems(self.tokenizer, has_weights):
+                yield problem.within("phases", name)
             for position, weights in enumerate(phase.start or []):
                 if not isinstance(weights, RunWeights) or weights.run is not None:
                     continue

@@ -14,6 +14,7 @@ from mimflow.artifacts.leftovers import remove, sweep
 from mimflow.artifacts.lock import locked
 from mimflow.artifacts.manifest import MANIFEST, Artifact, Manifest, record_files, write_text
 from mimflow.artifacts.provenance import describe_process
+from mimflow.artifacts.verified import remembering
 from mimflow.compute.memory import memory_errors
 from mimflow.errors import PlanError, storage_errors
 from mimflow.plan import code, paths
@@ -24,6 +25,7 @@ from mimflow.plan.links import link_names
 from mimflow.plan.status import code_changed
 from mimflow.progress import Progress
 from mimflow.stages.attempts import begin
+from mimflow.stages.requeue import requeued
 from mimflow.training.signals import ending_orderly
 
 
@@ -42,7 +44,14 @@ def run_job(plan: Plan | HandedOver, job: Job, strict_code: bool = False) -> Art
     work = paths.work(root, job.id)
     lock = paths.work_lock(root, job.id)
     # Paths in specs are relative to the project.
-    with storage_errors(work), ending_orderly(job.name), chdir(root), locked(lock, job.name):
+    with (
+        storage_errors(work),
+        requeued(progress.say),
+        ending_orderly(job.name),
+        remembering(paths.verified(root)),
+        chdir(root),
+        locked(lock, job.name),
+    ):
         if job.done(root):
             return Artifact.open(root / job.folder)
         sweep(work)

@@ -12,6 +12,7 @@ from mimflow.artifacts.checkpoint import AVERAGED, MOMENTS, WEIGHTS, TrainFacts,
 from mimflow.artifacts.features import open_features
 from mimflow.artifacts.log import write_log
 from mimflow.artifacts.manifest import Artifact
+from mimflow.artifacts.stored_latents import open_latents
 from mimflow.compute.devices import peak_memory_mb, resolve
 from mimflow.compute.memory import memory_errors
 from mimflow.data.prepared import Prepared, Split
@@ -23,7 +24,7 @@ from mimflow.progress import Progress
 from mimflow.seeds import derive
 from mimflow.spec.weights import FileWeights, RunWeights
 from mimflow.system.modules import SystemModules, load_weights, parameter_count
-from mimflow.tasks import FEATURES_ROLE, TrainTask
+from mimflow.tasks import FEATURES_ROLE, LATENTS_ROLE, TrainTask
 from mimflow.training.batches import InOrder
 from mimflow.training.loop import Splits, Trainer
 from mimflow.training.memory import out_of_memory
@@ -58,14 +59,15 @@ def run(task: TrainTask, inputs: dict[str, Artifact], work: Path, progress: Prog
 
 
 def _with_features(split: Split, name: str, inputs: dict[str, Artifact]) -> Split:
-    """A split with what frozen networks have made of its images."""
+    """A split with what frozen networks, and a frozen tokenizer, have made of its images."""
     stored = {
         role.removeprefix(FEATURES_ROLE): artifact
         for role, artifact in inputs.items()
         if role.startswith(FEATURES_ROLE)
     }
     features = {network: open_features(artifact, name, network) for network, artifact in stored.items()}
-    return replace(split, features=features)
+    latents = open_latents(inputs[LATENTS_ROLE], name) if LATENTS_ROLE in inputs else {}
+    return replace(split, features=features, latents=latents)
 
 
 def build_objective(task: TrainTask, inputs: dict[str, Artifact]) -> Objective:

@@ -85,6 +85,17 @@ class Tokenizer(nn.Module):
         """
         return None
 
+    def posterior(self, images: Tensor) -> Posterior:
+        """Images (B, C, H, W) in [−1, 1] → the distribution of their latents, before their scale.
+
+        For tokenizers whose spec `stores_latents` alone, like `latents_of`.
+        """
+        raise NotImplementedError
+
+    def latents_of(self, posterior: Posterior, draws: Draws | None = None) -> Tensor:
+        """What training sees (B, tokens, channels) of images of this posterior: `encode_for_training` without them."""
+        raise NotImplementedError
+
     def encode_hiding(self, images: Tensor, ratio: float, draws: Draws) -> Tensor:
         """Images (B, C, H, W) → latents (B, tokens, channels) with this share of their patches hidden, at random.
 

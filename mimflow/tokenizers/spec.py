@@ -21,6 +21,8 @@ class TokenizerSpec(Spec):
 
     grey_levels: ClassVar[bool] = False
     """Whether its latents are pixels of 256 levels in [−1, 1]."""
+    stores_latents: ClassVar[bool] = False
+    """Whether all that training sees of an image follows from a mean and a spread, which can be stored."""
 
     @property
     def masks(self) -> bool:
@@ -35,6 +37,11 @@ class TokenizerSpec(Spec):
     @property
     def samples(self) -> bool:
         """Whether what training sees of an image is a random draw, where `encode` gives its mean."""
+        return False
+
+    @property
+    def has_given_weights(self) -> bool:
+        """Whether the spec names weights to start from."""
         return False
 
     @property

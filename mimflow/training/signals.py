@@ -12,16 +12,27 @@ from mimflow.errors import Interrupted
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
 """What schedulers, Ctrl-C and terminals that are closed send."""
 Handler = Callable[[int, FrameType | None], None]
+_received: list[signal.Signals] = []
+
+
+def received() -> list[signal.Signals]:
+    """The signals that have asked this process to stop so far."""
+    return list(_received)
 
 
 @contextmanager
 def handled(handler: Handler) -> Iterator[None]:
     """Within it, signals that ask to stop call `handler`; those that the process is to ignore (nohup) stay ignored."""
+
+    def note(number: int, frame: FrameType | None) -> None:
+        _received.append(signal.Signals(number))
+        handler(number, frame)
+
     before = {number: signal.getsignal(number) for number in SIGNALS}
     kept = {number: old for number, old in before.items() if old != signal.SIG_IGN}
     try:
         for number in kept:
-            signal.signal(number, handler)
+            signal.signal(number, note)
         yield
     finally:
         for number, old in kept.items():

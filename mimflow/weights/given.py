@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mimflow.artifacts.manifest import sha256_of
+from mimflow.artifacts.verified import has_digest
 from mimflow.errors import ArtifactError
 from mimflow.spec.weights import FileWeights
 
@@ -22,13 +23,14 @@ def given_file(weights: FileWeights, what: str) -> Path:
     if not path.is_file():
         known = f", SHA-256 {weights.sha256}" if weights.sha256 is not None else ""
         raise ArtifactError(f"{path}: missing: put {what} there{known}{_listed(weights)}")
-    found = sha256_of(path)
     if weights.sha256 is None:
+        found = sha256_of(path)
         where = f"specs/weights/{weights.name}.yaml" if weights.name is not None else "the spec that names it"
         raise ArtifactError(
             f"{path}: its digest is not written down yet (if it is the right file, write sha256: {found} in {where})"
         )
-    if found != weights.sha256:
+    whole, found = has_digest(path, weights.sha256)
+    if not whole:
         raise ArtifactError(f"{path}: SHA-256 {found}, the spec says {weights.sha256} (another file, or a changed one)")
     return path
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import pytest
 from photographs import write_photographs
 from projects import command, new_project
 
+from mimflow.artifacts.manifest import sha256_of
+from mimflow.data import prepared
 from mimflow.data.pins import content_digest, listing_digest
 from mimflow.errors import DataError
 from mimflow.plan.pins import require_pinned
@@ -111,6 +114,23 @@ def test_an_image_that_changed_after_it_was_prepared_is_named(project: Path) -> 
     image.write_bytes(data)
     with pytest.raises(DataError, match=r"changed after it was prepared: val/coffee/001\.jpg \(put the images back"):
         require(project)
+
+
+@pytest.mark.slow
+def test_images_that_were_touched_are_read_once(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock(project)
+    command(project, "mimflow", "prepare", "photographs")
+    read: list[Path] = []
+    monkeypatch.setattr(prepared, "sha256_of", lambda path: (read.append(path), sha256_of(path))[1])
+    image = project / "data/photographs/val/coffee/001.jpg"
+    for time in (10**18 * 2, 10**18 * 3):  # in the future: after it was prepared, whatever the clock says
+        os.utime(image, ns=(time, time))
+        require(project)
+        require(project)
+    assert len(read) % 2 == 0 and [path.name for path in read].count("001.jpg") >= 2
+    count = len(read)
+    require(project)
+    assert len(read) == count
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import stat
 import subprocess
@@ -14,9 +15,10 @@ from pathlib import Path
 import pytest
 import yaml
 from projects import REPOSITORY, edit, new_project
+from snakemake.settings.types import ResourceSettings
 
 from mimflow import workflow
-from mimflow.workflow import open_workflow
+from mimflow.workflow import launch, open_workflow, partition_of
 
 pytestmark = pytest.mark.fault("places")
 
@@ -48,26 +50,92 @@ def test_a_project_that_can_only_be_read_is_looked_at_from_a_folder_of_its_own(
     assert f"{project}: can't write: jobs can be listed (snakemake -n), but none can run" in capsys.readouterr().err
 
 
+CPUS, MIXED, ALL = r"all*|(null)\n", r"cpu*|(null)\nbig|gpu:a100:8(S:0-1)\n", r"gpu*|gpu:h100:4\n"
+
+
 @pytest.mark.fault("schedulers")
 @pytest.mark.parametrize(
-    ("gres", "gpus"),
-    [("(null)\\n", 0), ("(null)\\ngpu:a100:8(S:0-1)\\n", 1)],
-    ids=["a cluster of CPUs", "a cluster with GPUs"],
+    ("nodes", "partition", "gpus"),
+    [
+        (CPUS, None, 0),
+        (MIXED, None, 0),
+        (MIXED, "cpu", 0),
+        (MIXED, "big", 1),
+        (ALL, None, 1),
+        (r"big|gpu:2\n", None, 1),
+    ],
+    ids=["CPUs", "the default has none", "the named has none", "the named has some", "GPUs", "no default"],
 )
-def test_a_job_asks_slurm_for_a_gpu_only_where_there_are_any(
-    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gres: str, gpus: int
+def test_a_job_asks_slurm_for_a_gpu_only_where_its_partition_has_any(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nodes: str, partition: str | None, gpus: int
 ) -> None:
     sinfo = tmp_path / "bin" / "sinfo"
     sinfo.parent.mkdir()
-    sinfo.write_text(f"#!/bin/sh\nprintf '{gres}'\n")
+    sinfo.write_text(f"#!/bin/sh\nprintf '{nodes}'\n")
     sinfo.chmod(sinfo.stat().st_mode | stat.S_IXUSR)
-    opened = open_workflow(project, main_process=False)
+    opened = open_workflow(project, main_process=True)
     monkeypatch.setenv("PATH", str(sinfo.parent), prepend=os.pathsep)
     workflow.slurm_has_gpus.cache_clear()
     auto, prepare = opened.plan.job("tarflow.main.s0").id, opened.plan.job("digits").id
-    assert [opened.gpus(auto, executor) for executor in ("slurm", "slurm-jobstep", "local")] == [gpus, gpus, 1]
-    assert opened.gpus(prepare, "slurm") == 0
+    found = [opened.gpus(auto, executor, partition) for executor in ("slurm", "slurm-jobstep", "local")]
+    assert found == [gpus, gpus, 1]
+    assert opened.gpus(prepare, "slurm", partition) == 0
     workflow.slurm_has_gpus.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("overwrite", "default", "partition"),
+    [
+        ({}, {}, None),
+        ({}, {"slurm_partition": "a"}, "a"),
+        ({"train": {"slurm_partition": "b"}}, {"slurm_partition": "a"}, "b"),
+        ({"infer": {"slurm_partition": "b"}}, None, None),
+    ],
+)
+def test_the_partition_of_a_stage_is_what_a_profile_says(
+    overwrite: dict[str, dict[str, str]], default: dict[str, str] | None, partition: str | None
+) -> None:
+    settings = ResourceSettings(overwrite_resources=overwrite, default_resources=default)
+    assert partition_of(settings, "train") == partition
+
+
+@pytest.mark.parametrize(
+    ("resources", "command"),
+    [
+        ({}, ""),
+        ({"gpu": 1}, ""),
+        ({"mpi": "srun", "tasks": 2}, "srun --ntasks=2 --cpus-per-task=4 --kill-on-bad-exit=1 "),
+        (
+            {"mpi": "srun", "tasks": 8, "gpu": 8},
+            "srun --ntasks=8 --cpus-per-task=4 --gpus-per-task=1 --kill-on-bad-exit=1 ",
+        ),
+    ],
+)
+def test_several_tasks_are_started_by_srun(resources: dict[str, object], command: str) -> None:
+    assert launch(4, resources) == command
+
+
+def test_a_job_needs_what_its_spec_says(project: Path) -> None:
+    edit(project, "datasets/digits", "label: digits", "label: digits\nworkers: 4")
+    edit(project, "mini/gaussian", "outputs:", "compute: {threads: 3}\noutputs:")
+    opened = open_workflow(project, main_process=True)
+    prepare, train = opened.plan.job("digits").id, opened.plan.job("gaussian.main.s0").id
+    assert (opened.threads(prepare), opened.threads(train)) == (4, 3)
+    assert opened.memory_mb(prepare) == 4096 + 4 * 512 and opened.memory_mb(train) == 16384
+
+
+def test_a_process_on_a_node_reads_no_specs(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = open_workflow(project, main_process=True)
+    job = opened.plan.job("tarflow.s0.guided")
+    inputs = opened.job_inputs(job.id)
+    shutil.rmtree(project / "specs")
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    node = open_workflow(project, main_process=False)
+    assert node.job_inputs(job.id) == inputs and node.name(job.id) == "tarflow.s0.guided"
+    assert [node.job_inputs(each.id) for each in job.upstream()] == [
+        opened.job_inputs(each.id) for each in job.upstream()
+    ]
+    assert (node.threads(job.id), node.gpus(job.id)) == (1, 1) and node.of_kind("table") == []
 
 
 @pytest.mark.fault("schedulers")
@@ -90,7 +158,7 @@ def test_the_slurm_profile_gives_the_plugin_nothing_that_it_refuses() -> None:
     profile = yaml.safe_load((REPOSITORY / "profiles/slurm/config.yaml").read_text(encoding="utf-8"))
     rules = [profile["default-resources"], *profile["set-resources"].values()]
     assert not [rule for rule in rules if re.search(MANAGED, rule.get("slurm_extra", ""))]
-    assert profile["set-resources"]["train"]["slurm_extra"] == "'--signal=TERM@120'"
+    assert profile["default-resources"]["slurm_extra"] == "'--signal=USR1@120'" and profile["slurm-requeue"]
     assert not [rule for rule in rules if {"gpu", "gres", "slurm_partition", "slurm_account"} & rule.keys()]
 
 

@@ -64,8 +64,11 @@ class KlVae(Tokenizer):
     ) -> tuple[Encoded, Posterior]:
         """A draw from the posterior, scaled, and the posterior before the scale."""
         posterior = self.posterior(images)
-        latents = posterior.sample(draws) if self.spec.samples else posterior.mean
-        return Encoded(latents * self.scale, None), posterior
+        return Encoded(self.latents_of(posterior, draws), None), posterior
+
+    def latents_of(self, posterior: Posterior, draws: Draws | None = None) -> Tensor:
+        """A draw from a posterior (B, tokens, channels), scaled; its mean where the spec does not sample."""
+        return (posterior.sample(draws) if self.spec.samples else posterior.mean) * self.scale
 
     def latent_variance(self, posterior: Posterior | None) -> Tensor | None:
         if posterior is None or posterior.log_variance is None or not self.spec.samples:

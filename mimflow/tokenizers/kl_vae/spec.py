@@ -79,6 +79,8 @@ class KlVaeSpec(TokenizerSpec):
     weights: FileWeights | None = None
     """Weights to start from, in LDM's naming; from scratch if not given."""
 
+    stores_latents = True
+
     def problems(self) -> Iterator[Problem]:
         for index, width in enumerate(self.widths):
             if width % self.groups:
@@ -102,6 +104,10 @@ class KlVaeSpec(TokenizerSpec):
     @property
     def samples(self) -> bool:
         return isinstance(self.variance, LearnableVariance) and self.variance.sample_posterior
+
+    @property
+    def has_given_weights(self) -> bool:
+        return self.weights is not None
 
     @property
     def measures_scale(self) -> bool:
