@@ -9,7 +9,7 @@ sys.path.append(sys.path.pop(0))
 
 from snakemake.utils import min_version
 
-from mimflow.plan.paths import FOLDERS
+from mimflow.plan.paths import FOLDERS, SHARDED
 from mimflow.workflow import open_workflow
 
 min_version("9.0")
@@ -18,6 +18,7 @@ WORKFLOW = open_workflow(
     Path.cwd(),
     main_process=workflow.is_main_process,
     recompute=config.get("recompute", False),
+    shards=config.get("shards", 1),
 )
 
 

@@ -20,6 +20,7 @@ import typer
 
 from mimflow.compute.memory import memory_errors
 from mimflow.errors import MimflowError, StorageError, storage_errors
+from mimflow.plan.paths import SHARDED
 from mimflow.progress import report
 
 if TYPE_CHECKING:
@@ -43,6 +44,10 @@ JobName = Annotated[str, typer.Argument(help="A job's id or name, as `mimflow pl
 ProductName = Annotated[str, typer.Argument(help="A product: table1 or results/table1.md.")]
 Planned = Annotated[
     bool, typer.Option("--planned", help="Do the job as Snakemake has planned it, whatever specs say by now.")
+]
+ShardOf = Annotated[
+    str | None,
+    typer.Option("--shard", help="Only draw the pieces of one of so many jobs, 2/8; the job without it finds them."),
 ]
 StrictCode = Annotated[bool, typer.Option("--strict-code", help="Refuse results made by other code than now.")]
 
@@ -206,11 +211,25 @@ def _verb(stage: str) -> Callable[..., None]:
     """The command that runs a job of a stage."""
 
     def run(job: JobName, project: Project = HERE, strict_code: StrictCode = False, planned: Planned = False) -> None:
+        do(job, project, strict_code, planned, None)
+
+    def run_sharded(
+        job: JobName,
+        project: Project = HERE,
+        strict_code: StrictCode = False,
+        planned: Planned = False,
+        shard: ShardOf = None,
+    ) -> None:
+        do(job, project, strict_code, planned, shard)
+
+    def do(job: str, project: Path, strict_code: bool, planned: bool, shard: str | None) -> None:
+        from mimflow.artifacts.shard import Shard
         from mimflow.errors import PlanError
         from mimflow.plan.handover import handed_over
-        from mimflow.stages.runner import run_job
+        from mimflow.stages.runner import run_job, run_shard
 
         _end_with_parent()
+        part = Shard.parse(shard) if shard is not None else None
         made: Plan | HandedOver
         if planned and (handed := handed_over(project, job)) is not None:
             made, found = handed, handed.job
@@ -219,9 +238,12 @@ def _verb(stage: str) -> Callable[..., None]:
             found = made.job(job)
         if found.stage != stage:
             raise PlanError(f"'{job}' is a job of stage {found.stage}: mimflow {found.stage} {job}")
-        run_job(made, found, strict_code)
+        if part is not None:
+            run_shard(made, found, part, strict_code)
+        else:
+            run_job(made, found, strict_code)
 
-    return run
+    return run_sharded if stage in SHARDED else run
 
 
 for _name, _text in STAGES.items():

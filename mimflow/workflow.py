@@ -29,6 +29,7 @@ from mimflow.plan.jobs import Job
 from mimflow.plan.links import update_links
 from mimflow.plan.pins import pin_problems
 from mimflow.plan.pull import missing_outputs, nothing_to_do
+from mimflow.plan.shards import markers, shard_count
 from mimflow.products.registry import open_plan
 from mimflow.progress import report
 from mimflow.spec.base import SLUG
@@ -37,8 +38,10 @@ from mimflow.spec.base import SLUG
 class Workflow:
     """The plan of a project, and what Snakemake's rules want to know of it."""
 
-    def __init__(self, plan: Plan, main_process: bool, read_only: Path | None = None):
+    def __init__(self, plan: Plan, main_process: bool, read_only: Path | None = None, shards: int = 1):
         self.plan = plan
+        self.shards = shards
+        """Jobs that the pieces of one are shared out between, where its stage makes pieces."""
         self.main_process = main_process
         self.read_only = read_only
         """The project's folder, where it can't be written: jobs can be listed (`-n`), and none can run."""
@@ -60,7 +63,7 @@ class Workflow:
             return ["`mimflow validate`: specs of what is made by default are wrong"]
 
     def job_inputs(self, job: str) -> list[str]:
-        """The manifests of what a job reads."""
+        """The manifests of what a job reads, and the markers of its shards if it is cut into some."""
         found = self._job(job)
         if found is None:
             # An input that nothing makes: Snakemake says so in a line, where an exception would be a traceback.
@@ -68,7 +71,13 @@ class Workflow:
         self._asked[found.id] = found
         if self.main_process and not found.done(self.plan.root):
             hand_over(self.plan, found)
-        return self._unpinned([found]) or [upstream.manifest for upstream in found.inputs.values()]
+        read = [upstream.manifest for upstream in found.inputs.values()]
+        return self._unpinned([found]) or [*read, *markers(found, self.shards)]
+
+    def shard_inputs(self, job: str) -> list[str]:
+        """The manifests of what a shard of a job reads."""
+        found = self._job(job)
+        return [] if found is None else [upstream.manifest for upstream in found.inputs.values()]
 
     def product_inputs(self, product: str) -> list[str]:
         """The manifests of what a product is rendered from."""
@@ -145,9 +154,10 @@ def slurm_has_gpus() -> bool:
     return done.returncode != 0 or "gpu" in done.stdout
 
 
-def open_workflow(root: Path, main_process: bool, recompute: bool = False) -> Workflow:
+def open_workflow(root: Path, main_process: bool, recompute: bool = False, shards: object = 1) -> Workflow:
     """The workflow of the project at `root`. The main process also brings the markers and links up to date.
 
+    `shards`: how many jobs share the pieces of one out between them.
     Where `dvc.lock` records results that are not here, nothing is computed unless `recompute` says so.
     """
     # `python` in the rules is the one that runs Snakemake, also where its environment is not activated.
@@ -155,6 +165,7 @@ def open_workflow(root: Path, main_process: bool, recompute: bool = False) -> Wo
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     shown = _looked_at_from_elsewhere(root) if main_process else None
     try:
+        count = shard_count(shards)
         plan = open_plan(shown or root)
         if main_process:
             _say_problems(plan)
@@ -169,7 +180,7 @@ def open_workflow(root: Path, main_process: bool, recompute: bool = False) -> Wo
             for folder in paths.FOLDERS.values() if shown is None else ():
                 with storage_errors(root):
                     (root / paths.STORE / folder).mkdir(parents=True, exist_ok=True)
-        return Workflow(plan, main_process, read_only=root if shown else None)
+        return Workflow(plan, main_process, read_only=root if shown else None, shards=count)
     except MimflowError as error:
         report(error, sys.stderr)
         raise SystemExit(error.exit_code) from None

@@ -3,6 +3,9 @@
 
 wildcard_constraints:
     job="[0-9a-f]{16}",
+    attempt="[0-9a-f]{16}",
+    place="[0-9]+",
+    count="[0-9]+",
 
 
 for stage, folder in FOLDERS.items():
@@ -32,4 +35,32 @@ for stage, folder in FOLDERS.items():
         # What a job says when it is asked to stop is logged, too, where all processes of a group are.
         shell:
             "exec python -m mimflow {params.stage} {wildcards.job:q} --planned"
+            " 2> >(trap '' HUP INT TERM; tee -a {log:q} >&2)"
+
+
+# With `--config shards=8` eight jobs draw the pieces of one, which then puts them together.
+for stage in SHARDED:
+
+    rule:
+        name:
+            f"{stage}_shard"
+        input:
+            lambda wildcards: map(ancient, WORKFLOW.shard_inputs(wildcards.job)),
+        output:
+            touch(".mimflow/work/{job}/{attempt}/shards/{place}-of-{count}"),
+        params:
+            stage=stage,
+            name=lambda wildcards: WORKFLOW.name(wildcards.job),
+        threads: lambda wildcards: WORKFLOW.threads(wildcards.job)
+        resources:
+            gpu=lambda wildcards: WORKFLOW.gpus(wildcards.job, workflow.executor_plugin.name),
+        priority: lambda wildcards: WORKFLOW.priority(wildcards.job)
+        message:
+            "{params.stage} {params.name} {wildcards.place}/{wildcards.count}"
+        log:
+            ".mimflow/logs/{job}.{attempt}.{place}-of-{count}.log",
+        conda:
+            "environment.yaml"
+        shell:
+            "exec python -m mimflow {params.stage} {wildcards.job:q} --planned --shard {wildcards.place}/{wildcards.count}"
             " 2> >(trap '' HUP INT TERM; tee -a {log:q} >&2)"

@@ -54,6 +54,11 @@ def makers(task: Task) -> dict[str, Any]:
     return {"source": digest(task), "packages": versions(COMPUTING)}
 
 
+def attempt(made: dict[str, Any]) -> str:
+    """The name of the folder that work in progress lies in, of what `makers` says."""
+    return hashlib.sha256(canonical(made).encode()).hexdigest()[:16]
+
+
 def made_by(task: Task) -> str:
     """A digest of `makers`."""
     return hashlib.sha256(canonical(makers(task)).encode()).hexdigest()

@@ -88,8 +88,9 @@ class Costs:
 
 
 def _seconds(manifest: Manifest) -> float:
-    """What a result took; training says it of all its attempts together, a manifest of the last one alone."""
-    return max(float(manifest.made.get("seconds") or 0.0), float(manifest.facts.get("seconds") or 0.0))
+    """What a result took; training says it of all its attempts together, a manifest of the last one and of shards."""
+    shards = sum(shard["seconds"] for shard in manifest.made.get("shards", []))
+    return max(float(manifest.made.get("seconds") or 0.0) + shards, float(manifest.facts.get("seconds") or 0.0))
 
 
 def multiplications(job: Job, root: Path) -> float:

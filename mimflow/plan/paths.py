@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mimflow.artifacts.manifest import MANIFEST
+from mimflow.artifacts.shard import Shard
 
 STORE = "results/store"
 FOLDERS = {
@@ -15,6 +16,8 @@ FOLDERS = {
     "evaluate": "evaluations",
 }
 """The folder of the store that each stage writes to."""
+SHARDED = ("features", "infer")
+"""The stages whose results are made in pieces, which several jobs may share out between them."""
 BY_NAME = "results/by-name"
 METRICS = "results/metrics"
 """The numbers of products, for `dvc metrics`."""
@@ -73,6 +76,16 @@ def work(root: Path, job: str) -> Path:
 def work_lock(root: Path, job: str) -> Path:
     """The lock of whoever is at work on a job."""
     return work(root, job).with_name(f"{job}.lock")
+
+
+def shard(job: str, attempt: str, shard: Shard) -> str:
+    """What Snakemake touches when a shard of a job is done. It goes with the attempt, once the job is done."""
+    return f".mimflow/work/{job}/{attempt}/shards/{shard.slug}"
+
+
+def shard_lock(root: Path, job: str, shard: Shard) -> Path:
+    """The lock of whoever is at work on a shard of a job."""
+    return work(root, job).with_name(f"{job}.{shard.slug}.lock")
 
 
 def cache(root: Path) -> Path:
