@@ -118,10 +118,19 @@ def validate(
 
 @app.command()
 def plan(
-    target: ProductName,
+    target: Annotated[str, typer.Argument(help="A product, table1 or results/table1.md, or a run.")],
     project: Project = HERE,
+    memory: Annotated[bool, typer.Option("--memory", help="Say what memory and disk training needs instead.")] = False,
+    memory_gb: Annotated[
+        float | None, typer.Option("--memory-gb", help="The device's memory, where it is not compute.memory_gb.", min=0)
+    ] = None,
 ) -> None:
-    """List the jobs of a product, which would run, and the field that is why."""
+    """List the jobs of a product or of a run's training, which would run, and the field that is why."""
+    if memory or memory_gb is not None:
+        from mimflow.plan.memory import describe_memory
+
+        _echo(describe_memory(_plan(project), target, memory_gb))
+        return
     from mimflow.plan.status import describe_plan
 
     _echo(describe_plan(_plan(project), target))

@@ -4,8 +4,7 @@
 wildcard_constraints:
     job="[0-9a-f]{16}",
     attempt="[0-9a-f]{16}",
-    place="[0-9]+",
-    count="[0-9]+",
+    shard="[0-9]+-of-[0-9]+",
 
 
 for stage, folder in FOLDERS.items():
@@ -47,20 +46,21 @@ for stage in SHARDED:
         input:
             lambda wildcards: map(ancient, WORKFLOW.shard_inputs(wildcards.job)),
         output:
-            touch(".mimflow/work/{job}/{attempt}/shards/{place}-of-{count}"),
+            touch(f".mimflow/work/{{job}}/{{attempt}}/{stage}.{{shard}}"),
         params:
             stage=stage,
             name=lambda wildcards: WORKFLOW.name(wildcards.job),
+            shard=lambda wildcards: wildcards.shard.replace("-of-", "/"),
         threads: lambda wildcards: WORKFLOW.threads(wildcards.job)
         resources:
             gpu=lambda wildcards: WORKFLOW.gpus(wildcards.job, workflow.executor_plugin.name),
         priority: lambda wildcards: WORKFLOW.priority(wildcards.job)
         message:
-            "{params.stage} {params.name} {wildcards.place}/{wildcards.count}"
+            "{params.stage} {params.name} {params.shard}"
         log:
-            ".mimflow/logs/{job}.{attempt}.{place}-of-{count}.log",
+            ".mimflow/logs/{job}.{attempt}.{shard}.log",
         conda:
             "environment.yaml"
         shell:
-            "exec python -m mimflow {params.stage} {wildcards.job:q} --planned --shard {wildcards.place}/{wildcards.count}"
+            "exec python -m mimflow {params.stage} {wildcards.job:q} --planned --shard {params.shard:q}"
             " 2> >(trap '' HUP INT TERM; tee -a {log:q} >&2)"

@@ -78,9 +78,9 @@ def work_lock(root: Path, job: str) -> Path:
     return work(root, job).with_name(f"{job}.lock")
 
 
-def shard(job: str, attempt: str, shard: Shard) -> str:
+def shard(stage: str, job: str, attempt: str, shard: Shard) -> str:
     """What Snakemake touches when a shard of a job is done. It goes with the attempt, once the job is done."""
-    return f".mimflow/work/{job}/{attempt}/shards/{shard.slug}"
+    return f".mimflow/work/{job}/{attempt}/{stage}.{shard.slug}"
 
 
 def shard_lock(root: Path, job: str, shard: Shard) -> Path:

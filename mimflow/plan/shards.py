@@ -41,4 +41,4 @@ def shards(job: Job, wanted: int) -> list[Shard]:
 def markers(job: Job, wanted: int) -> list[str]:
     """The files, relative to the project, that are there once the shards of a job are done by the code of now."""
     attempt = code.attempt(code.makers(job.task))
-    return [paths.shard(job.id, attempt, shard) for shard in shards(job, wanted)]
+    return [paths.shard(job.stage, job.id, attempt, shard) for shard in shards(job, wanted)]

@@ -48,7 +48,7 @@ def test_only_what_is_made_in_pieces_is_cut_and_not_into_more_than_there_are(tmp
     assert {job.name for job in plan.jobs.values() if shards(job, 4)} == {
         job.name for job in plan.jobs.values() if job.stage == "infer"
     }
-    assert [Path(marker).name for marker in markers(sampling, 2)] == ["1-of-2", "2-of-2"]
+    assert [Path(marker).name for marker in markers(sampling, 2)] == ["infer.1-of-2", "infer.2-of-2"]
 
 
 @pytest.mark.slow

@@ -98,14 +98,27 @@ class PerceptualDistance:
             found = self.targets.of_images(self.spec.network, reconstructions)
             return unit_distance(found, wanted, dim=2).sum(2).mean()
         if self._network is None:
-            with torch.random.fork_rng(devices=[]):
-                built = Lpips(self.spec) if isinstance(self.spec, LpipsPerceptual) else ConvnextLogits(self.spec)
-            self._network = built.to(reconstructions.device)
+            self._network = self.build().to(reconstructions.device)
         return self._network(reconstructions, batch.images)
+
+    def build(self) -> Lpips | ConvnextLogits:
+        """Its network, unless the features of one of `targets` are compared. PyTorch's generator is left as it was."""
+        assert not isinstance(self.spec, FeaturePerceptual)
+        with torch.random.fork_rng(devices=[]):
+            return Lpips(self.spec) if isinstance(self.spec, LpipsPerceptual) else ConvnextLogits(self.spec)
+
+    def use(self, network: Lpips | ConvnextLogits) -> None:
+        """Take a network that is built already, on the device."""
+        self._network = network
 
 
 def _load(module: nn.Module, weights: FileWeights, what: str, rename: tuple[str, str] = ("", "")) -> None:
-    """Load a file's tensors, a part of their names replaced; what the module does not have is left."""
+    """Load a file's tensors, a part of their names replaced; what the module does not have is left.
+
+    Tensors of shapes alone take none.
+    """
+    if any(parameter.is_meta for parameter in module.parameters()):
+        return
     path = given_file(weights, what)
     given = {name.replace(*rename): tensor for name, tensor in read_tensors(path).items()}
     own = module.state_dict()
