@@ -81,7 +81,10 @@ def _output_left_out(change: Change) -> bool:
 
 
 def _recipe(run: RunSpec) -> dict[str, Any]:
-    return run.model_dump(mode="json", exclude=set(ASIDE))
+    recipe = run.model_dump(mode="json", exclude=set(ASIDE))
+    for phase in recipe["phases"].values():
+        del phase["accumulate"]  # how a batch is cut follows from a device's memory
+    return recipe
 
 
 def _changes(paper: Any, twin: Any, path: str = "") -> Iterator[Change]:

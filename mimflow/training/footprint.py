@@ -7,7 +7,7 @@ the moment it is let go. What kernels need inside themselves, and what an alloca
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,11 +25,12 @@ from mimflow.data.spec import Augment
 from mimflow.features.networks import FrozenNetwork, build_network
 from mimflow.features.spec import NetworkSpec
 from mimflow.nn.attention import as_on_a_gpu
-from mimflow.objectives.base import Batch, Objective
+from mimflow.objectives.base import Batch, Objective, Player
 from mimflow.objectives.reconstructing import Reconstructing
 from mimflow.objectives.registry import OBJECTIVES
 from mimflow.objectives.targets import Targets
 from mimflow.objectives.terms.spec import FeaturePerceptual
+from mimflow.spec.base import Spec
 from mimflow.system.modules import SystemModules
 from mimflow.system.spec import Shapes, System
 from mimflow.training.spec import Phase
@@ -87,37 +88,6 @@ class Footprint:
 
 def footprint(system: System, phase: Phase, shapes: Shapes) -> Footprint:
     """What a phase that is trained by steps needs in the device's memory."""
-    small, large = (_measure(system, phase, shapes, images) for images in (SMALL, LARGE))
-    each = (large.peak - small.peak) // (LARGE - SMALL)
-    kept = 2 if small.reconstructs else 1
-    return Footprint(
-        parameters=small.parameters,
-        frozen=small.frozen,
-        gradients=small.trained,
-        moments=MOMENTS * small.trained,
-        averages=small.averaged if phase.ema is not None else 0,
-        batch=kept * phase.batch_size * shapes.image.dimensions * torch.float32.itemsize,
-        activations=each,
-        rest=max(0, small.peak - SMALL * each),
-        trained=small.trained // torch.float32.itemsize,
-    )
-
-
-@dataclass(frozen=True)
-class _Measured:
-    """Bytes of a step with one size of parts."""
-
-    parameters: int
-    frozen: int
-    trained: int
-    averaged: int
-    peak: int
-    """Most that was there at once beyond parameters, frozen networks, gradients and the batch."""
-    reconstructs: bool
-    """Whether a second player is handed images of the first one's."""
-
-
-def _measure(system: System, phase: Phase, shapes: Shapes, images: int) -> _Measured:
     with torch.device("meta"):
         objective: Objective = OBJECTIVES.build(phase.objective, SystemModules(system, shapes), shapes)
     with FakeTensorMode(allow_non_fake_inputs=True):
@@ -126,35 +96,44 @@ def _measure(system: System, phase: Phase, shapes: Shapes, images: int) -> _Meas
         objective.begin(1)
         players = objective.players(phase.trained)
         objective.training_mode(phase.trained)
-        objective.requires_grad_(False)
-        batch = _batch(phase, shapes, images)
-        parameters = [p for player in players for p in player.parameters.values()]
+        parameters = {name: p for player in players for name, p in player.parameters.items()}
         # As in every part of a batch but the first: gradients are there already.
-        for parameter in parameters:
+        for parameter in parameters.values():
             parameter.grad = torch.empty_like(parameter)
-        carry: dict[str, Any] = {}
-        held = [*_tensors(objective), *(p.grad for p in parameters), *frozen, batch.images, *batch.features.values()]
-        counted = _Counted(held)
-        for player in players:
-            objective.requires_grad_(False)
-            for parameter in player.parameters.values():
-                parameter.requires_grad_(True)
-            objective.begin_step(0, logged=False)
-            with as_on_a_gpu(), _NormsInFp32(), counted:
-                with autocast(DEVICE, phase.precision):
-                    loss, _ = objective(player.name, batch, carry)
-                loss.backward()
-                del loss
-    return _Measured(
+        held = [*_tensors(objective), *(p.grad for p in parameters.values() if p.grad is not None), *frozen]
+        small, large = (_peak(objective, players, phase, _batch(phase, shapes, n), held) for n in (SMALL, LARGE))
+    trained = _bytes(parameters.values())
+    each = (large - small) // (LARGE - SMALL)
+    averaged = [p for name, p in parameters.items() if not name.startswith("objective.")]
+    kept = len(players)  # another player is handed images of the first one's
+    return Footprint(
         parameters=_bytes(_tensors(objective)),
         frozen=_bytes(frozen),
-        trained=_bytes(parameters),
-        averaged=_bytes(
-            p for player in players for name, p in player.parameters.items() if not name.startswith("objective.")
-        ),
-        peak=counted.peak,
-        reconstructs=bool(carry),
+        gradients=trained,
+        moments=MOMENTS * trained,
+        averages=_bytes(averaged) if phase.ema is not None else 0,
+        batch=kept * phase.batch_size * shapes.image.dimensions * torch.float32.itemsize,
+        activations=each,
+        rest=max(0, small - SMALL * each),
+        trained=sum(p.numel() for p in parameters.values()),
     )
+
+
+def _peak(objective: Objective, players: list[Player], phase: Phase, batch: Batch, held: list[Tensor]) -> int:
+    """Most bytes that are there at once beyond what is held anyway, while all players take their turns on a part."""
+    counted = _Counted([*held, batch.images, *batch.features.values()])
+    carry: dict[str, Any] = {}
+    for player in players:
+        objective.requires_grad_(False)
+        for parameter in player.parameters.values():
+            parameter.requires_grad_(True)
+        objective.begin_step(0, logged=False)
+        with as_on_a_gpu(), _NormsInFp32(), counted:
+            with autocast(DEVICE, phase.precision):
+                loss, _ = objective(player.name, batch, carry)
+            loss.backward()
+            del loss
+    return counted.peak
 
 
 def _batch(phase: Phase, shapes: Shapes, images: int) -> Batch:
@@ -175,7 +154,7 @@ def _give_frozen(objective: Objective) -> list[Tensor]:
     found: list[Tensor] = []
     for term in objective.perceptual:
         if not isinstance(term.spec, FeaturePerceptual):
-            with torch.device("meta"):
+            with unset_fake_temporarily(), torch.device("meta"):
                 network = term.build()
             _give_shapes(network)
             term.use(network)
@@ -183,9 +162,21 @@ def _give_frozen(objective: Objective) -> list[Tensor]:
     objective.targets = targets = _Shapes()
     for term in objective.perceptual:
         term.targets = targets
-    for spec in objective.spec.networks:
+    for spec in {spec.name: spec for spec in _networks(objective.spec)}.values():
         found += _tensors(targets.network(spec, DEVICE))
     return found
+
+
+def _networks(value: Any) -> Iterator[NetworkSpec]:
+    """The frozen networks that an objective's spec names, wherever it does."""
+    if isinstance(value, NetworkSpec):
+        yield value
+    elif isinstance(value, Spec):
+        for name in type(value).model_fields:
+            yield from _networks(getattr(value, name))
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _networks(item)
 
 
 class _NormsInFp32(TorchFunctionMode):
@@ -240,7 +231,7 @@ class _Shapes(Targets):
 
     def network(self, spec: NetworkSpec, device: torch.device) -> FrozenNetwork:
         if spec.name not in self._networks:
-            with torch.device("meta"):
+            with unset_fake_temporarily(), torch.device("meta"):
                 network = build_network(spec)
             _give_shapes(network)
             self._networks[spec.name] = network
