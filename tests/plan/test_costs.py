@@ -204,7 +204,7 @@ def test_the_longest_chain_of_the_main_table_is_mimflows(tmp_path: Path) -> None
 @pytest.mark.slow
 def test_snakemake_starts_the_longest_chain_first(finished: Path, tmp_path: Path) -> None:
     project = copy_project(finished, tmp_path / "project")
-    # The one of three that is the shortest, and has the last name but one: nothing else would start it first.
+    # By its arithmetic it is the shortest of three: nothing but the record would start it first.
     path = result_of(project, "checkpoints", "gaussian.main.s0") / MANIFEST
     rewrite_manifest(path, made=read_manifest(path).made | {"seconds": 500.0})
     edit(project, "datasets/digits", "val: 297", "val: 307")
