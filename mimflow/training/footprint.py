@@ -194,7 +194,7 @@ class _Counted(TorchDispatchMode):
     """Counts what is there of fake tensors. What is drawn on the CPU alone, such as masks, is drawn for real."""
 
     def __init__(self, known: Iterable[Tensor]):
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.peak = self._now = 0
         self._seen: WeakIdKeyDictionary = WeakIdKeyDictionary()
         for tensor in known:
