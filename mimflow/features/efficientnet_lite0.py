@@ -29,7 +29,9 @@ class EfficientnetLite0(FrozenNetwork):
         self.stage = spec.stage
         self.prepare = Preparation(spec.input_size, [127 / 255] * 3, [128 / 255] * 3)
         self.network = cast(EfficientNet, timm.create_model("efficientnet_lite0"))
-        self.network.load_state_dict(_weights(self.network.state_dict()))
+        own = self.network.state_dict()
+        if not any(tensor.is_meta for tensor in own.values()):  # shapes alone take no values
+            self.network.load_state_dict(_weights(own))
         self.freeze()
 
     def tokens(self, images: Tensor) -> Tensor:
