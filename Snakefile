@@ -8,7 +8,7 @@ sys.path.append(sys.path.pop(0))
 
 from snakemake.utils import min_version
 
-from mimflow.plan.paths import FOLDERS
+from mimflow.plan.paths import FOLDERS, SHARDED
 from mimflow.workflow import launch, open_workflow, partition_of
 
 min_version("9.0")
@@ -17,6 +17,7 @@ WORKFLOW = open_workflow(
     Path.cwd(),
     main_process=workflow.is_main_process,
     recompute=config.get("recompute", False),
+    shards=config.get("shards", 1),
 )
 
 

@@ -21,6 +21,7 @@ from typer.core import TyperGroup
 
 from mimflow.compute.memory import memory_errors
 from mimflow.errors import MimflowError, PlanError, StorageError, storage_errors
+from mimflow.plan.paths import SHARDED
 from mimflow.progress import report
 
 if TYPE_CHECKING:
@@ -44,6 +45,10 @@ JobName = Annotated[str, typer.Argument(help="A job's id or name, as `mimflow pl
 ProductName = Annotated[str, typer.Argument(help="A product: table1 or results/table1.md.")]
 Planned = Annotated[
     bool, typer.Option("--planned", help="Do the job as Snakemake has planned it, whatever specs say by now.")
+]
+ShardOf = Annotated[
+    str | None,
+    typer.Option("--shard", help="Only draw the pieces of one of so many jobs, 2/8; the job without it finds them."),
 ]
 StrictCode = Annotated[bool, typer.Option("--strict-code", help="Refuse results made by other code than now.")]
 
@@ -114,10 +119,19 @@ def validate(
 
 @app.command()
 def plan(
-    target: ProductName,
+    target: Annotated[str, typer.Argument(help="A product, table1 or results/table1.md, or a run.")],
     project: Project = HERE,
+    memory: Annotated[bool, typer.Option("--memory", help="Say what memory and disk training needs instead.")] = False,
+    memory_gb: Annotated[
+        float | None, typer.Option("--memory-gb", help="The device's memory, where it is not compute.memory_gb.", min=0)
+    ] = None,
 ) -> None:
-    """List the jobs of a product, which would run, and the field that is why."""
+    """List the jobs of a product or of a run's training, which would run, and the field that is why."""
+    if memory or memory_gb is not None:
+        from mimflow.plan.memory import describe_memory
+
+        _echo(describe_memory(_plan(project), target, memory_gb))
+        return
     from mimflow.plan.status import describe_plan
 
     _echo(describe_plan(_plan(project), target))
@@ -230,14 +244,16 @@ STAGES = {
 """The stages whose command does a job and nothing else."""
 
 
-def _run(stage: str, job: str, project: Path, strict_code: bool, planned: bool) -> None:
-    """Run a job of a stage."""
+def _run(stage: str, job: str, project: Path, strict_code: bool, planned: bool, shard: str | None = None) -> None:
+    """Run a job of a stage, or a shard of it."""
+    from mimflow.artifacts.shard import Shard
     from mimflow.compute.rendezvous import rendezvous
     from mimflow.plan.handover import handed_over
-    from mimflow.stages.runner import run_job
+    from mimflow.stages.runner import run_job, run_shard
 
     _end_with_parent()
     os.environ |= rendezvous(os.environ)
+    part = Shard.parse(shard) if shard is not None else None
     made: Plan | HandedOver
     if planned and (handed := handed_over(project, job)) is not None:
         made, found = handed, handed.job
@@ -246,7 +262,10 @@ def _run(stage: str, job: str, project: Path, strict_code: bool, planned: bool) 
         found = made.job(job)
     if found.stage != stage:
         raise PlanError(f"'{job}' is a job of stage {found.stage}: mimflow {found.stage} {job}")
-    run_job(made, found, strict_code)
+    if part is not None:
+        run_shard(made, found, part, strict_code)
+    else:
+        run_job(made, found, strict_code)
 
 
 def _verb(stage: str) -> Callable[..., None]:
@@ -255,7 +274,16 @@ def _verb(stage: str) -> Callable[..., None]:
     def run(job: JobName, project: Project = HERE, strict_code: StrictCode = False, planned: Planned = False) -> None:
         _run(stage, job, project, strict_code, planned)
 
-    return run
+    def run_sharded(
+        job: JobName,
+        project: Project = HERE,
+        strict_code: StrictCode = False,
+        planned: Planned = False,
+        shard: ShardOf = None,
+    ) -> None:
+        _run(stage, job, project, strict_code, planned, shard)
+
+    return run_sharded if stage in SHARDED else run
 
 
 for _name, _text in STAGES.items():

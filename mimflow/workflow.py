@@ -12,7 +12,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -23,6 +23,7 @@ from mimflow.artifacts.provenance import git_refusal
 from mimflow.errors import MimflowError, PlanError, SpecError, StorageError, storage_errors
 from mimflow.plan import paths
 from mimflow.plan.build import Plan
+from mimflow.plan.costs import Costs
 from mimflow.plan.freshness import update_marker, update_markers
 from mimflow.plan.handover import hand_over, handed_over
 from mimflow.plan.jobs import Job
@@ -30,6 +31,7 @@ from mimflow.plan.links import update_links
 from mimflow.plan.needs import LEAST_MEMORY_MB, needed_memory_mb, needed_threads
 from mimflow.plan.pins import pin_problems
 from mimflow.plan.pull import missing_outputs, nothing_to_do
+from mimflow.plan.shards import markers, shard_count
 from mimflow.products.registry import OF_RUNS, PRODUCTS, open_plan
 from mimflow.progress import report
 from mimflow.project.kinds import ProductKind
@@ -43,14 +45,25 @@ class Workflow:
     runs) has no plan: it knows the jobs that were handed over, and reads specs only where it is asked for others.
     """
 
-    def __init__(self, plan: Plan | None, main_process: bool, read_only: Path | None = None, root: Path | None = None):
+    def __init__(
+        self,
+        plan: Plan | None,
+        main_process: bool,
+        read_only: Path | None = None,
+        root: Path | None = None,
+        shards: int = 1,
+    ):
         self._plan = plan
         self.root = root or Path()
         """Where specs are read if they have to be."""
+        self.shards = shards
+        """Jobs that the pieces of one are shared out between, where its stage makes pieces."""
         self._handed: dict[str, Job] = {}
         self.main_process = main_process
         self.read_only = read_only
         """The project's folder, where it can't be written: jobs can be listed (`-n`), and none can run."""
+        self._asked: dict[str, Job] = {}
+        """The jobs that may run, by id: Snakemake asks what they read before it asks which is to start first."""
 
     @property
     def plan(self) -> Plan:
@@ -84,14 +97,21 @@ class Workflow:
             return ["`mimflow validate`: specs of what is made by default are wrong"]
 
     def job_inputs(self, job: str) -> list[str]:
-        """The manifests of what a job reads."""
+        """The manifests of what a job reads, and the markers of its shards if it is cut into some."""
         found = self._job(job)
         if found is None:
             # An input that nothing makes: Snakemake says so in a line, where an exception would be a traceback.
             return [f"no spec asks for the job {job}"]
+        self._asked[found.id] = found
         if self.main_process and not found.done(self.plan.root):
             hand_over(self.plan, found)
-        return self._unpinned([found]) or [upstream.manifest for upstream in found.inputs.values()]
+        read = [upstream.manifest for upstream in found.inputs.values()]
+        return self._unpinned([found]) or [*read, *markers(found, self.shards)]
+
+    def shard_inputs(self, job: str) -> list[str]:
+        """The manifests of what a shard of a job reads."""
+        found = self._job(job)
+        return [] if found is None else [upstream.manifest for upstream in found.inputs.values()]
 
     def product_inputs(self, product: str) -> list[str]:
         """The manifests of what a product is rendered from."""
@@ -141,6 +161,16 @@ class Workflow:
         """Memory of the machine, in MB, to set aside for a job."""
         found = self._job(job)
         return LEAST_MEMORY_MB if found is None else needed_memory_mb(found)
+
+    def priority(self, job: str) -> int:
+        """Seconds that the longest chain of jobs takes from this one on: of those that can start, the longest first."""
+        return max(1, round(self._chains.get(job, 0.0)))
+
+    @cached_property
+    def _chains(self) -> dict[str, float]:
+        if not self.main_process:  # it runs one job, and starts none
+            return {}
+        return Costs(self.plan.root, self.plan.jobs.values()).chains(self._asked.values())
 
     def begin(self) -> None:
         """Before the first job: refuse a project that can't be written, and pass on what asks this process to stop.
@@ -202,9 +232,10 @@ def partition_of(settings: Any, stage: str) -> str | None:
     return str(getattr(named[0], "raw", None) or named[0]) if named else None
 
 
-def open_workflow(root: Path, main_process: bool, recompute: bool = False) -> Workflow:
+def open_workflow(root: Path, main_process: bool, recompute: bool = False, shards: object = 1) -> Workflow:
     """The workflow of the project at `root`. The main process also brings the markers and links up to date.
 
+    `shards`: how many jobs share the pieces of one out between them.
     Where `dvc.lock` records results that are not here, nothing is computed unless `recompute` says so.
     """
     # `python` in the rules is the one that runs Snakemake, also where its environment is not activated.
@@ -217,6 +248,7 @@ def open_workflow(root: Path, main_process: bool, recompute: bool = False) -> Wo
     shown = _looked_at_from_elsewhere(root)
     plan = _opened(shown or root)
     try:
+        count = shard_count(shards)
         _say_problems(plan)
         if refused := git_refusal(root):
             report(refused, sys.stderr)
@@ -229,7 +261,7 @@ def open_workflow(root: Path, main_process: bool, recompute: bool = False) -> Wo
         for folder in paths.FOLDERS.values() if shown is None else ():
             with storage_errors(root):
                 (root / paths.STORE / folder).mkdir(parents=True, exist_ok=True)
-        return Workflow(plan, main_process, read_only=root if shown else None, root=root)
+        return Workflow(plan, main_process, read_only=root if shown else None, root=root, shards=count)
     except MimflowError as error:
         report(error, sys.stderr)
         raise SystemExit(error.exit_code) from None

@@ -3,6 +3,8 @@
 
 wildcard_constraints:
     job="[0-9a-f]{16}",
+    attempt="[0-9a-f]{16}",
+    shard="[0-9]+-of-[0-9]+",
 
 
 for stage, folder in FOLDERS.items():
@@ -25,6 +27,8 @@ for stage, folder in FOLDERS.items():
                 wildcards.job, workflow.executor_plugin.name, partition_of(workflow.resource_settings, rule)
             ),
             mem_mb=lambda wildcards: WORKFLOW.memory_mb(wildcards.job),
+        # The longest chain of jobs first: the last one is done the sooner.
+        priority: lambda wildcards: WORKFLOW.priority(wildcards.job)
         message:
             "{params.stage} {params.name}"
         log:
@@ -34,4 +38,36 @@ for stage, folder in FOLDERS.items():
         # What a job says when it is asked to stop is logged, too, where all processes of a group are.
         shell:
             "exec {params.launch}python -m mimflow {params.stage} {wildcards.job:q} --planned"
+            " 2> >(trap '' HUP INT TERM USR1; tee -a {log:q} >&2)"
+
+
+# With `--config shards=8` eight jobs draw the pieces of one, which then puts them together.
+for stage in SHARDED:
+
+    rule:
+        name:
+            f"{stage}_shard"
+        input:
+            lambda wildcards: map(ancient, WORKFLOW.shard_inputs(wildcards.job)),
+        output:
+            touch(f".mimflow/work/{{job}}/{{attempt}}/{stage}.{{shard}}"),
+        params:
+            stage=stage,
+            name=lambda wildcards: WORKFLOW.name(wildcards.job),
+            shard=lambda wildcards: wildcards.shard.replace("-of-", "/"),
+        threads: lambda wildcards: WORKFLOW.threads(wildcards.job)
+        resources:
+            gpu=lambda wildcards, rule=stage: WORKFLOW.gpus(
+                wildcards.job, workflow.executor_plugin.name, partition_of(workflow.resource_settings, rule)
+            ),
+            mem_mb=lambda wildcards: WORKFLOW.memory_mb(wildcards.job),
+        priority: lambda wildcards: WORKFLOW.priority(wildcards.job)
+        message:
+            "{params.stage} {params.name} {params.shard}"
+        log:
+            ".mimflow/logs/{job}.{attempt}.{shard}.log",
+        conda:
+            "environment.yaml"
+        shell:
+            "exec python -m mimflow {params.stage} {wildcards.job:q} --planned --shard {params.shard:q}"
             " 2> >(trap '' HUP INT TERM USR1; tee -a {log:q} >&2)"

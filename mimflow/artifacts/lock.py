@@ -34,15 +34,21 @@ ALIVE = "\nalive "
 
 
 @contextmanager
-def locked(path: Path, what: str) -> Iterator[None]:
-    """Hold the lock at `path`; LockedError (exit 6) names the process that holds it already."""
+def locked(path: Path, what: str, shared: bool = False) -> Iterator[None]:
+    """Hold the lock at `path`; LockedError (exit 6) names the process that holds it already.
+
+    `shared`: with others that share it, and with none that does not; where the kernel has no locks, with anybody.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+", encoding="utf-8") as stream:
         try:
-            by_kernel = flock(stream)
+            by_kernel = flock(stream, shared)
         except BlockingIOError:
             stream.seek(0)
             raise _held(what, stream.read()) from None
+        if shared:
+            yield
+            return
         if by_kernel:
             stream.truncate(0)
             stream.write(_myself())
@@ -55,10 +61,13 @@ def locked(path: Path, what: str) -> Iterator[None]:
         yield
 
 
-def flock(stream: IO[str]) -> bool:
-    """Take the kernel's lock on a file; False where the file system has none. BlockingIOError if it is held."""
+def flock(stream: IO[str], shared: bool = False) -> bool:
+    """Take the kernel's lock on a file, alone or with others that share it; False where the file system has none.
+
+    BlockingIOError if it is held.
+    """
     try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(stream, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:
         raise
     except OSError as error:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from mimflow.artifacts.manifest import write_text
+from mimflow.artifacts.manifest import write_atomically, write_text
 from mimflow.errors import ArtifactError, StorageError
 
 PIECE_BYTES = 64 * 2**20
@@ -127,8 +127,8 @@ class Rows:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             if not self._goes_on(header):
-                self.path.unlink(missing_ok=True)
-                self.path.write_bytes(header)
+                # In one step: of shards that begin at the same time the last one's is the file, and none is cut short.
+                write_atomically(self.path, lambda temporary: temporary.write_bytes(header))
             with self.path.open("r+b") as stream:
                 stream.truncate(len(header) + math.prod(self.shape) * self.dtype.itemsize)
         except OSError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from mimflow.spec.base import OUTSIDE_KEY, Count, Spec
+from mimflow.spec.base import OUTSIDE_KEY, Count, Positive, Spec
 
 
 class Compute(Spec):
@@ -12,5 +12,8 @@ class Compute(Spec):
 
     device: Annotated[Literal["auto", "cpu", "cuda"], OUTSIDE_KEY] = "auto"
     """The device to compute on; `auto` takes a GPU if there is one."""
+    memory_gb: Annotated[Positive, OUTSIDE_KEY] = 80.0
+    """Memory of the device in GB of 10⁹ bytes, an A100's or H100's if not given: `mimflow plan --memory` says what does
+    not fit."""
     threads: Count = 1
     """CPU threads of a job. Small runs go faster side by side with one each."""

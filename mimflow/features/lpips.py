@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
@@ -57,7 +58,8 @@ class Lpips(Frozen):
         # In its own range [−1, 1]: mean (−0.030, −0.088, −0.188), standard deviation (0.458, 0.448, 0.450).
         self.prepare = Preparation(None, IMAGENET_MEAN, IMAGENET_STD)
         features = _layers(backbone)
-        load_given(features, given_file(weights, BACKBONES[backbone]), BACKBONES[backbone], ("features.", ""))
+        network = BACKBONES[backbone]
+        load_given(features, lambda: given_file(weights, network), network, ("features.", ""))
         self.slices = nn.ModuleList(features[begin:end] for begin, end in LAYERS[backbone])
         self.linear = nn.ModuleDict(
             {
@@ -66,8 +68,12 @@ class Lpips(Frozen):
             }
         )
         what = f"LPIPS' weights ({backbone}.pth, version 0.1)"
-        path = _packaged(backbone, what) if linear is None else given_file(linear, what)
-        load_given(self.linear, path, what, (".model.", "."))
+        load_given(
+            self.linear,
+            lambda: _packaged(backbone, what) if linear is None else given_file(linear, what),
+            what,
+            (".model.", "."),
+        )
         self.freeze()
 
     def forward(self, images: Tensor, others: Tensor) -> Tensor:
@@ -81,11 +87,14 @@ class Lpips(Frozen):
         return total
 
 
-def load_given(module: nn.Module, path: Path, what: str, rename: tuple[str, str] = ("", "")) -> None:
+def load_given(module: nn.Module, path_of: Callable[[], Path], what: str, rename: tuple[str, str] = ("", "")) -> None:
     """Load a file's tensors, a part of their names replaced; what the module does not have is left.
 
-    ArtifactError unless the file has all that the module has.
+    Tensors of shapes alone take none. ArtifactError unless the file has all that the module has.
     """
+    if any(parameter.is_meta for parameter in module.parameters()):
+        return
+    path = path_of()
     given = {name.replace(*rename): tensor for name, tensor in read_tensors(path).items()}
     own = module.state_dict()
     wrong = [name for name, tensor in own.items() if name not in given or given[name].shape != tensor.shape]
@@ -98,7 +107,7 @@ def _layers(backbone: Backbone) -> nn.Sequential:
     """The convolutions of a network, their weights to be loaded."""
     with torch.device("meta"):  # AlexNet's classifier, which nobody needs, has 55 million weights
         layers = make_layers(cfgs["D"]) if backbone == "vgg" else AlexNet().features
-    return layers.to_empty(device="cpu")
+    return layers if torch.get_default_device().type == "meta" else layers.to_empty(device="cpu")
 
 
 def _packaged(backbone: Backbone, what: str) -> Path:

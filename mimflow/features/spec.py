@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import ClassVar, Literal
 
 from mimflow.artifacts.manifest import canonical
+from mimflow.spec.arithmetic import transformer_multiplications
 from mimflow.spec.base import Count, Problem, Spec
 from mimflow.spec.weights import FileWeights, RunWeights
 
@@ -31,8 +32,15 @@ class NetworkSpec(Spec):
         """Features of each place of the map."""
         raise NotImplementedError
 
+    @property
+    def multiplications(self) -> int:
+        """About how many multiplications a pass over an image takes; 0 where the spec does not tell."""
+        return 0
+
 
 LITE0_CHANNELS = (16, 24, 40, 112, 320)
+LITE0_MULTIPLICATIONS = 407_000_000
+"""Of all stages, at its own 224 pixels (EfficientNet-Lite's release)."""
 
 
 class EfficientnetLite0Spec(NetworkSpec):
@@ -51,6 +59,10 @@ class EfficientnetLite0Spec(NetworkSpec):
     @property
     def channels(self) -> int:
         return LITE0_CHANNELS[self.stage - 1]
+
+    @property
+    def multiplications(self) -> int:
+        return LITE0_MULTIPLICATIONS * self.input_size**2 // 224**2
 
 
 class TimmVitSpec(NetworkSpec):
@@ -79,6 +91,11 @@ class TimmVitSpec(NetworkSpec):
     def channels(self) -> int:
         return self.width
 
+    @property
+    def multiplications(self) -> int:
+        # The depth stands in timm: a vision transformer's heads are 64 wide, and it has as many layers as heads.
+        return transformer_multiplications(self.width, max(1, self.width // 64), self.side**2)
+
     def problems(self) -> Iterator[Problem]:
         if self.input_size % self.patch_size:
             nearest = max(1, round(self.input_size / self.patch_size)) * self.patch_size
@@ -98,6 +115,8 @@ class ExtractorSpec(Spec):
 
     layers: ClassVar[tuple[Layer, ...]] = ("features", "logits")
     """What it gives."""
+    multiplications: ClassVar[int] = 0
+    """About how many multiplications a pass over an image takes; 0 where the spec does not tell."""
 
     kind: str
 
@@ -117,6 +136,8 @@ class InceptionExtractorSpec(ExtractorSpec):
     kind: Literal["inception"] = "inception"
     weights: FileWeights
 
+    multiplications = 5_700_000_000
+
 
 class EfficientnetLite0ExtractorSpec(ExtractorSpec):
     """EfficientNet-Lite0 trained on ImageNet-1k, which is there offline: 1,280 pooled features and 1,000 logits.
@@ -125,6 +146,7 @@ class EfficientnetLite0ExtractorSpec(ExtractorSpec):
     """
 
     layers: ClassVar[tuple[Layer, ...]] = ("features", "logits", "spatial")
+    multiplications = 400_000_000
 
     kind: Literal["efficientnet_lite0"] = "efficientnet_lite0"
     input_size: Count = 224

@@ -32,6 +32,9 @@ class TimmVit(FrozenNetwork):
         return tokens[:, self.network.num_prefix_tokens :]
 
     def _load(self, spec: TimmVitSpec) -> None:
+        """Load the file's tensors; tensors of shapes alone take none."""
+        if any(parameter.is_meta for parameter in self.parameters()):
+            return
         path = given_file(spec.weights, f"timm's weights of {spec.architecture}")
         try:
             given = checkpoint_filter_fn(load_state_dict(str(path), weights_only=True), self.network)

@@ -37,7 +37,7 @@ def noise_std(spec: LatentNoise) -> float:
         return spec.std
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return float(add_noise(torch.zeros(20_000, 16), spec).std())
+        return float(add_noise(torch.zeros(20_000, 16, device="cpu"), spec).std())
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from mimflow.artifacts.likelihood import LikelihoodFacts
 from mimflow.artifacts.representation import RepresentationFacts
 from mimflow.artifacts.rows import Rows, claim
 from mimflow.artifacts.samples import GRID, SAMPLES, SamplesFacts, write_samples
+from mimflow.artifacts.shard import WHOLE, Shard
 from mimflow.compute.memory import memory_errors
 from mimflow.data.pixels import to_uint8
 from mimflow.data.prepared import Prepared, Split
@@ -70,12 +71,23 @@ class Setting:
         return self._splits[name]
 
 
+Batch = tuple[np.ndarray, dict[str, int]]
+"""The rows of a piece, and what was counted while they were made."""
+
+
 class Output(ABC):
     """Draws from a trained system. Built as `Output(spec)`."""
 
     @abstractmethod
+    def draw(self, setting: Setting, shard: Shard) -> None:
+        """Draw a shard of the batches, to be kept below `setting.work`; the rest is others'."""
+
+    @abstractmethod
     def write(self, setting: Setting) -> SamplesFacts | RepresentationFacts | LatentsFacts | LikelihoodFacts:
-        """Write the results below `setting.work / "out"`; returns the facts of the artifact that they are."""
+        """Write the results below `setting.work / "out"`; returns the facts of the artifact that they are.
+
+        Batches that shards, or earlier attempts, have drawn are not drawn again.
+        """
 
 
 class Drawn(NamedTuple):
@@ -102,23 +114,33 @@ class ImageOutput(Output):
         """Write a picture of some of the images: a row a class."""
         write_grid(setting.work / "out" / GRID, cells(images, choose(labels)))
 
-    def write(self, setting: Setting) -> SamplesFacts:
-        """Batches are kept as they are drawn: a later attempt goes on where this one stopped, to the same bytes.
+    def draw(self, setting: Setting, shard: Shard) -> None:
+        """Raises NotFiniteError and OutOfMemoryError."""
+        _, images, draw = self._batches(setting)
+        fill(setting, images, draw, shard)
 
-        Raises NotFiniteError and OutOfMemoryError.
-        """
+    def _batches(self, setting: Setting) -> tuple[np.ndarray, Rows, Callable[[range], Batch]]:
+        """The classes of all images, the array that they go to batch by batch, and what draws a batch."""
         drawing, shapes = setting.drawing, setting.shapes
         labels = self.labels(setting)
         shape = (len(labels), shapes.size, shapes.size, shapes.channels)
         images = Rows(setting.work / "images.npy", shape, np.dtype(np.uint8), drawing.batch_size, setting.job)
 
-        def draw(rows: range) -> tuple[np.ndarray, dict[str, int]]:
+        def draw(rows: range) -> Batch:
             classes = torch.from_numpy(labels[rows.start : rows.stop]).to(setting.device)
             drawn = self.batch(setting, rows, classes)
             return to_uint8(drawn.images, drawing.quantisation), drawn.counts
 
+        return labels, images, draw
+
+    def write(self, setting: Setting) -> SamplesFacts:
+        """Batches are kept as they are drawn: a later attempt goes on where this one stopped, to the same bytes.
+
+        Raises NotFiniteError and OutOfMemoryError.
+        """
+        labels, images, draw = self._batches(setting)
         took = fill(setting, images, draw)
-        write_samples(setting.work / "out" / SAMPLES, images, labels, shape[1:])
+        write_samples(setting.work / "out" / SAMPLES, images, labels, images.shape[1:])
         self.pictures(setting, images, labels)
         return SamplesFacts(
             count=len(labels),
@@ -141,18 +163,19 @@ class Took:
     """What was counted, added up over the batches of all attempts."""
 
 
-def fill(setting: Setting, array: Rows, draw: Callable[[range], tuple[np.ndarray, dict[str, int]]]) -> Took:
-    """Draw every batch, a piece of the array, that no earlier attempt did; `draw` also counts."""
+def fill(setting: Setting, array: Rows, draw: Callable[[range], Batch], shard: Shard = WHOLE) -> Took:
+    """Draw every batch of a shard, a piece of the array each, that no earlier attempt did; `draw` also counts."""
     claim(array)
     counts: Counter[str] = Counter()
     missing = []
-    for index in range(array.count):
+    own = [index for index in range(array.count) if shard.takes(index)]
+    for index in own:
         if (record := array.record(index)) is None:
             missing.append(index)
         else:
             counts.update(record.notes)
-    done = array.count - len(missing)
-    setting.progress.start(array.count, done=done, unit="batch")
+    done = len(own) - len(missing)
+    setting.progress.start(len(own), done=done, unit="batch")
     drawn, began = 0, time.monotonic()
     for index in missing:
         rows = array.piece(index)

@@ -30,6 +30,11 @@ class OutputSpec(Spec):
     """Take the weights that the last phase had at this share of its steps, one of its `snapshots`: averaged ones where
     it keeps any. Not given: those of its end."""
 
+    @property
+    def prior_passes(self) -> int:
+        """How many passes through the prior an image takes, a gradient counting as two more; 0 without a prior."""
+        return 0
+
     def system_problems(self, system: System) -> Iterator[Problem]:
         """Why it can't draw from such a system. Paths are relative to the output."""
         return iter(())

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
+from mimflow.artifacts.manifest import canonical
 from mimflow.artifacts.provenance import COMPUTING, versions
 from mimflow.artifacts.source import source_digest
 from mimflow.classifiers.registry import CLASSIFIERS
@@ -52,6 +54,11 @@ def digest(task: Task) -> str:
 def makers(task: Task) -> dict[str, Any]:
     """What the results of a job with this task follow from besides the task: its source, and packages that compute."""
     return {"source": digest(task), "packages": versions(COMPUTING)}
+
+
+def attempt(made: dict[str, Any]) -> str:
+    """The name of the folder that work in progress lies in, of what `makers` says."""
+    return hashlib.sha256(canonical(made).encode()).hexdigest()[:16]
 
 
 def _parts(value: Any, found: set[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mimflow.artifacts.manifest import MANIFEST
+from mimflow.artifacts.shard import Shard
 from mimflow.artifacts.verified import FOLDER
 
 STORE = "results/store"
@@ -18,6 +19,8 @@ FOLDERS = {
     "evaluate": "evaluations",
 }
 """The folder of the store that each stage writes to."""
+SHARDED = ("features", "infer")
+"""The stages whose results are made in pieces, which several jobs may share out between them."""
 BY_NAME = "results/by-name"
 METRICS = "results/metrics"
 """The numbers of products, for `dvc metrics`."""
@@ -84,3 +87,13 @@ def work_lock(root: Path, job: str) -> Path:
 def verified(root: Path) -> Path:
     """Digests of large files that have been computed already, by machine."""
     return root / FOLDER
+
+
+def shard(stage: str, job: str, attempt: str, shard: Shard) -> str:
+    """What Snakemake touches when a shard of a job is done. It goes with the attempt, once the job is done."""
+    return f".mimflow/work/{job}/{attempt}/{stage}.{shard.slug}"
+
+
+def shard_lock(root: Path, job: str, shard: Shard) -> Path:
+    """The lock of whoever is at work on a shard of a job."""
+    return work(root, job).with_name(f"{job}.{shard.slug}.lock")

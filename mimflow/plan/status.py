@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,10 +45,11 @@ class History:
 
     def of(self, job: Job) -> Manifest | None:
         """The newest manifest of the job's stage and name with another key."""
-        found = self._stage(job.stage).get(job.name, [])
+        found = self.stage(job.stage).get(job.name, [])
         return next((manifest for manifest in reversed(found) if manifest.key != job.key), None)
 
-    def _stage(self, stage: str) -> dict[str, list[Manifest]]:
+    def stage(self, stage: str) -> dict[str, list[Manifest]]:
+        """All finished results of a stage by name, the newest last."""
         if stage not in self._stages:
             found = []
             for path in (self.root / paths.STORE / paths.FOLDERS[stage]).glob(f"[!.]*/{MANIFEST}"):
@@ -69,18 +71,26 @@ def product_statuses(product: Product) -> list[Status]:
     """
     root = product.root
     reason = render_reason(product)
+    lines = job_statuses(product.jobs().values(), root, runs=bool(reason))
+    lines.append(Status(product.name, "render", product.files[0], bool(reason), reason))
+    return lines
+
+
+def job_statuses(asked: Iterable[Job], root: Path, runs: bool = True) -> list[Status]:
+    """The jobs that are asked for and all that they read from, in an order in which they can run.
+
+    `runs`: whether what is not there is made.
+    """
+    asked = list(asked)
     needed: set[str] = set()
-    if reason:
-        for job in product.jobs().values():
-            _need(job, root, needed)
+    for job in asked if runs else ():
+        _need(job, root, needed)
     ordered: dict[str, Job] = {}
-    for job in product.jobs().values():
+    for job in asked:
         for upstream in (*job.upstream(), job):
             ordered.setdefault(upstream.id, upstream)
     history = History(root)
-    lines = [status(job, root, job.id in needed, history) for job in ordered.values()]
-    lines.append(Status(product.name, "render", product.files[0], bool(reason), reason))
-    return lines
+    return [status(job, root, job.id in needed, history) for job in ordered.values()]
 
 
 def _need(job: Job, root: Path, needed: set[str]) -> None:
@@ -124,10 +134,19 @@ def why_runs(job: Job, history: History) -> str:
 
 
 def describe_plan(plan: Plan, target: str) -> str:
-    """The statuses of a product's jobs as text. DataError if images of the user's are not those that are pinned."""
-    product = plan.product(target)
-    require_pinned(plan, product.jobs().values())
-    lines = product_statuses(product)
+    """The statuses of the jobs of a product, or of a run's training, as text.
+
+    DataError if images of the user's are not those that are pinned.
+    """
+    if target in plan.workspace.runs and target not in plan.products:
+        seeds = plan.workspace.runs[target].spec.seeds
+        jobs = [job for seed in seeds for job in plan.trained(target, seed)]
+        require_pinned(plan, jobs)
+        lines = job_statuses(jobs, plan.root)
+    else:
+        product = plan.product(target)
+        require_pinned(plan, product.jobs().values())
+        lines = product_statuses(product)
     width = max(len(line.name) for line in lines)
     shown = [
         f"{line.state:4}  {line.stage:8}  {line.name:{width}}  {line.id}  {line.reason}".rstrip() for line in lines

@@ -84,6 +84,7 @@ def _recipe(run: RunSpec) -> dict[str, Any]:
     recipe = run.model_dump(mode="json", exclude=set(ASIDE))
     for phase in recipe["phases"].values():
         del phase["stored_latents"]  # the same training, read from another place
+        del phase["accumulate"]  # how a batch is cut follows from a device's memory
     return recipe
 
 

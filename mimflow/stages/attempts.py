@@ -6,15 +6,16 @@ with. So no result is of two codes; and whoever goes back to the code that began
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mimflow.artifacts.manifest import canonical, write_text
-from mimflow.artifacts.provenance import describe_host, git_state
+from mimflow.artifacts.manifest import write_text
+from mimflow.artifacts.provenance import describe_host, describe_process, git_state
+from mimflow.artifacts.shard import Shard
+from mimflow.plan.code import attempt
 
 RECORD = "attempt.json"
 """The file of an attempt's folder that says what it was begun with, and which processes have worked on it."""
@@ -38,9 +39,25 @@ class Attempt:
 
     @property
     def made(self) -> dict[str, Any]:
-        """What a manifest says of it: the source, and all processes where they were not alike."""
+        """What a manifest says of it: the source, all processes where they were not alike, and shards if there were."""
         alike = all(process == self.processes[-1] for process in self.processes)
-        return {"source": self.source, **({} if alike else {"processes": self.processes})}
+        shards = finished_shards(self.folder)
+        return {
+            "source": self.source,
+            **({} if alike else {"processes": self.processes}),
+            **({"shards": shards} if shards else {}),
+        }
+
+
+def finish_shard(folder: Path, shard: Shard, root: Path, seconds: float) -> None:
+    """Write down beside an attempt who drew a shard of its pieces, and how long it took."""
+    record = {"shard": str(shard), **describe_process(root), "seconds": round(seconds, 2)}
+    write_text(folder / f"shard-{shard.slug}.json", json.dumps(record, indent=1) + "\n")
+
+
+def finished_shards(folder: Path) -> list[dict[str, Any]]:
+    """What was written down of the shards of an attempt."""
+    return [found for path in sorted(folder.glob("shard-*.json")) if (found := _read(path))]
 
 
 def begin(work: Path, makers: dict[str, Any], root: Path, say: Callable[[str], None]) -> Attempt:
@@ -48,8 +65,8 @@ def begin(work: Path, makers: dict[str, Any], root: Path, say: Callable[[str], N
 
     `makers` is what `mimflow.plan.code.makers` says. `say` is told of work that others began.
     """
-    folder = work / hashlib.sha256(canonical(makers).encode()).hexdigest()[:16]
-    if not folder.is_dir():
+    folder = work / attempt(makers)
+    if not (folder / RECORD).is_file():
         for other in sorted(work.glob(f"*/{RECORD}")):
             say(f"begun before with {_difference(_read(other), makers)}: starting anew ({other.parent} stays)")
     process = {"git": git_state(root), **describe_host()}

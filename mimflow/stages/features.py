@@ -10,6 +10,7 @@ import torch
 from mimflow.artifacts.features import DTYPE, FeaturesFacts, features_file
 from mimflow.artifacts.manifest import Artifact
 from mimflow.artifacts.rows import PIECE_BYTES, Rows, claim
+from mimflow.artifacts.shard import WHOLE, Shard
 from mimflow.compute.devices import resolve
 from mimflow.data.pixels import to_unit
 from mimflow.data.prepared import Prepared
@@ -34,6 +35,28 @@ def run(task: FeaturesTask, inputs: dict[str, Artifact], work: Path, progress: P
     Raises ArtifactError for weights that are missing or do not fit, NotFiniteError for features beyond float16, and
     StorageError if the disk is full.
     """
+    device, arrays = _pass(task, inputs, work, progress, WHOLE)
+    files = {name: features_file(name, task.network.name) for name in SPLITS}
+    for name, rows in arrays.items():
+        rows.link(work / "out" / files[name])
+    return FeaturesFacts(
+        network=task.network.name,
+        places=task.network.side**2,
+        channels=task.network.channels,
+        images={name: rows.shape[0] for name, rows in arrays.items()},
+        device=device.type,
+    )
+
+
+def draw(task: FeaturesTask, inputs: dict[str, Artifact], work: Path, progress: Progress, shard: Shard) -> None:
+    """Compute a shard of what `run` then finds computed; raises what it raises."""
+    _pass(task, inputs, work, progress, shard)
+
+
+def _pass(
+    task: FeaturesTask, inputs: dict[str, Artifact], work: Path, progress: Progress, shard: Shard
+) -> tuple[torch.device, dict[str, Rows]]:
+    """The device, and the arrays of both splits with all pieces of the shard in them."""
     device = resolve(task.compute.device)
     torch.set_num_threads(task.compute.threads)
     network = build_network(task.network).to(device)
@@ -49,9 +72,10 @@ def run(task: FeaturesTask, inputs: dict[str, Artifact], work: Path, progress: P
             # Of an attempt that ended before the store had it: a second name of the rows' file.
             (out / file).unlink(missing_ok=True)
         claim(*arrays.values())
-        pending = [(name, index) for name, rows in arrays.items() for index in rows.missing()]
-        total = sum(map(len, splits.values()))
-        done = total - sum(len(arrays[name].piece(index)) for name, index in pending)
+        own = [(name, index) for name, rows in arrays.items() for index in range(rows.count) if shard.takes(index)]
+        pending = [(name, index) for name, index in own if arrays[name].record(index) is None]
+        total, left = (sum(len(arrays[name].piece(index)) for name, index in places) for places in (own, pending))
+        done = total - left
         progress.start(total, done, unit="image")
         for name, index in pending:
             parts = []
@@ -64,15 +88,7 @@ def run(task: FeaturesTask, inputs: dict[str, Artifact], work: Path, progress: P
             arrays[name].write(index, np.concatenate(parts))
     except StorageError as error:
         raise StorageError(f"{error} (or stored_features: false)") from error
-    for name, rows in arrays.items():
-        rows.link(out / files[name])
-    return FeaturesFacts(
-        network=task.network.name,
-        places=task.network.side**2,
-        channels=task.network.channels,
-        images={name: len(split) for name, split in splits.items()},
-        device=device.type,
-    )
+    return device, arrays
 
 
 def _rows(path: Path, count: int, network: NetworkSpec, job: str) -> Rows:

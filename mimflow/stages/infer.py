@@ -12,6 +12,7 @@ from mimflow.artifacts.likelihood import LikelihoodFacts
 from mimflow.artifacts.manifest import Artifact
 from mimflow.artifacts.representation import RepresentationFacts
 from mimflow.artifacts.samples import SamplesFacts
+from mimflow.artifacts.shard import Shard
 from mimflow.compute.devices import resolve
 from mimflow.data.prepared import Prepared
 from mimflow.errors import ArtifactError
@@ -31,6 +32,17 @@ def run(
     task: InferTask, inputs: dict[str, Artifact], work: Path, progress: Progress
 ) -> SamplesFacts | RepresentationFacts | LatentsFacts | LikelihoodFacts:
     """Let the task's output draw from the trained system; the output says which files are its results."""
+    setting, output = _opened(task, inputs, work, progress)
+    return output.write(setting)
+
+
+def draw(task: InferTask, inputs: dict[str, Artifact], work: Path, progress: Progress, shard: Shard) -> None:
+    """Draw a shard of what `run` then finds drawn."""
+    setting, output = _opened(task, inputs, work, progress)
+    output.draw(setting, shard)
+
+
+def _opened(task: InferTask, inputs: dict[str, Artifact], work: Path, progress: Progress) -> tuple[Setting, Output]:
     torch.set_num_threads(task.compute.threads)
     device = resolve(task.compute.device)
     modules, weights = trained_system(task, inputs)
@@ -38,8 +50,7 @@ def run(
     data = Prepared.open(inputs["data"]) if task.output.reads_data else None
     job = task.job(inputs)
     setting = Setting(task.shapes, task.samples, task.seed, modules, weights, data, device, work, progress, job)
-    output: Output = OUTPUTS.build(task.output)
-    return output.write(setting)
+    return setting, OUTPUTS.build(task.output)
 
 
 def trained_system(task: InferTask, inputs: dict[str, Artifact]) -> tuple[SystemModules, str]:

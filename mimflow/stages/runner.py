@@ -14,6 +14,7 @@ from mimflow.artifacts.leftovers import remove, sweep
 from mimflow.artifacts.lock import locked
 from mimflow.artifacts.manifest import MANIFEST, Artifact, Manifest, record_files, write_text
 from mimflow.artifacts.provenance import describe_process
+from mimflow.artifacts.shard import Shard
 from mimflow.artifacts.verified import remembering
 from mimflow.compute.memory import memory_errors
 from mimflow.errors import PlanError, storage_errors
@@ -24,7 +25,7 @@ from mimflow.plan.jobs import Job
 from mimflow.plan.links import link_names
 from mimflow.plan.status import code_changed
 from mimflow.progress import Progress
-from mimflow.stages.attempts import begin
+from mimflow.stages.attempts import begin, finish_shard
 from mimflow.stages.requeue import requeued
 from mimflow.training.signals import ending_orderly
 
@@ -57,8 +58,34 @@ def run_job(plan: Plan | HandedOver, job: Job, strict_code: bool = False) -> Art
         sweep(work)
         _run(job, inputs, root, work, progress)
         shutil.rmtree(work, ignore_errors=True)
+        for left in work.parent.glob(f"{job.id}.*-of-*.lock"):
+            left.unlink(missing_ok=True)
         link_names(plan, job)
     return Artifact.open(root / job.folder)
+
+
+def run_shard(plan: Plan | HandedOver, job: Job, shard: Shard, strict_code: bool = False) -> None:
+    """Draw a shard of a job's pieces, which the job itself then puts together. Other shards may run meanwhile."""
+    root = plan.root.resolve()
+    progress = Progress(f"{job.stage} {job.name} {shard}")
+    if job.result(root) is not None:
+        progress.say(f"done already: {job.folder}")
+        return
+    inputs = {role: _input(upstream, root, strict_code) for role, upstream in job.inputs.items()}
+    work, began = paths.work(root, job.id), time.monotonic()
+    with (
+        storage_errors(work),
+        ending_orderly(f"{job.name} {shard}"),
+        chdir(root),
+        locked(paths.work_lock(root, job.id), job.name, shared=True),
+        locked(paths.shard_lock(root, job.id, shard), f"{job.name} {shard}"),
+    ):
+        folder = work / code.attempt(code.makers(job.task))
+        stage = import_module(f"mimflow.stages.{job.stage}")
+        with memory_errors(f"{job.stage} {job.name}: out of memory (try {stage.OUT_OF_MEMORY})"):
+            stage.draw(job.task, inputs, folder, progress, shard)
+        finish_shard(folder, shard, root, time.monotonic() - began)
+    progress.say(f"took {time.monotonic() - began:.0f} s")
 
 
 def _input(job: Job, root: Path, strict_code: bool) -> Artifact:

@@ -87,3 +87,12 @@ def test_an_error_that_is_not_about_locks_is_raised(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(fcntl, "flock", broken)
     with pytest.raises(OSError, match="Input/output error"), locked(tmp_path / "work.lock", "job"):
         pass
+
+
+def test_those_who_share_a_lock_keep_out_who_wants_it_alone(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    with locked(path, "job", shared=True), locked(path, "job", shared=True), pytest.raises(LockedError):  # noqa: SIM117
+        with locked(path, "job"):
+            pass
+    with locked(path, "job"), pytest.raises(LockedError), locked(path, "job", shared=True):
+        pass

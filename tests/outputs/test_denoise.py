@@ -99,3 +99,19 @@ def test_the_prior_is_left_as_it_was(spec: ScoreDenoising | ScoreGuidance) -> No
     with_grad = [name for name, parameter in prior.named_parameters() if parameter.grad is not None]
     assert with_grad == ["blocks.0.proj_out.bias"]
     assert (prior.blocks[0].proj_out.bias.grad == 1).all()
+
+
+@pytest.mark.parametrize("spec", [ScoreDenoising(std=0.3), ScoreGuidance(step=0.25)], ids=["score", "score_guidance"])
+def test_how_many_gradients_are_taken_at_once_is_no_matter_of_the_result(
+    spec: ScoreDenoising | ScoreGuidance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prior, x = tiny_prior(TARFLOW), tiny_latents(5)
+    whole = denoise(spec, prior, x, LABELS, image_draws(5))
+    sizes: list[int] = []
+    log_prob = type(prior).log_prob
+    monkeypatch.setattr(
+        type(prior), "log_prob", lambda self, x, labels: (sizes.append(len(x)), log_prob(self, x, labels))[1]
+    )
+    small = denoise(spec.model_copy(update={"at_once": 1}), prior, x, LABELS, image_draws(5))
+    torch.testing.assert_close(small, whole)
+    assert set(sizes) == {1} and spec.identity() == spec.model_copy(update={"at_once": 1}).identity()

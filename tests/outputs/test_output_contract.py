@@ -14,6 +14,7 @@ from training_parts import MASKED_AE, SHAPES, TARFLOW, perturbed_modules, tiny_d
 from mimflow.artifacts.latents import read_latents
 from mimflow.artifacts.manifest import Artifact
 from mimflow.artifacts.samples import read_samples
+from mimflow.artifacts.shard import Shard
 from mimflow.contents.registry import CONTENTS
 from mimflow.data.prepared import Prepared
 from mimflow.outputs.base import Setting
@@ -180,6 +181,22 @@ def test_an_interrupted_job_ends_in_the_same_bytes(system: dict, output: dict, d
         written(*setting(system, output, data, tmp_path / "work", stream=StopAt(2)))
     assert not (tmp_path / "work" / "out").exists()
     assert written(*setting(system, output, data, tmp_path / "work")) == whole
+
+
+@every_output
+def test_shards_end_in_the_bytes_of_one_job(system: dict, output: dict, data: Artifact, tmp_path: Path) -> None:
+    spec, place = setting(system, output, data, tmp_path / "whole")
+    whole = written(spec, place)
+    for count in (2, 5):
+        work = tmp_path / str(count)
+        for part in reversed(range(1, count + 1)):
+            shard_spec, shard_place = setting(system, output, data, work)
+            OUTPUTS.build(shard_spec).draw(shard_place, Shard(part, count))
+        assert not (work / "out").exists()
+        # All is drawn: putting it together passes nothing through the networks but, for a shape, one image.
+        lines = io.StringIO()
+        assert written(*setting(system, output, data, work, stream=lines)) == whole
+        assert "images/s" not in lines.getvalue()
 
 
 @every_output

@@ -37,7 +37,7 @@ VAE = {"width": 4, "multipliers": [1, 2, 2], "groups": 2, "channels": 4}
 """64 latents of 32 × 32 pixels."""
 TOKENIZER = {f"tokenizer.{field}": value for field, value in VAE.items()}
 FLOW = {"prior.width": 32, "prior.head_width": 16, "prior.blocks": [1, 1, 1, 1, 1, 2], "compute.threads": 1}
-STEP = {"batch_size": 4, "epochs": 0.25, "precision": "fp32"}
+STEP = {"batch_size": 4, "accumulate": 1, "epochs": 0.25, "precision": "fp32"}
 OUTPUTS = ("unguided", "guided", "reconstruction")
 
 

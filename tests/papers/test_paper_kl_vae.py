@@ -18,6 +18,7 @@ SIZES = {
     "tokenizer.width": 8,
     "tokenizer.groups": 4,
     "phases.main.batch_size": 4,
+    "phases.main.accumulate": 1,
     "phases.main.precision": "fp32",
     "phases.main.steps": 2,
     "phases.main.objective.adversarial.start": 0.5,

@@ -31,7 +31,7 @@ SIZES = {f"tokenizer.{field}": value for field, value in VAE.items()} | {
     "outputs.unguided.steps": 3,
     "compute.threads": 1,
 }
-STEP = {"batch_size": 4, "epochs": 0.25, "precision": "fp32"}
+STEP = {"batch_size": 4, "accumulate": 1, "epochs": 0.25, "precision": "fp32"}
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,7 @@ from training_parts import JOINT, MASKED_AE, NETWORK, TRAIN, VAL, tiny_data, tin
 
 from mimflow.artifacts.features import features_file
 from mimflow.artifacts.manifest import Artifact
+from mimflow.artifacts.shard import Shard
 from mimflow.data.pixels import to_unit
 from mimflow.data.prepared import Prepared
 from mimflow.data.spec import Augment
@@ -101,6 +102,19 @@ def test_an_interrupted_pass_goes_on_and_ends_in_the_same_bytes(
     parts = compute(data, tmp_path / "parts")
     assert sum(passed) == TRAIN + VAL - 16  # two batches of eight were kept
     assert parts.manifest.files == whole.manifest.files
+
+
+def test_shards_end_in_the_bytes_of_one_job(
+    data: Artifact, stored: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(features, "BATCH_SIZE", 8)
+    monkeypatch.setattr(features, "KEEP_EVERY", 1)
+    whole = compute(data, tmp_path / "whole")
+    quiet = Progress("tiny", stream=io.StringIO())
+    for place in (3, 1, 2):
+        features.draw(TASK, {"data": data}, tmp_path / "work", quiet, Shard(place, 3))
+    monkeypatch.setattr(FrozenNetwork, "features", None)  # nothing is left for it to do
+    assert compute(data, tmp_path / "work").manifest.files == whole.manifest.files
 
 
 @pytest.mark.fault("not finite")

@@ -25,7 +25,7 @@ class ConvnextLogits(Frozen):
         super().__init__()
         self.prepare = Preparation(224, IMAGENET_MEAN, IMAGENET_STD)
         self.network = torchvision.models.convnext_small()
-        load_given(self.network, given_file(spec.weights, CONVNEXT), CONVNEXT)
+        load_given(self.network, lambda: given_file(spec.weights, CONVNEXT), CONVNEXT)
         self.freeze()
 
     def forward(self, reconstructions: Tensor, images: Tensor) -> Tensor:
@@ -57,12 +57,17 @@ class PerceptualDistance:
             found = self.targets.of_images(self.spec.network, reconstructions)
             return unit_distance(found, wanted, dim=2).sum(2).mean()
         if self._network is None:
-            with torch.random.fork_rng(devices=[]):
-                self._network = self._build(self.spec).to(reconstructions.device)
+            self._network = self.build().to(reconstructions.device)
         return self._network(reconstructions, batch.images).mean()
 
-    @staticmethod
-    def _build(spec: LpipsPerceptual | ConvnextPerceptual) -> Lpips | ConvnextLogits:
-        if isinstance(spec, LpipsPerceptual):
-            return Lpips("vgg", spec.vgg, spec.linear)
-        return ConvnextLogits(spec)
+    def build(self) -> Lpips | ConvnextLogits:
+        """Its network, unless the features of one of `targets` are compared. PyTorch's generator is left as it was."""
+        assert not isinstance(self.spec, FeaturePerceptual)
+        with torch.random.fork_rng(devices=[]):
+            if isinstance(self.spec, LpipsPerceptual):
+                return Lpips("vgg", self.spec.vgg, self.spec.linear)
+            return ConvnextLogits(self.spec)
+
+    def use(self, network: Lpips | ConvnextLogits) -> None:
+        """Take a network that is built already, on the device."""
+        self._network = network

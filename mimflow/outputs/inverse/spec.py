@@ -9,7 +9,7 @@ from pydantic import Field
 
 from mimflow.outputs.spec import SamplerSpec
 from mimflow.priors.guidance.spec import AnyGuidance
-from mimflow.spec.base import Positive, Problem, Spec
+from mimflow.spec.base import OUTSIDE_KEY, Count, Positive, Problem, Spec
 
 if TYPE_CHECKING:
     from mimflow.priors.spec import PriorSpec
@@ -21,7 +21,15 @@ DEFAULT_LEVEL_STEP = 0.01
 """Between the levels of iTARFlow's denoising, where their number is not given."""
 
 
-class ScoreDenoising(Spec):
+class DenoisingSpec(Spec):
+    """What every way can say that takes gradients of the whole flow."""
+
+    at_once: Annotated[Count | None, OUTSIDE_KEY] = None
+    """Of how many samples a gradient is taken at once, which needs more memory than sampling does; not given: of a
+    quarter of a batch. Samples stay the same but for rounding."""
+
+
+class ScoreDenoising(DenoisingSpec):
     """One step of Tweedie's formula, x + σ² ∇ log p(x | y), unguided (TARFlow, section 2.4; a way out for STARFlow)."""
 
     kind: Literal["score"] = "score"
@@ -29,7 +37,7 @@ class ScoreDenoising(Spec):
     """Standard deviation σ of the training noise, on the latents' scale: that of the `pixel` tokenizer's is [−1, 1]."""
 
 
-class ScoreGuidance(Spec):
+class ScoreGuidance(DenoisingSpec):
     """One step towards the class, x + γ (∇ log p(x | y) − ∇ log p(x)), with the whole flow (SimFlow Eq. 6).
 
     It removes no noise: the decoder has to know noisy latents.
@@ -42,7 +50,7 @@ class ScoreGuidance(Spec):
     does not say."""
 
 
-class LevelDenoising(Spec):
+class LevelDenoising(DenoisingSpec):
     """From the noise level t1 down to none by the prior's own score, unguided (iTARFlow, arXiv 2604.20041).
 
     The flow is inverted at t1. Then x̂ = x + t² ∇ log p_t(x | y) is the estimate of the clean latents at each t of
@@ -94,6 +102,19 @@ class InverseSpec(SamplerSpec):
     precision: Literal["fp32", "bf16"] = "fp32"
     """Precision of the flow's passes, backwards and along its score. bf16 is autocast, as in TARFlow's and iTARFlow's
     releases; the walk down noise levels is in fp32 all the same, as in iTARFlow's, and so is the decoder."""
+
+    @property
+    def prior_passes(self) -> int:
+        flow = 1 if self.guidance is None else 2
+        match self.denoise:
+            case None:
+                return flow
+            case ScoreDenoising():
+                return flow + 3
+            case ScoreGuidance():
+                return flow + 6
+            case LevelDenoising():
+                return flow + 3 * (len(self.denoise.grid) - 1)
 
     def system_problems(self, system: System) -> Iterator[Problem]:
         if system.prior is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
@@ -10,12 +11,13 @@ from torch import Tensor
 
 from mimflow.artifacts.latents import LATENTS, LatentsFacts, write_latents
 from mimflow.artifacts.rows import Rows
+from mimflow.artifacts.shard import Shard
 from mimflow.data.pixels import to_unit
 from mimflow.errors import NotFiniteError
 from mimflow.nn.draws import Draws
 from mimflow.nn.modes import evaluating
 from mimflow.nn.noise import add_noise
-from mimflow.outputs.base import Output, Setting, fill
+from mimflow.outputs.base import Batch, Output, Setting, fill
 from mimflow.outputs.inverse.output import InverseSampler
 from mimflow.outputs.inverse.spec import InverseSpec
 from mimflow.outputs.labels import draw_labels
@@ -32,15 +34,20 @@ class Latents(Output):
     def __init__(self, spec: LatentsSpec):
         self.spec = spec
 
-    def write(self, setting: Setting) -> LatentsFacts:
-        """Batches are kept as they are made, as those of images are. Raises NotFiniteError and OutOfMemoryError."""
+    def draw(self, setting: Setting, shard: Shard) -> None:
+        """Raises NotFiniteError and OutOfMemoryError."""
+        _, rows, draw = self._batches(setting)
+        fill(setting, rows, draw, shard)
+
+    def _batches(self, setting: Setting) -> tuple[np.ndarray, Rows, Callable[[range], Batch]]:
+        """The classes of all latents, the array that they go to batch by batch, and what makes a batch."""
         source = _OfData(self.spec.of) if isinstance(self.spec.of, DataLatents) else _OfPrior(self.spec.of)
         labels = source.labels(setting)
         shape = latent_map_shape(setting)
         length = setting.drawing.batch_size
         rows = Rows(setting.work / "latents.npy", (len(labels), *shape), np.dtype(np.float32), length, setting.job)
 
-        def draw(places: range) -> tuple[np.ndarray, dict[str, int]]:
+        def draw(places: range) -> Batch:
             classes = torch.from_numpy(labels[places.start : places.stop]).to(setting.device)
             with torch.no_grad():
                 tokens = source.latents(setting, places, classes).float()
@@ -49,11 +56,16 @@ class Latents(Output):
                 raise NotFiniteError(f"latents of {broken} of {len(tokens)} images are not finite")
             return _as_maps(tokens, shape).cpu().numpy(), {}
 
+        return labels, rows, draw
+
+    def write(self, setting: Setting) -> LatentsFacts:
+        """Batches are kept as they are made, as those of images are. Raises NotFiniteError and OutOfMemoryError."""
+        labels, rows, draw = self._batches(setting)
         took = fill(setting, rows, draw)
         write_latents(setting.work / "out" / LATENTS, rows, labels)
         return LatentsFacts(
             count=len(labels),
-            shape=shape,
+            shape=rows.shape[1:],
             weights=setting.weights,
             device=setting.device.type,
             seconds=round(took.seconds, 3),

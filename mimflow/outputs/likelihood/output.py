@@ -10,12 +10,13 @@ from torch import Tensor
 
 from mimflow.artifacts.likelihood import LIKELIHOOD, QUANTITIES, LikelihoodFacts, write_likelihood
 from mimflow.artifacts.rows import Rows
+from mimflow.artifacts.shard import WHOLE, Shard
 from mimflow.data.pixels import to_unit
 from mimflow.nn.draws import normal_like
 from mimflow.nn.modes import evaluating
 from mimflow.objectives.nll import GREY_LEVELS_PER_UNIT, dequantise
 from mimflow.objectives.spec import GaussianNoise, UniformDequantisation
-from mimflow.outputs.base import Output, Setting, fill
+from mimflow.outputs.base import Output, Setting, Took, fill
 from mimflow.outputs.likelihood.check import check_sampling
 from mimflow.outputs.likelihood.spec import AtLevels, LikelihoodSpec
 from mimflow.priors.base import NULL_CLASS, FlowPrior
@@ -30,13 +31,24 @@ class Likelihoods(Output):
         self.spec, self.noise = spec, spec.noise
         self.levels: list[float] = spec.noise.t if isinstance(spec.noise, AtLevels) else []
 
+    def draw(self, setting: Setting, shard: Shard) -> None:
+        """Raises OutOfMemoryError."""
+        self._fill(setting, self._rows(setting), shard)
+
+    def _rows(self, setting: Setting) -> Rows:
+        """The array that quantities go to batch by batch."""
+        shape = (len(setting.split(self.spec.split)), len(QUANTITIES), max(1, len(self.levels)))
+        length = setting.drawing.batch_size
+        return Rows(setting.work / "likelihood.npy", shape, np.dtype(np.float64), length, setting.job)
+
+    def _fill(self, setting: Setting, rows: Rows, shard: Shard) -> Took:
+        return fill(setting, rows, lambda piece: (self.quantities(setting, piece).cpu().numpy(), {}), shard)
+
     def write(self, setting: Setting) -> LikelihoodFacts:
         """Batches are kept as they are computed, as those of images are. Raises OutOfMemoryError."""
         split, digest = setting.split(self.spec.split), digest_of(setting.modules.state_dict())
-        shape = (len(split), len(QUANTITIES), max(1, len(self.levels)))
-        length = setting.drawing.batch_size
-        rows = Rows(setting.work / "likelihood.npy", shape, np.dtype(np.float64), length, setting.job)
-        took = fill(setting, rows, lambda piece: (self.quantities(setting, piece).cpu().numpy(), {}))
+        rows = self._rows(setting)
+        took = self._fill(setting, rows, WHOLE)
         found = np.concatenate(list(rows))
         check = None
         if self.spec.check is not None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from mimflow.artifacts.representation import REPRESENTATION, RepresentationFacts, write_representation
 from mimflow.artifacts.rows import Rows
+from mimflow.artifacts.shard import Shard
 from mimflow.data.pixels import to_unit
 from mimflow.data.sources.base import SPLITS
-from mimflow.outputs.base import Output, Setting, fill
+from mimflow.outputs.base import Batch, Output, Setting, fill
 from mimflow.outputs.representation.spec import RepresentationSpec, TokenizerPlace
 from mimflow.priors.base import NULL_CLASS
 from mimflow.system.modules import SystemModules
@@ -22,21 +25,30 @@ class Representations(Output):
     def __init__(self, spec: RepresentationSpec):
         self.spec = spec
 
+    def draw(self, setting: Setting, shard: Shard) -> None:
+        """Raises OutOfMemoryError."""
+        for name in SPLITS:
+            fill(setting, *self._batches(setting, name), shard)
+
+    def _batches(self, setting: Setting, name: str) -> tuple[Rows, Callable[[range], Batch]]:
+        """The array that a split's features go to batch by batch, and what computes a batch."""
+        images = setting.split(name).images
+
+        def draw(rows: range) -> Batch:
+            return self.features(setting, images[rows.start : rows.stop]), {}
+
+        shape = (len(images), *draw(range(1))[0].shape[1:])
+        length = setting.drawing.batch_size
+        return Rows(setting.work / f"{name}.npy", shape, np.dtype(np.float32), length, setting.job), draw
+
     def write(self, setting: Setting) -> RepresentationFacts:
         """Batches are kept as they are computed, as those of images are. Raises OutOfMemoryError."""
         splits: dict[str, tuple[Rows, np.ndarray]] = {}
         seconds = 0.0
         for name in SPLITS:
-            split = setting.split(name)
-
-            def draw(rows: range, images: np.ndarray = split.images) -> tuple[np.ndarray, dict[str, int]]:
-                return self.features(setting, images[rows.start : rows.stop]), {}
-
-            shape = (len(split), *draw(range(1))[0].shape[1:])
-            length = setting.drawing.batch_size
-            rows = Rows(setting.work / f"{name}.npy", shape, np.dtype(np.float32), length, setting.job)
+            rows, draw = self._batches(setting, name)
             seconds += fill(setting, rows, draw).seconds
-            splits[name] = (rows, split.labels)
+            splits[name] = (rows, setting.split(name).labels)
         write_representation(setting.work / "out" / REPRESENTATION, splits)
         return RepresentationFacts(
             train_count=len(splits["train"][1]),
