@@ -1,7 +1,8 @@
 """The command line: one verb a stage, and verbs to look at specs, plans and results. Parses and calls; no logic.
 
 Exit codes: 0 done, 2 a spec, plan or data problem, 3 not finite, 4 out of memory, 5 can't write or read, 6 locked, 7 a
-bad artifact, 8 no such device, 143 stopped by a signal (training: after a checkpoint). Anything else is a bug.
+bad artifact, 8 no such device, 9 another process of the job has ended, 143 stopped by a signal (training: after a
+checkpoint). Anything else is a bug.
 """
 
 from __future__ import annotations
@@ -206,9 +207,10 @@ def _verb(stage: str) -> Callable[..., None]:
     """The command that runs a job of a stage."""
 
     def run(job: JobName, project: Project = HERE, strict_code: StrictCode = False, planned: Planned = False) -> None:
+        from mimflow.compute.launch import launched, place
         from mimflow.errors import PlanError
         from mimflow.plan.handover import handed_over
-        from mimflow.stages.runner import run_job
+        from mimflow.stages.runner import run_job, take_part
 
         _end_with_parent()
         made: Plan | HandedOver
@@ -219,7 +221,16 @@ def _verb(stage: str) -> Callable[..., None]:
             found = made.job(job)
         if found.stage != stage:
             raise PlanError(f"'{job}' is a job of stage {found.stage}: mimflow {found.stage} {job}")
-        run_job(made, found, strict_code)
+        if found.task.processes > 1 and not launched() and not found.done(made.root):
+            from mimflow.stages.launch import run_together
+
+            flags = [*(["--strict-code"] if strict_code else []), *(["--planned"] if planned else [])]
+            words = ["-m", "mimflow", stage, job, "--project", str(project), *flags]
+            sys.exit(run_together([sys.executable, *words], found.task.processes))
+        if place().rank:
+            take_part(made, found, strict_code)
+        else:
+            run_job(made, found, strict_code)
 
     return run
 

@@ -92,12 +92,13 @@ class Workflow:
         compute = self.plan.jobs[job].compute if job in self.plan.jobs else None
         if compute is None or compute.device == "cpu":
             return 0
-        return int(compute.device == "cuda" or not executor.startswith("slurm") or slurm_has_gpus())
+        wanted = compute.device == "cuda" or not executor.startswith("slurm") or slurm_has_gpus()
+        return self.plan.jobs[job].task.processes if wanted else 0
 
     def threads(self, job: str) -> int:
         """CPU threads to set aside for a job."""
         compute = self.plan.jobs[job].compute if job in self.plan.jobs else None
-        return 1 if compute is None else int(compute.threads)
+        return 1 if compute is None else int(compute.threads) * self.plan.jobs[job].task.processes
 
     def begin(self) -> None:
         """Before the first job: refuse a project that can't be written, and pass on what asks this process to stop.

@@ -48,7 +48,7 @@ def begin(work: Path, makers: dict[str, Any], root: Path, say: Callable[[str], N
 
     `makers` is what `mimflow.plan.code.makers` says. `say` is told of work that others began.
     """
-    folder = work / hashlib.sha256(canonical(makers).encode()).hexdigest()[:16]
+    folder = folder_of(work, makers)
     if not folder.is_dir():
         for other in sorted(work.glob(f"*/{RECORD}")):
             say(f"begun before with {_difference(_read(other), makers)}: starting anew ({other.parent} stays)")
@@ -59,6 +59,11 @@ def begin(work: Path, makers: dict[str, Any], root: Path, say: Callable[[str], N
         processes = [*processes, process]
     write_text(folder / RECORD, json.dumps({**makers, "processes": processes}, indent=1) + "\n")
     return Attempt(folder, makers["source"], processes)
+
+
+def folder_of(work: Path, makers: dict[str, Any]) -> Path:
+    """Where below `work` the attempt lies that these makers have begun, or would begin."""
+    return work / hashlib.sha256(canonical(makers).encode()).hexdigest()[:16]
 
 
 def _difference(before: dict[str, Any], now: dict[str, Any]) -> str:

@@ -14,8 +14,9 @@ from mimflow.artifacts.leftovers import remove, sweep
 from mimflow.artifacts.lock import locked
 from mimflow.artifacts.manifest import MANIFEST, Artifact, Manifest, record_files, write_text
 from mimflow.artifacts.provenance import describe_process
+from mimflow.compute.launch import place
 from mimflow.compute.memory import memory_errors
-from mimflow.errors import PlanError, storage_errors
+from mimflow.errors import MimflowError, PlanError, storage_errors
 from mimflow.plan import code, paths
 from mimflow.plan.build import Plan
 from mimflow.plan.handover import HandedOver
@@ -23,7 +24,8 @@ from mimflow.plan.jobs import Job
 from mimflow.plan.links import link_names
 from mimflow.plan.status import code_changed
 from mimflow.progress import Progress
-from mimflow.stages.attempts import begin
+from mimflow.stages.attempts import begin, folder_of
+from mimflow.tasks import TrainTask
 from mimflow.training.signals import ending_orderly
 
 
@@ -50,6 +52,26 @@ def run_job(plan: Plan | HandedOver, job: Job, strict_code: bool = False) -> Art
         shutil.rmtree(work, ignore_errors=True)
         link_names(plan, job)
     return Artifact.open(root / job.folder)
+
+
+def take_part(plan: Plan | HandedOver, job: Job, strict_code: bool = False) -> None:
+    """Help another process of this job, the first, which runs it by `run_job`. Writes nothing.
+
+    Only the training of a phase is shared out; of other stages the first does everything.
+    """
+    root = plan.root.resolve()
+    if job.stage != TrainTask.stage or job.result(root) is not None:
+        return
+    inputs = {role: _input(upstream, root, strict_code) for role, upstream in job.inputs.items()}
+    folder = folder_of(paths.work(root, job.id), code.makers(job.task))
+    rank, size = place()
+    with storage_errors(folder), ending_orderly(job.name), chdir(root):
+        try:
+            stage = import_module(f"mimflow.stages.{job.stage}")
+            with memory_errors(f"{job.stage} {job.name}: out of memory (try {stage.OUT_OF_MEMORY})"):
+                stage.run(job.task, inputs, folder, Progress(job.name, quiet=True))
+        except MimflowError as error:
+            raise type(error)(f"process {rank} of {size}: {error}") from error
 
 
 def _input(job: Job, root: Path, strict_code: bool) -> Artifact:

@@ -13,7 +13,9 @@ from mimflow.artifacts.features import open_features
 from mimflow.artifacts.log import write_log
 from mimflow.artifacts.manifest import Artifact
 from mimflow.compute.devices import peak_memory_mb, resolve
+from mimflow.compute.launch import place
 from mimflow.compute.memory import memory_errors
+from mimflow.compute.processes import World, peer_errors
 from mimflow.data.prepared import Prepared, Split
 from mimflow.errors import NotFiniteError
 from mimflow.objectives.base import ClosedForm, Objective
@@ -35,12 +37,14 @@ OUT_OF_MEMORY = "a larger accumulate, a smaller batch_size, or a smaller system"
 """What to change where memory runs out."""
 
 
-def run(task: TrainTask, inputs: dict[str, Artifact], work: Path, progress: Progress) -> TrainFacts:
+def run(task: TrainTask, inputs: dict[str, Artifact], work: Path, progress: Progress) -> TrainFacts | None:
     """Train, or go on training, and write weights, averages, snapshots and the log below `work/out`.
 
+    None in a process that is not the first of its job.
+
     Inputs: `data`; `start0`, `start1`, … for weights of other jobs; `features:NAME` for stored features. Raises
-    DeviceError before anything is read, ArtifactError for weights that are missing or do not fit, and what
-    `Trainer.run` raises.
+    DeviceError before anything is read, ArtifactError for weights that are missing or do not fit, PeerLostError where
+    another process of the job has ended, and what `Trainer.run` raises. Of several processes the first writes.
     """
     device = resolve(task.compute.device)
     torch.set_num_threads(task.compute.threads)
@@ -50,10 +54,13 @@ def run(task: TrainTask, inputs: dict[str, Artifact], work: Path, progress: Prog
     prepared = Prepared.open(inputs["data"])
     splits = Splits(*(_with_features(prepared.split(name), name, inputs) for name in ("train", "val")))
     if isinstance(objective, ClosedForm):
-        facts = _solve(objective, task, splits, device, out)
+        facts = _solve(objective, task, splits, device, out) if place().rank == 0 else None
     else:
-        facts = _train(objective, task, splits, device, work, progress, inputs)
-    save_state(objective.state(), out / WEIGHTS)
+        world = World.join(device)
+        with peer_errors(world):
+            facts = _train(objective, task, splits, device, work, progress, inputs, world)
+    if facts is not None:
+        save_state(objective.state(), out / WEIGHTS)
     return facts
 
 
@@ -105,14 +112,18 @@ def _train(
     work: Path,
     progress: Progress,
     inputs: dict[str, Artifact],
-) -> TrainFacts:
+    world: World,
+) -> TrainFacts | None:
     phase, out, job = task.phase, work / "out", task.job(inputs)
     trainer = Trainer(
-        objective, phase, task.phase_name, phase.trained, splits, task.seed, device, work, out, progress, job
+        objective, phase, task.phase_name, phase.trained, splits, task.seed, device, work, out, progress, job, world
     )
     if phase.continues:
         trainer.continue_from(inputs["start0"])
     val = trainer.run()
+    world.leave()
+    if not world.first:
+        return None
     with memory_errors(out_of_memory(task.phase_name, phase)):
         health = objective.health(trainer.val)
     warnings = health_warnings(health, val)
@@ -143,6 +154,7 @@ def _train(
         images_per_second=round(trainer.total * phase.batch_size / trainer.seconds, 1),
         peak_memory_mb=round(peak_memory_mb(device), 1),
         device=device.type,
+        processes=world.size,
     )
 
 

@@ -1,0 +1,64 @@
+"""Gradients of a player's turn, summed over all parts of the batch, whichever process computes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from mimflow.compute.processes import World
+from mimflow.objectives.base import Batch, Objective, Player
+
+Losses = Callable[[str, Batch, dict[str, Any]], tuple[Tensor, dict[str, Tensor]]]
+
+
+def turn_to(player: Player | None, players: list[Player]) -> None:
+    """Let this player's parameters take gradients, and no other's."""
+    for other in players:
+        for parameter in other.parameters.values():
+            parameter.requires_grad_(other is player)
+
+
+class Gradients:
+    """How one process, or several that share its parts out, come to the gradients of every player's turn.
+
+    Of several processes, each player's gradients are summed by a `DistributedDataParallel` of its own around the same
+    objective. Each is built while its player's parameters alone take gradients, and used only in that player's turns:
+    no reducer sees `requires_grad` other than it was built with.
+    """
+
+    def __init__(self, objective: Objective, players: list[Player], world: World):
+        self.objective = objective
+        self.players = players
+        self.world = world
+        self._reducers: dict[str, nn.Module] = {}
+        if world.size > 1:
+            for player in players:
+                turn_to(player, players)
+                # Running statistics are RunningState's. Which parameters a loss uses may change from step to step.
+                self._reducers[player.name] = DistributedDataParallel(
+                    objective, forward_sync_buffers=False, find_unused_parameters=True, gradient_as_bucket_view=True
+                )
+            turn_to(None, players)
+
+    def share(self, parts: int) -> float:
+        """What a part's loss is divided by, so that gradients are those of the mean over all parts."""
+        # DistributedDataParallel divides the sum over processes by their number.
+        return parts / self.world.size
+
+    @contextmanager
+    def of_part(self, player: Player, last: bool) -> Iterator[Losses]:
+        """What gives the loss of one of this process's parts; within it, the loss is taken backward too.
+
+        Processes talk to each other in the last part alone.
+        """
+        reducer = self._reducers.get(player.name)
+        if reducer is None:
+            yield self.objective
+            return
+        assert isinstance(reducer, DistributedDataParallel)
+        with nullcontext() if last else reducer.no_sync():
+            yield reducer
