@@ -6,6 +6,7 @@ in the same order; a job of one process talks to nobody.
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
@@ -13,7 +14,6 @@ from typing import Any, NoReturn
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.distributed.tensor import DTensor
 
 from mimflow.compute.launch import place
 from mimflow.errors import MimflowError, PeerLostError
@@ -35,12 +35,8 @@ class World:
         rank, size = place()
         if size > 1 and not dist.is_initialized():
             dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
+            atexit.register(dist.destroy_process_group)
         return cls(rank, size)
-
-    def leave(self) -> None:
-        """Part from the other processes: nothing is said any more."""
-        if self.size > 1:
-            dist.destroy_process_group()
 
     @property
     def first(self) -> bool:
@@ -92,14 +88,8 @@ class World:
         raise SystemExit(error.exit_code)
 
 
-def whole(tensor: Tensor) -> Tensor:
-    """A tensor as it is where one process has all of it, put together of all processes' shards otherwise."""
-    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
-
-
-def is_whole(tensor: Tensor) -> bool:
-    """Whether this process has all of a tensor."""
-    return not isinstance(tensor, DTensor)
+ONE_PROCESS = World()
+"""Of a job that nobody shares."""
 
 
 @contextmanager

@@ -17,3 +17,11 @@ class Compute(Spec):
     devices: Annotated[Count, OUTSIDE_KEY] = 1
     """Processes, each with a device of its own, that share out the parts of a training step (`accumulate` says how many
     there are). Results are those of one process up to the order of sums, so this is no part of the key."""
+    sharding: Annotated[Literal["none", "full"], OUTSIDE_KEY] = "none"
+    """What each of several processes has of a model in training: all of it, or with `full` its part of parameters,
+    gradients, moments and averages (FSDP2), a layer gathered as it is needed: slower, for what does not fit."""
+    activation_checkpointing: Annotated[bool, OUTSIDE_KEY] = False
+    """Whether training keeps what goes into a layer alone and computes the rest again in the backward pass: about a
+    third slower, for what does not fit. Results are the same."""
+    compile: Annotated[bool, OUTSIDE_KEY] = False
+    """Whether layers are compiled for training (torch.compile). Results are the same up to rounding."""

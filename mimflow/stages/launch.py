@@ -9,16 +9,15 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable
 from types import FrameType
 
 from mimflow.compute.launch import RANK, WORLD_SIZE
-from mimflow.errors import PeerLostError
+from mimflow.errors import Interrupted, PeerLostError
 from mimflow.training.signals import handled
 
 GRACE = 5.0
 """Seconds that the other processes of a job have to end by themselves once one has failed."""
-POLL = 0.05
+POLL = 0.2
 HERE = "127.0.0.1"
 
 
@@ -26,7 +25,7 @@ def run_together(command: list[str], count: int) -> int:
     """Run a command in so many processes of one job; the exit code of the one that failed first, or 0.
 
     Signals that ask to stop are passed on, and all processes are waited for. Once one fails, the others are ended.
-    PeerLostError says which process was killed from outside.
+    PeerLostError says which process was killed from outside, Interrupted that they were stopped before they began.
     """
     from torch.distributed import TCPStore  # seconds: only who starts processes needs it
 
@@ -42,33 +41,37 @@ def run_together(command: list[str], count: int) -> int:
         "TORCH_CPP_LOG_LEVEL": os.environ.get("TORCH_CPP_LOG_LEVEL", "ERROR"),
     }
     processes: list[subprocess.Popen[bytes]] = []
-    with handled(_pass_on(processes)):
+    asked: list[int] = []
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        asked.append(number)
+        for process in processes:
+            process.send_signal(number)
+
+    with handled(pass_on):
         try:
             for rank in range(count):
                 place = {RANK: str(rank), "LOCAL_RANK": str(rank)}
                 processes.append(subprocess.Popen(command, env=environment | place))
-            return _wait(processes)
+            return _wait(processes, asked)
         finally:
             for process in processes:
                 process.kill()
                 process.wait()
 
 
-def _pass_on(processes: list[subprocess.Popen[bytes]]) -> Callable[[int, FrameType | None], None]:
-    def handler(number: int, frame: FrameType | None) -> None:
-        for process in processes:
-            process.send_signal(number)
+def _wait(processes: list[subprocess.Popen[bytes]], asked: list[int]) -> int:
+    """Until all have ended, or one has failed and the others had their time to say why they end.
 
-    return handler
-
-
-def _wait(processes: list[subprocess.Popen[bytes]]) -> int:
-    """Until all have ended, or one has failed and the others had their time to say why they end."""
+    `asked` are the signals that they were sent.
+    """
     failed: dict[int, int] = {}
     deadline = float("inf")
     while time.monotonic() < deadline and any(process.poll() is None for process in processes):
         time.sleep(POLL)
-        failed |= {rank: code for rank, process in enumerate(processes) if rank not in failed and (code := process.poll())}
+        failed |= {
+            rank: code for rank, process in enumerate(processes) if rank not in failed and (code := process.poll())
+        }
         if failed and deadline == float("inf"):
             deadline = time.monotonic() + GRACE
     for rank, process in enumerate(processes):
@@ -76,6 +79,8 @@ def _wait(processes: list[subprocess.Popen[bytes]]) -> int:
             failed[rank] = process.returncode
     # Who has lost another is not to blame.
     for rank, code in sorted(failed.items(), key=lambda one: one[1] == PeerLostError.exit_code):
+        if code < 0 and -code in asked:
+            raise Interrupted(f"{signal.Signals(-code).name} before the work began")
         if code < 0:
             raise PeerLostError(f"process {rank} of {len(processes)} was ended by {signal.Signals(-code).name}")
         return code

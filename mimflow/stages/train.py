@@ -27,8 +27,10 @@ from mimflow.spec.weights import FileWeights, RunWeights
 from mimflow.system.modules import SystemModules, load_weights, parameter_count
 from mimflow.tasks import FEATURES_ROLE, TrainTask
 from mimflow.training.batches import InOrder
+from mimflow.training.layers import prepare_layers
 from mimflow.training.loop import Splits, Trainer
 from mimflow.training.memory import out_of_memory
+from mimflow.training.sharding import gathered, shard
 from mimflow.training.validation import validate
 from mimflow.weights.given import given_file
 from mimflow.weights.tensors import not_finite, save_state
@@ -50,18 +52,18 @@ def run(task: TrainTask, inputs: dict[str, Artifact], work: Path, progress: Prog
     torch.set_num_threads(task.compute.threads)
     out = work / "out"
     out.mkdir(parents=True, exist_ok=True)
-    objective = build_objective(task, inputs).to(device)
+    objective = build_objective(task, inputs)
     prepared = Prepared.open(inputs["data"])
     splits = Splits(*(_with_features(prepared.split(name), name, inputs) for name in ("train", "val")))
     if isinstance(objective, ClosedForm):
-        facts = _solve(objective, task, splits, device, out) if place().rank == 0 else None
-    else:
-        world = World.join(device)
-        with peer_errors(world):
-            facts = _train(objective, task, splits, device, work, progress, inputs, world)
-    if facts is not None:
+        if place().rank:
+            return None
+        facts = _solve(objective.to(device), task, splits, device, out)
         save_state(objective.state(), out / WEIGHTS)
-    return facts
+        return facts
+    world = World.join(device)
+    with peer_errors(world):
+        return _train(objective, task, splits, device, work, progress, inputs, world)
 
 
 def _with_features(split: Split, name: str, inputs: dict[str, Artifact]) -> Split:
@@ -115,24 +117,36 @@ def _train(
     world: World,
 ) -> TrainFacts | None:
     phase, out, job = task.phase, work / "out", task.job(inputs)
+    prepare_layers(objective.system, task.compute)
+    if world.size > 1 and task.compute.sharding == "full":
+        with memory_errors(out_of_memory(task.phase_name, phase)):
+            shard(objective, world, device)
+    objective.to(device)
     trainer = Trainer(
         objective, phase, task.phase_name, phase.trained, splits, task.seed, device, work, out, progress, job, world
     )
     if phase.continues:
-        trainer.continue_from(inputs["start0"])
+        trainer.state.continue_from(inputs["start0"])
     val = trainer.run()
-    world.leave()
+    weights, averaged = gathered(objective.state(), world), None
+    if trainer.ema is not None:
+        averaged = gathered(trainer.state.averaged(), world)
+    moments = gathered(trainer.state.moments(), world)
     if not world.first:
         return None
+    if trainer.sharded:  # what is looked at from here on is looked at by one process
+        objective = build_objective(task, inputs).to(device)
+        objective.load_state(weights)
     with memory_errors(out_of_memory(task.phase_name, phase)):
         health = objective.health(trainer.val)
     warnings = health_warnings(health, val)
     for line in warnings:
         progress.say(f"warning: {line}")
     write_log(out, trainer.log.rows)
-    if trainer.ema is not None:
-        save_state(trainer.averaged_state(), out / AVERAGED)
-    save_state(trainer.moments(), out / MOMENTS)
+    save_state(weights, out / WEIGHTS)
+    if averaged is not None:
+        save_state(averaged, out / AVERAGED)
+    save_state(moments, out / MOMENTS)
     counts: dict[str, int] = {}
     for name, parameter in trainer.parameters.items():
         module = name.split(".", 1)[0]

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -101,10 +101,9 @@ class Writer:
         self._stood_still = self._last - began
 
     def begin(self, checkpoint: Checkpoint) -> None:
-        """Copy its tensors to the CPU's memory, and write them from there once the last one is written."""
+        """Write one once the last is written. Its tensors are no one else's: training does not change them."""
         self.finish()
-        copies = {name: tensor.detach().to("cpu", copy=True) for name, tensor in checkpoint.tensors.items()}
-        self._writing = self._pool.submit(_save_timed, self.folder, replace(checkpoint, tensors=copies))
+        self._writing = self._pool.submit(_save_timed, self.folder, checkpoint)
 
     def finish(self) -> None:
         """Wait until the last one is written. StorageError if it can't be."""

@@ -27,15 +27,16 @@ class Gradients:
 
     Of several processes, each player's gradients are summed by a `DistributedDataParallel` of its own around the same
     objective. Each is built while its player's parameters alone take gradients, and used only in that player's turns:
-    no reducer sees `requires_grad` other than it was built with.
+    no reducer sees `requires_grad` other than it was built with. Of a sharded objective, each part's gradients are
+    summed at once, a layer at a time, and each process keeps its shards.
     """
 
-    def __init__(self, objective: Objective, players: list[Player], world: World):
+    def __init__(self, objective: Objective, players: list[Player], world: World, sharded: bool = False):
         self.objective = objective
         self.players = players
         self.world = world
         self._reducers: dict[str, nn.Module] = {}
-        if world.size > 1:
+        if world.size > 1 and not sharded:
             for player in players:
                 turn_to(player, players)
                 # Running statistics are RunningState's. Which parameters a loss uses may change from step to step.
@@ -46,14 +47,14 @@ class Gradients:
 
     def share(self, parts: int) -> float:
         """What a part's loss is divided by, so that gradients are those of the mean over all parts."""
-        # DistributedDataParallel divides the sum over processes by their number.
+        # Both ways divide the sum over processes by their number.
         return parts / self.world.size
 
     @contextmanager
     def of_part(self, player: Player, last: bool) -> Iterator[Losses]:
         """What gives the loss of one of this process's parts; within it, the loss is taken backward too.
 
-        Processes talk to each other in the last part alone.
+        Processes that have whole models talk to each other in the last part alone.
         """
         reducer = self._reducers.get(player.name)
         if reducer is None:

@@ -17,14 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
-from mimflow.artifacts.checkpoint import AVERAGED, MOMENTS, WEIGHTS, snapshot_file
-from mimflow.artifacts.manifest import Artifact, sha256_of
+from mimflow.artifacts.checkpoint import snapshot_file
+from mimflow.artifacts.manifest import sha256_of
 from mimflow.compute.devices import autocast
 from mimflow.compute.memory import memory_errors
-from mimflow.compute.processes import World
+from mimflow.compute.processes import ONE_PROCESS, World
 from mimflow.data.prepared import Split
 from mimflow.errors import DataError, Interrupted, NotFiniteError
 from mimflow.objectives.base import Batch, Objective, Player
@@ -36,16 +35,16 @@ from mimflow.training.ema import Ema
 from mimflow.training.gradients import Gradients, turn_to
 from mimflow.training.log import TrainingLog
 from mimflow.training.memory import out_of_memory
-from mimflow.training.optimisers import build_optimiser, load_optimiser_state, optimiser_state, step_where
+from mimflow.training.optimisers import build_optimiser, step_where
 from mimflow.training.running import RunningState
 from mimflow.training.schedule import learning_rate_factor, warmup_steps
+from mimflow.training.sharding import gathered, is_sharded, whole
 from mimflow.training.signals import Interruption
 from mimflow.training.spec import Phase
+from mimflow.training.state import TrainingState
 from mimflow.training.validation import validate
 from mimflow.training.watch import REMEDY, Turn, Watch
-from mimflow.weights.tensors import not_finite, require_fit, save_state
-
-ONE_PROCESS = World()
+from mimflow.weights.tensors import save_state
 
 
 @dataclass(frozen=True)
@@ -93,6 +92,12 @@ class Trainer:
                 f"phase '{phase_name}': {world.size} processes, and a step has {phase.accumulate} parts to share out "
                 f"(accumulate: {world.size} or more)"
             )
+        self.sharded = is_sharded(objective.parameters())
+        if self.sharded and phase.accumulate % world.size:
+            raise DataError(
+                f"phase '{phase_name}': {world.size} processes of a sharded model can't have {phase.accumulate} parts "
+                f"in turn (accumulate: a multiple of {world.size})"
+            )
         self.checkpoints = work / "checkpoints"
         self.writer = checkpoint.Writer(self.checkpoints, phase.checkpoint_seconds, shares_cores=device.type == "cpu")
 
@@ -107,13 +112,15 @@ class Trainer:
         assert self.parameters, "refused by RunSpec.problems"
         objective.training_mode(trains)
         objective.requires_grad_(False)
-        self.gradients = Gradients(objective, self.players, world)
+        self.gradients = Gradients(objective, self.players, world, self.sharded)
         if phase.optimizer is None:
             raise ValueError(f"phase '{phase_name}' has no optimiser: it is solved in closed form")
         self.peak_lr = phase.optimizer.lr
         self.optimisers = {player.name: build_optimiser(phase.optimizer, player.parameters) for player in self.players}
         averaged = {name: p for name, p in self.parameters.items() if not name.startswith("objective.")}
         self.ema = Ema(averaged, phase.ema) if phase.ema is not None else None
+
+        self.state = TrainingState(objective, self.players, self.optimisers, self.ema)
 
         self.step = 0
         self.log = TrainingLog(self.total)
@@ -142,32 +149,6 @@ class Trainer:
     def skipped(self) -> int:
         """Turns that were not finite and changed nothing, of those that were looked at."""
         return self.watch.skipped
-
-    def averaged_state(self) -> dict[str, Tensor]:
-        """A complete state with averages in place of trained tensors; without an EMA, the state as it is."""
-        return self.objective.state() | (self.ema.averages if self.ema is not None else {})
-
-    def moments(self) -> dict[str, Tensor]:
-        """The state of all players' optimisers, as `player.parameter.slot`."""
-        return {
-            f"{player.name}.{name}": tensor
-            for player in self.players
-            for name, tensor in optimiser_state(self.optimisers[player.name], player.parameters).items()
-        }
-
-    def continue_from(self, before: Artifact) -> None:
-        """Take over the objective's own tensors, averages and moments of a finished phase of the same objective.
-
-        The system's weights are in place already. ArtifactError if the objective's own tensors do not fit.
-        """
-        path = before.file(WEIGHTS)
-        given = {name: tensor for name, tensor in load_file(path).items() if name.startswith("objective.")}
-        own = {name: tensor for name, tensor in self.objective.state().items() if name.startswith("objective.")}
-        require_fit(path, given, own, "objective of a phase that continues it")
-        self.objective.load_state(self.objective.state() | given)
-        if self.ema is not None:
-            self.ema.load(load_file(before.file(AVERAGED)))
-        self._load_moments(load_file(before.file(MOMENTS)))
 
     def run(self) -> dict[str, float | None]:
         """Train from the last checkpoint, or from the start, to the end; returns the figures on the val split.
@@ -234,9 +215,7 @@ class Trainer:
                 self.ema.update()
         return turns
 
-    def _turn(
-        self, player: Player, parts: dict[int, tuple[Batch, dict[str, Any]]], prefix: str
-    ) -> tuple[Turn, Tensor]:
+    def _turn(self, player: Player, parts: dict[int, tuple[Batch, dict[str, Any]]], prefix: str) -> tuple[Turn, Tensor]:
         """One player's update from all parts of the batch, and whether it was made, a truth value on the device.
 
         `parts` are this process's, by number. What is not finite changes nothing.
@@ -262,7 +241,7 @@ class Trainer:
                 sums[name] = sums[name] + value if name in sums else value
 
         gradients = [p.grad for p in player.parameters.values() if p.grad is not None]
-        norm = torch.nn.utils.get_total_norm(gradients)
+        norm = whole(torch.nn.utils.get_total_norm(gradients))
         if self.phase.clip is not None:
             torch.nn.utils.clip_grads_with_norm_(player.parameters.values(), self.phase.clip, norm)
         numbers = self.world.sum(torch.stack([value.float() for value in sums.values()]))
@@ -312,9 +291,7 @@ class Trainer:
     def _require_finite(self) -> None:
         """NotFiniteError unless all that would be saved is finite: a loss says nothing of the update after it."""
         self._read()
-        groups = {"": self.objective.state(), "the average of ": self.ema.averages if self.ema is not None else {}}
-        groups["the optimiser's "] = self.moments()
-        broken = next((f"{of}{name}" for of, tensors in groups.items() if (name := not_finite(tensors))), None)
+        broken = self.state.not_finite()
         broken = next(filter(None, self.world.of_all(broken)), None)
         if broken is not None:
             self.world.end(
@@ -328,16 +305,13 @@ class Trainer:
         """Begin to write a checkpoint beside the training; returns where."""
         with self.writer.timed():
             self._require_finite()
-            tensors = {f"weights.{name}": tensor for name, tensor in self.objective.state().items()}
-            if self.ema is not None:
-                tensors |= {f"ema.{name}": tensor for name, tensor in self.ema.averages.items()}
-            tensors |= {f"optimiser.{name}": tensor for name, tensor in self.moments().items()}
             self.seconds = time.monotonic() - self._began
             record = {"log": self.log.state(), "snapshots": self.snapshot_figures, "seconds": self.seconds}
             record |= {"skipped": [self.watch.skipped, self.watch.skipped_in_a_row]}
             record |= {"snapshot_digests": self._snapshot_digests}
+            copies = gathered(self.state.tensors(), self.world)
             if self.world.first:
-                self.writer.begin(checkpoint.Checkpoint(self.job, self.step, tensors, record))
+                self.writer.begin(checkpoint.Checkpoint(self.job, self.step, copies, record))
         return checkpoint.path_at(self.checkpoints, self.step)
 
     def _resume(self) -> None:
@@ -348,10 +322,7 @@ class Trainer:
         if step is None:
             return
         found = found or checkpoint.at(self.checkpoints, step)
-        self.objective.load_state(_below("weights.", found.tensors))
-        if self.ema is not None:
-            self.ema.load(_below("ema.", found.tensors))
-        self._load_moments(_below("optimiser.", found.tensors))
+        self.state.load(found.tensors)
         self.step = found.step
         self.log.load_state(found.record["log"])
         self.snapshot_figures = found.record["snapshots"]
@@ -368,18 +339,15 @@ class Trainer:
                 return f"comes after snapshot {name}, which is missing or damaged"
         return None
 
-    def _load_moments(self, tensors: dict[str, Tensor]) -> None:
-        for player in self.players:
-            load_optimiser_state(self.optimisers[player.name], player.parameters, _below(f"{player.name}.", tensors))
-
     def _snapshots(self) -> None:
         """Write the snapshots that are due at this step and not made yet: averaged weights where there are any."""
         for name, fraction in {f"{fraction:g}": fraction for fraction in self.phase.snapshots}.items():
             if round(fraction * self.total) == self.step and name not in self.snapshot_figures:
                 path = self.out / snapshot_file(name)
                 self._require_finite()
+                averaged = gathered(self.state.averaged(), self.world)
                 if self.world.first:
-                    save_state(self.averaged_state(), path)
+                    save_state(averaged, path)
                     self._snapshot_digests[name] = sha256_of(path)
                 self.snapshot_figures[name] = self._validate()
 
@@ -394,7 +362,3 @@ class Trainer:
             self._stop_if_asked,
             self.world,
         )
-
-
-def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

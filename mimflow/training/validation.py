@@ -8,14 +8,11 @@ from collections.abc import Callable
 import torch
 
 from mimflow.compute.devices import autocast
-from mimflow.compute.processes import World
+from mimflow.compute.processes import ONE_PROCESS, World
 from mimflow.nn.modes import evaluating
 from mimflow.objectives.base import Objective
 from mimflow.seeds import derive
 from mimflow.training.batches import InOrder
-
-
-ONE_PROCESS = World()
 
 
 def validate(

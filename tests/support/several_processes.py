@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import io
+import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -23,12 +26,19 @@ from training_parts import (
     SIT,
     TARFLOW,
     VELOCITY,
+    SignalAt,
     tiny_task,
 )
 
 from mimflow.artifacts.manifest import Artifact
+from mimflow.compute.launch import place
+from mimflow.errors import DataError, MimflowError
+from mimflow.objectives.base import Batch
 from mimflow.progress import Progress
 from mimflow.stages import train
+from mimflow.stages.launch import run_together
+from mimflow.tasks import TrainTask
+from mimflow.training.batches import Shuffled
 
 LEVELS = {"kind": "levels", "t1": 0.3}
 ITARFLOW = {
@@ -55,22 +65,53 @@ OPTIMIZER = {"kind": "adamw", "lr": 1e-3, "betas": [0.9, 0.95], "weight_decay": 
 noise by noise."""
 
 
-def task_of(name: str, **changes: Any) -> Any:
+def task_of(name: str, compute: dict[str, Any] | None = None, **changes: Any) -> TrainTask:
     """Twenty steps of four parts each."""
     plain = {"steps": 20, "accumulate": 4, "optimizer": OPTIMIZER, "checkpoint_seconds": 3600.0, "snapshots": [0.5]}
-    return tiny_task(**EVERY[name] | plain | changes)
+    task = tiny_task(**EVERY[name] | plain | changes)
+    return task.model_copy(update={"compute": task.compute.model_copy(update=compute)}) if compute else task
 
 
-def train_all(names: list[str], data: Artifact, work: Path, **changes: Any) -> None:
-    """Train these, each in a folder of its own."""
-    for name in names:
-        progress = Progress(name, interval=0.0, stream=io.StringIO())
-        train.run(task_of(name, **changes), {"data": data}, work / name, progress)
+def train_one(
+    name: str,
+    data: Artifact,
+    work: Path,
+    stream: io.StringIO | None = None,
+    compute: dict[str, Any] | None = None,
+    **changes: Any,
+) -> None:
+    """Train one of them, with changes of its `compute` and its phase."""
+    progress = Progress(name, interval=0.0, stream=stream or io.StringIO())
+    train.run(task_of(name, compute, **changes), {"data": data}, work, progress)
 
 
-def tensors(work: Path, name: str) -> dict[str, Tensor]:
+def together(count: int, data: Artifact, work: Path, *options: str) -> int:
+    """Run this script in so many processes; the exit code."""
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = ":".join(entry for entry in sys.path if entry)
+    try:
+        return run_together([sys.executable, __file__, str(data.folder), str(work), *options], count)
+    finally:
+        del os.environ["PYTHONPATH"]
+        if before is not None:
+            os.environ["PYTHONPATH"] = before
+
+
+def _fail_at(step: int) -> None:
+    """Let this process find an image missing in a step, counted from 0."""
+    take = Shuffled.part
+
+    def part(self: Shuffled, at: int, number: int) -> Batch:
+        if at == step:
+            raise DataError("images.npy: an image is gone")
+        return take(self, at, number)
+
+    Shuffled.part = part  # type: ignore[method-assign]
+
+
+def tensors(work: Path) -> dict[str, Tensor]:
     """All tensors of what was trained: weights, averages, moments, snapshots."""
-    out = work / name / "out"
+    out = work / "out"
     return {
         f"{path.relative_to(out)}: {key}": tensor
         for path in sorted(out.rglob("*.safetensors"))
@@ -79,5 +120,25 @@ def tensors(work: Path, name: str) -> dict[str, Tensor]:
 
 
 if __name__ == "__main__":
-    folder, place, *chosen = sys.argv[1:]
-    train_all(chosen or list(EVERY), Artifact.open(Path(folder)), Path(place))
+    parser = argparse.ArgumentParser()
+    parser.add_argument("data", type=Path)
+    parser.add_argument("work", type=Path)
+    parser.add_argument("--only")
+    parser.add_argument("--twice", default="", help="train this one in a folder `again`, too")
+    parser.add_argument("--stop-at", type=int, help="the last process is sent SIGTERM after so many steps")
+    parser.add_argument("--fail-at", type=int, help="the last process fails in this step")
+    parser.add_argument("--compute", default="{}", help="changes of `compute`, as JSON")
+    asked = parser.parse_args()
+    rank, size = place()
+    last = rank == size - 1
+    if last and asked.fail_at is not None:
+        _fail_at(asked.fail_at)
+    stream = SignalAt(asked.stop_at) if last and asked.stop_at is not None else None
+    try:
+        for name in [asked.only] if asked.only else EVERY:
+            folders = [name, *(["again"] if name == asked.twice else [])]
+            for folder in folders:
+                train_one(name, Artifact.open(asked.data), asked.work / folder, stream, json.loads(asked.compute))
+    except MimflowError as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)

@@ -50,11 +50,12 @@ class Lpips(Frozen):
 
     def forward(self, reconstructions: Tensor, images: Tensor) -> Tensor:
         """Images (B, C, H, W) in [−1, 1] → the mean distance."""
-        h = self.prepare(torch.cat([reconstructions, images]))
-        total = h.new_zeros(())
+        found, wanted = self.prepare(reconstructions), self.prepare(images)
+        total = found.new_zeros(())
         for part, weights in zip(self.slices, self.linear.values(), strict=True):
-            h = part(h)
-            found, wanted = h.chunk(2)
+            found = part(found)
+            with torch.no_grad():  # nothing is kept for a gradient that nobody asks for
+                wanted = part(wanted)
             total = total + weights(unit_distance(found, wanted, dim=1)).mean()
         return total
 
@@ -71,7 +72,9 @@ class ConvnextLogits(Frozen):
 
     def forward(self, reconstructions: Tensor, images: Tensor) -> Tensor:
         """Images (B, C, H, W) in [−1, 1] → the mean distance."""
-        logits, targets = self.network(self.prepare(torch.cat([reconstructions, images]))).chunk(2)
+        logits = self.network(self.prepare(reconstructions))
+        with torch.no_grad():
+            targets = self.network(self.prepare(images))
         return F.mse_loss(logits.float(), targets.float())
 
 
