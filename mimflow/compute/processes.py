@@ -57,7 +57,7 @@ class World:
         """The largest that any process says, of each number. The device is not waited for."""
         if self.size == 1:
             return list(numbers)
-        said = torch.tensor(numbers)
+        said = torch.tensor(numbers, dtype=torch.int64)
         dist.all_reduce(said, dist.ReduceOp.MAX)
         return [int(number) for number in said]
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from mimflow.compute.processes import World
@@ -35,8 +36,10 @@ class Gradients:
         self.objective = objective
         self.players = players
         self.world = world
-        self._reducers: dict[str, nn.Module] = {}
+        self._reducers: dict[str, DistributedDataParallel] = {}
         if world.size > 1 and not sharded:
+            # Of kernels of one channel, whose strides mean nothing.
+            warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
             for player in players:
                 turn_to(player, players)
                 # Running statistics are RunningState's. Which parameters a loss uses may change from step to step.
@@ -60,6 +63,5 @@ class Gradients:
         if reducer is None:
             yield self.objective
             return
-        assert isinstance(reducer, DistributedDataParallel)
         with nullcontext() if last else reducer.no_sync():
             yield reducer

@@ -34,7 +34,9 @@ def prepare_layers(system: nn.Module, compute: Compute) -> None:
     """
     if compute.compile:
         # Compiled layers draw what layers that are not compiled draw.
-        torch._inductor.config.fallback_random = True
+        from torch._inductor import config as inductor  # seconds
+
+        inductor.fallback_random = True
     for layer in layers_of(system):
         if compute.compile:
             layer.forward = torch.compile(layer.forward)

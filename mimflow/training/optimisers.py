@@ -21,7 +21,7 @@ def step_where(optimiser: torch.optim.AdamW, lr: float, finite: Tensor) -> None:
     """
     for group in optimiser.param_groups:
         group["lr"] = lr
-    optimiser.found_inf = (~finite).float()
+    optimiser.found_inf = (~finite).float()  # type: ignore[attr-defined]
     optimiser.step()
 
 
