@@ -54,15 +54,19 @@ EVERY: dict[str, dict[str, Any]] = {
     "velocity": {"system": SIT, "objective": VELOCITY},
     "cross entropy, batch norm": {"system": CONVNET, "objective": CLASSIFY},
     "joint": {"system": MASKED_AE, "objective": JOINT},
-    "joint, latents normalised over a batch": {"system": NORMALISED, "objective": {"kind": "joint", "noise": ADDITIVE}},
+    "joint, latents normalised over a batch": {
+        "system": NORMALISED,
+        "objective": {"kind": "joint", "noise": ADDITIVE},
+        "batch_size": 32,  # a norm over the two images of a part would make signs of their difference
+    },
     "joint, frozen encoder, LeCAM": {"system": MASKED_AE, "objective": JOINT_FROZEN},
     "decoder against a discriminator": {"system": MASKED_AE, "objective": DECODER},
     "autoencoder, adaptive weight": {"system": KL_VAE, "objective": AUTOENCODER},
 }
 """What can be trained by steps: every objective, and whatever of a system keeps running statistics."""
-OPTIMIZER = {"kind": "adamw", "lr": 1e-3, "betas": [0.9, 0.95], "weight_decay": 1e-4, "eps": 1e-3}
-"""Gradients that are 0 but for rounding, as of biases before a softmax, are far below this `eps`: AdamW would divide
-noise by noise."""
+OPTIMIZER = {"kind": "adamw", "lr": 1e-3, "betas": [0.9, 0.95], "weight_decay": 1e-4, "eps": 1.0}
+"""With an `eps` far above them, steps are in proportion to gradients. Those that are 0 but for rounding, as of a bias
+before a softmax or a norm, would be rounding noise over rounding noise otherwise."""
 
 
 def task_of(name: str, compute: dict[str, Any] | None = None, **changes: Any) -> TrainTask:
@@ -123,7 +127,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("data", type=Path)
     parser.add_argument("work", type=Path)
-    parser.add_argument("--only")
+    parser.add_argument("--only", action="append", help="train this one, and others that are named so")
     parser.add_argument("--twice", default="", help="train this one in a folder `again`, too")
     parser.add_argument("--stop-at", type=int, help="the last process is sent SIGTERM after so many steps")
     parser.add_argument("--fail-at", type=int, help="the last process fails in this step")
@@ -135,7 +139,7 @@ if __name__ == "__main__":
         _fail_at(asked.fail_at)
     stream = SignalAt(asked.stop_at) if last and asked.stop_at is not None else None
     try:
-        for name in [asked.only] if asked.only else EVERY:
+        for name in asked.only or EVERY:
             folders = [name, *(["again"] if name == asked.twice else [])]
             for folder in folders:
                 train_one(name, Artifact.open(asked.data), asked.work / folder, stream, json.loads(asked.compute))

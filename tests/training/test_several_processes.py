@@ -19,7 +19,9 @@ from mimflow.training import loop
 pytestmark = pytest.mark.slow
 
 CLOSE = 1e-6
-"""Relative difference of a tensor's norm."""
+"""Relative difference of a tensor's norm: of weights, averages and running statistics."""
+CLOSE_MOMENTS = 1e-3
+"""Of the optimisers' moments, which are single gradients where weights are sums: rounding at a kink shows."""
 DUEL = "joint, frozen encoder, LeCAM"
 SHARDED = '{"sharding": "full"}'
 
@@ -39,7 +41,8 @@ def assert_close(found: Path, wanted: Path) -> None:
     assert given.keys() == expected.keys()
     for name, tensor in expected.items():
         difference = (given[name].double() - tensor.double()).norm()
-        assert difference <= CLOSE * tensor.double().norm() + 1e-12, f"{found.name}: {name}: {difference:.3g}"
+        relative, absolute = (CLOSE_MOMENTS, 1e-7) if name.startswith("optimiser") else (CLOSE, 1e-9)
+        assert difference <= relative * tensor.double().norm() + absolute, f"{found.name}: {name}: {difference:.3g}"
     for row, other in zip(rows(found), rows(wanted), strict=True):
         assert row.keys() == other.keys()
         for name, value in row.items():
