@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import load_file
 from torch import Tensor
 from training_parts import (
@@ -33,7 +34,7 @@ from training_parts import (
 from mimflow.artifacts.manifest import Artifact
 from mimflow.compute.launch import place
 from mimflow.errors import DataError, MimflowError
-from mimflow.objectives.base import Batch
+from mimflow.objectives.base import Batch, Objective
 from mimflow.progress import Progress
 from mimflow.stages import train
 from mimflow.stages.launch import run_together
@@ -49,6 +50,7 @@ NORMALISED: Any = MASKED_AE | {"tokenizer": MASKED_AE["tokenizer"] | {"latent_no
 VOLUME_PRESERVING: Any = TARFLOW | {"prior": TARFLOW["prior"] | {"volume_preserving": True}}
 EVERY: dict[str, dict[str, Any]] = {
     "nll": {"system": TARFLOW, "objective": NLL},
+    "nll, skipping": {"system": TARFLOW, "objective": NLL, "on_nonfinite": "skip"},
     "volume preserving": {"system": VOLUME_PRESERVING, "objective": NLL},
     "noise levels": {"system": ITARFLOW, "objective": {"kind": "nll", "noise": LEVELS, "label_drop": 0.1}},
     "velocity": {"system": SIT, "objective": VELOCITY},
@@ -113,6 +115,16 @@ def _fail_at(step: int) -> None:
     Shuffled.part = part  # type: ignore[method-assign]
 
 
+def break_at(step: int) -> None:
+    """Let the losses of this process be NaN in a step, counted from 0."""
+
+    def forward(self: Objective, *arguments: Any) -> tuple[Tensor, dict[str, Tensor]]:
+        loss, figures = self.loss(*arguments)
+        return (loss * torch.nan if self.training and self.step == step else loss), figures
+
+    Objective.forward = forward  # type: ignore[method-assign]
+
+
 def tensors(work: Path) -> dict[str, Tensor]:
     """All tensors of what was trained: weights, averages, moments, snapshots."""
     out = work / "out"
@@ -131,12 +143,15 @@ if __name__ == "__main__":
     parser.add_argument("--twice", default="", help="train this one in a folder `again`, too")
     parser.add_argument("--stop-at", type=int, help="the last process is sent SIGTERM after so many steps")
     parser.add_argument("--fail-at", type=int, help="the last process fails in this step")
+    parser.add_argument("--break-at", type=int, help="the last process's losses are NaN in this step")
     parser.add_argument("--compute", default="{}", help="changes of `compute`, as JSON")
     asked = parser.parse_args()
     rank, size = place()
     last = rank == size - 1
     if last and asked.fail_at is not None:
         _fail_at(asked.fail_at)
+    if last and asked.break_at is not None:
+        break_at(asked.break_at)
     stream = SignalAt(asked.stop_at) if last and asked.stop_at is not None else None
     try:
         for name in asked.only or EVERY:

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from several_processes import EVERY, task_of, tensors, together, train_one
+from several_processes import EVERY, break_at, task_of, tensors, together, train_one
 from training_parts import SignalAt, results, rows
 
 from mimflow.artifacts.manifest import Artifact
 from mimflow.compute.processes import World
 from mimflow.errors import DataError, Interrupted
+from mimflow.objectives.base import Objective
 from mimflow.objectives.registry import OBJECTIVES
 from mimflow.training import loop
 
@@ -92,6 +93,20 @@ def test_sharded_models_agree(data: Artifact, alone: Path, tmp_path: Path) -> No
     assert together(2, data, tmp_path, "--compute", SHARDED) == 0
     for name in EVERY:
         assert_close(tmp_path / name, alone / name)
+
+
+def test_a_step_that_is_not_finite_in_one_process_is_skipped_by_all(
+    data: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "nll, skipping"
+    assert together(2, data, tmp_path / "two", "--only", name, "--break-at", "6") == 0
+    assert together(2, data, tmp_path / "shards", "--only", name, "--break-at", "6", "--compute", SHARDED) == 0
+    monkeypatch.setattr(Objective, "forward", Objective.forward)  # put back
+    break_at(6)
+    train_one(name, data, tmp_path / "one")
+    assert_close(tmp_path / "two" / name, tmp_path / "one")
+    assert_close(tmp_path / "shards" / name, tmp_path / "one")
+    assert [row["step"] for row in rows(tmp_path / "one") if not row["loss"]] == ["7"]
 
 
 def test_a_checkpoint_of_shards_goes_on_in_one_and_the_other_way_round(
