@@ -51,7 +51,8 @@ def run(task: TrainTask, inputs: dict[str, Artifact], work: Path, progress: Prog
     device = resolve(task.compute.device)
     torch.set_num_threads(task.compute.threads)
     out = work / "out"
-    out.mkdir(parents=True, exist_ok=True)
+    if place().rank == 0:
+        out.mkdir(parents=True, exist_ok=True)
     objective = build_objective(task, inputs)
     prepared = Prepared.open(inputs["data"])
     splits = Splits(*(_with_features(prepared.split(name), name, inputs) for name in ("train", "val")))

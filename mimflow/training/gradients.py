@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -12,6 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from mimflow.compute.processes import World
 from mimflow.objectives.base import Batch, Objective, Player
+from mimflow.training.sharding import forward
 
 Losses = Callable[[str, Batch, dict[str, Any]], tuple[Tensor, dict[str, Tensor]]]
 
@@ -36,6 +38,7 @@ class Gradients:
         self.objective = objective
         self.players = players
         self.world = world
+        self.sharded = sharded
         self._reducers: dict[str, DistributedDataParallel] = {}
         if world.size > 1 and not sharded:
             # Of kernels of one channel, whose strides mean nothing.
@@ -61,7 +64,7 @@ class Gradients:
         """
         reducer = self._reducers.get(player.name)
         if reducer is None:
-            yield self.objective
+            yield partial(forward, self.objective) if self.sharded else self.objective
             return
         with nullcontext() if last else reducer.no_sync():
             yield reducer

@@ -6,22 +6,26 @@ any the wiser: the first process gathers them one at a time, and every process t
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import fully_shard
+from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from mimflow.compute.processes import World
 from mimflow.nn.modulation import Modulation
-from mimflow.objectives.base import Objective
+from mimflow.objectives.base import Batch, Objective
 from mimflow.training.layers import layers_of
 
 
 def shard(objective: Objective, world: World, device: torch.device) -> None:
     """Shard an objective, which is whole and alike in every process, and move it to the device, a layer at a time."""
+    # Modulations are halves of one tensor, and nothing here changes a tensor in place.
+    warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view tensor")
     mesh = init_device_mesh(device.type, (world.size,))
     # A transformer asks its layers' modulations for all of them at once, before the layers compute.
     modulations = [module for module in objective.system.modules() if isinstance(module, Modulation)]
@@ -29,6 +33,22 @@ def shard(objective: Objective, world: World, device: torch.device) -> None:
         fully_shard(module, mesh=mesh)
     # What is left: outside a forward pass nothing is gathered, so that who takes turns can be set on the shards.
     fully_shard(objective, mesh=mesh, reshard_after_forward=True)
+
+
+def forward(objective: Objective, player: str, batch: Batch, carry: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
+    """A sharded objective's loss and figures. Losses that differentiate on their way, such as adaptive weights, may.
+
+    FSDP takes the end of any backward pass for the end of the step, and gives back what is gathered: here not yet.
+    """
+    assert isinstance(objective, FSDPModule)
+    objective.set_reshard_after_backward(False, recurse=False)
+    objective.set_is_last_backward(False)
+    try:
+        result: tuple[Tensor, dict[str, Tensor]] = objective(player, batch, carry)
+    finally:
+        objective.set_is_last_backward(True)
+        objective.set_reshard_after_backward(True, recurse=False)
+    return result
 
 
 def gathered(tensors: Mapping[str, Tensor], world: World) -> dict[str, Tensor]:
