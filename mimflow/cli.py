@@ -1,7 +1,8 @@
 """The command line: one verb a stage, and verbs to look at specs, plans and results. Parses and calls; no logic.
 
 Exit codes: 0 done, 2 a spec, plan or data problem, 3 not finite, 4 out of memory, 5 can't write or read, 6 locked, 7 a
-bad artifact, 8 no such device, 143 stopped by a signal (training: after a checkpoint). Anything else is a bug.
+bad artifact, 8 no such device, 9 another process of the job has ended, 143 stopped by a signal (training: after a
+checkpoint). Anything else is a bug.
 """
 
 from __future__ import annotations
@@ -245,11 +246,12 @@ STAGES = {
 
 
 def _run(stage: str, job: str, project: Path, strict_code: bool, planned: bool, shard: str | None = None) -> None:
-    """Run a job of a stage, or a shard of it."""
+    """Run a job of a stage, a shard of it, or this process's part of it."""
     from mimflow.artifacts.shard import Shard
+    from mimflow.compute.launch import launched, place
     from mimflow.compute.rendezvous import rendezvous
     from mimflow.plan.handover import handed_over
-    from mimflow.stages.runner import run_job, run_shard
+    from mimflow.stages.runner import run_job, run_shard, take_part
 
     _end_with_parent()
     os.environ |= rendezvous(os.environ)
@@ -264,6 +266,14 @@ def _run(stage: str, job: str, project: Path, strict_code: bool, planned: bool, 
         raise PlanError(f"'{job}' is a job of stage {found.stage}: mimflow {found.stage} {job}")
     if part is not None:
         run_shard(made, found, part, strict_code)
+    elif found.task.processes > 1 and not launched() and not found.done(made.root):
+        from mimflow.stages.launch import run_together
+
+        flags = [*(["--strict-code"] if strict_code else []), *(["--planned"] if planned else [])]
+        words = ["-m", "mimflow", stage, job, "--project", str(project), *flags]
+        sys.exit(run_together([sys.executable, *words], found.task.processes))
+    elif place().rank:
+        take_part(made, found, strict_code)
     else:
         run_job(made, found, strict_code)
 

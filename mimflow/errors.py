@@ -80,6 +80,12 @@ class DeviceError(MimflowError):
     exit_code = 8
 
 
+class PeerLostError(MimflowError):
+    """Another process of the same job has ended; what that one says is the reason."""
+
+    exit_code = 9
+
+
 class Interrupted(MimflowError):
     """A signal that asks to stop arrived; training writes a checkpoint first."""
 

@@ -24,12 +24,15 @@ def report(text: object, stream: TextIO | None) -> None:
 
 
 class Progress:
-    """Prints how far a job has come, at most every `interval` seconds. Lines of jobs side by side stay readable."""
+    """Prints how far a job has come, at most every `interval` seconds. Lines of jobs side by side stay readable.
 
-    def __init__(self, label: str, interval: float = 10.0, stream: TextIO | None = None):
+    A `quiet` one prints nothing.
+    """
+
+    def __init__(self, label: str, interval: float = 10.0, stream: TextIO | None = None, quiet: bool = False):
         self.label = label
         self.interval = interval
-        self.stream = sys.stderr if stream is None else stream
+        self.stream = None if quiet else sys.stderr if stream is None else stream
         self.start(0)
 
     def start(self, total: int, done: int = 0, unit: str = "step") -> None:

@@ -42,6 +42,11 @@ class Task(Spec):
         """The key of a job with this task."""
         return hashlib.sha256(canonical(self.hashed(inputs)).encode()).hexdigest()
 
+    @property
+    def processes(self) -> int:
+        """How many processes share a job with this task out, on one machine, unless a launcher says otherwise."""
+        return 1
+
     def job(self, inputs: Mapping[str, Artifact]) -> str:
         """The same, given what the job reads: what its work in progress is signed with."""
         return self.key({role: artifact.manifest.key for role, artifact in inputs.items()})
@@ -104,6 +109,11 @@ class TrainTask(Task):
     """How messages name it."""
     seed: int
     compute: Compute
+
+    @property
+    def processes(self) -> int:
+        """As many as there are to be devices; a phase that is solved in closed form has nothing to share out."""
+        return 1 if self.phase.objective.closed_form else self.compute.devices
 
 
 class InferTask(Task):

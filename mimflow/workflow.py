@@ -150,12 +150,12 @@ class Workflow:
         if found is None or found.compute is None or found.compute.device == "cpu":
             return 0
         sure = found.compute.device == "cuda" or not executor.startswith("slurm")
-        return int(sure or slurm_has_gpus(partition))
+        return int(found.task.processes) if sure or slurm_has_gpus(partition) else 0
 
     def threads(self, job: str) -> int:
         """CPU threads to set aside for a job."""
         found = self._job(job)
-        return 1 if found is None else needed_threads(found)
+        return 1 if found is None else needed_threads(found) * found.task.processes
 
     def memory_mb(self, job: str) -> int:
         """Memory of the machine, in MB, to set aside for a job."""

@@ -62,6 +62,8 @@ class TrainFacts:
     """Figures on the validation split, by snapshot."""
     health: dict[str, Any] = field(default_factory=dict)
     """Of the latent space and of what is decoded from it, where the objective shapes them."""
+    processes: int = 1
+    """How many shared the parts of a step out when it ended."""
     warnings: list[str] = field(default_factory=list)
     """What of these figures people should know, a line each."""
 

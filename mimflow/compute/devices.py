@@ -6,6 +6,7 @@ import resource
 import sys
 
 import torch
+from torch import Tensor
 
 from mimflow.compute.slots import take_gpu
 from mimflow.errors import DeviceError
@@ -20,6 +21,11 @@ def resolve(device: str) -> torch.device:
     if device == "cuda" and not torch.cuda.is_available():
         raise DeviceError("compute.device: cuda was asked for, and PyTorch finds none (use cpu or auto)")
     return torch.device(device)
+
+
+def send(tensor: Tensor, device: torch.device) -> Tensor:
+    """A tensor of the CPU's on a device, without waiting for what the device is at work on."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:

@@ -32,7 +32,7 @@ def take_gpu() -> None:
         folder.mkdir(mode=0o700, exist_ok=True)
         os.environ[VISIBLE] = next(gpu for place in count() for gpu in gpus if _free(folder / f"{gpu}.{place}"))
     except OSError:
-        os.environ[VISIBLE] = gpus[0]
+        os.environ[VISIBLE] = gpus[int(os.environ.get("LOCAL_RANK", 0)) % len(gpus)]
 
 
 def _free(path: Path) -> bool:

@@ -77,12 +77,13 @@ class Lpips(Frozen):
         self.freeze()
 
     def forward(self, images: Tensor, others: Tensor) -> Tensor:
-        """Images (B, C, H, W) in [−1, 1] → the distance of each to its other (B,)."""
-        h = self.prepare(torch.cat([images, others]))
-        total = h.new_zeros(len(images))
+        """Images (B, C, H, W) in [−1, 1] → the distance of each to its other (B,), with gradients to the images alone."""
+        found, wanted = self.prepare(images), self.prepare(others)
+        total = found.new_zeros(len(images))
         for part, weights in zip(self.slices, self.linear.values(), strict=True):
-            h = part(h)
-            found, wanted = h.chunk(2)
+            found = part(found)
+            with torch.no_grad():  # nothing is kept for a gradient that nobody asks for
+                wanted = part(wanted)
             total = total + weights(unit_distance(found, wanted, dim=1)).mean((1, 2, 3))
         return total
 

@@ -158,6 +158,12 @@ class RunSpec(System):
                     f"{phase.trains}: there is no parameter to train",
                     "leave it out",
                 )
+            if self.compute.devices > phase.accumulate and not phase.objective.closed_form:
+                yield Problem(
+                    ("phases", name, "accumulate"),
+                    f"{phase.accumulate} parts of a step can't be shared out among {self.compute.devices} devices",
+                    f"{self.compute.devices} or more, or fewer compute.devices",
+                )
             for problem in phase.objective.training_problems(self, phase.trained):
                 yield problem.within("phases", name)
             given = phase.start if phase.start is not None else self.phase_before(name)

@@ -16,8 +16,9 @@ from mimflow.artifacts.manifest import MANIFEST, Artifact, Manifest, record_file
 from mimflow.artifacts.provenance import describe_process
 from mimflow.artifacts.shard import Shard
 from mimflow.artifacts.verified import remembering
+from mimflow.compute.launch import place
 from mimflow.compute.memory import memory_errors
-from mimflow.errors import PlanError, storage_errors
+from mimflow.errors import MimflowError, PlanError, storage_errors
 from mimflow.plan import code, paths
 from mimflow.plan.build import Plan
 from mimflow.plan.handover import HandedOver
@@ -27,6 +28,7 @@ from mimflow.plan.status import code_changed
 from mimflow.progress import Progress
 from mimflow.stages.attempts import begin, finish_shard
 from mimflow.stages.requeue import requeued
+from mimflow.tasks import TrainTask
 from mimflow.training.signals import ending_orderly
 
 
@@ -86,6 +88,26 @@ def run_shard(plan: Plan | HandedOver, job: Job, shard: Shard, strict_code: bool
             stage.draw(job.task, inputs, folder, progress, shard)
         finish_shard(folder, shard, root, time.monotonic() - began)
     progress.say(f"took {time.monotonic() - began:.0f} s")
+
+
+def take_part(plan: Plan | HandedOver, job: Job, strict_code: bool = False) -> None:
+    """Help another process of this job, the first, which runs it by `run_job`. Writes nothing.
+
+    Only the training of a phase is shared out; of other stages the first does everything.
+    """
+    root = plan.root.resolve()
+    if job.stage != TrainTask.stage or job.result(root) is not None:
+        return
+    inputs = {role: _input(upstream, root, strict_code) for role, upstream in job.inputs.items()}
+    folder = paths.work(root, job.id) / code.attempt(code.makers(job.task))
+    rank, size = place()
+    with storage_errors(folder), ending_orderly(job.name), chdir(root), remembering(paths.verified(root)):
+        try:
+            stage = import_module(f"mimflow.stages.{job.stage}")
+            with memory_errors(f"{job.stage} {job.name}: out of memory (try {stage.OUT_OF_MEMORY})"):
+                stage.run(job.task, inputs, folder, Progress(job.name, quiet=True))
+        except MimflowError as error:
+            raise type(error)(f"process {rank} of {size}: {error}") from error
 
 
 def _input(job: Job, root: Path, strict_code: bool) -> Artifact:

@@ -14,7 +14,9 @@ from mimflow.artifacts.log import write_log
 from mimflow.artifacts.manifest import Artifact
 from mimflow.artifacts.stored_latents import open_latents
 from mimflow.compute.devices import peak_memory_mb, resolve
+from mimflow.compute.launch import place
 from mimflow.compute.memory import memory_errors
+from mimflow.compute.processes import World, peer_errors
 from mimflow.data.prepared import Prepared, Split
 from mimflow.errors import NotFiniteError
 from mimflow.objectives.base import ClosedForm, Objective
@@ -26,8 +28,10 @@ from mimflow.spec.weights import FileWeights, RunWeights
 from mimflow.system.modules import SystemModules, load_weights, parameter_count
 from mimflow.tasks import FEATURES_ROLE, LATENTS_ROLE, TrainTask
 from mimflow.training.batches import InOrder
+from mimflow.training.layers import prepare_layers
 from mimflow.training.loop import Splits, Trainer
 from mimflow.training.memory import out_of_memory
+from mimflow.training.sharding import gathered, shard
 from mimflow.training.validation import validate
 from mimflow.weights.given import given_file
 from mimflow.weights.tensors import not_finite, save_state
@@ -36,26 +40,32 @@ OUT_OF_MEMORY = "a larger accumulate, a smaller batch_size, or a smaller system"
 """What to change where memory runs out."""
 
 
-def run(task: TrainTask, inputs: dict[str, Artifact], work: Path, progress: Progress) -> TrainFacts:
+def run(task: TrainTask, inputs: dict[str, Artifact], work: Path, progress: Progress) -> TrainFacts | None:
     """Train, or go on training, and write weights, averages, snapshots and the log below `work/out`.
 
+    None in a process that is not the first of its job.
+
     Inputs: `data`; `start0`, `start1`, … for weights of other jobs; `features:NAME` for stored features. Raises
-    DeviceError before anything is read, ArtifactError for weights that are missing or do not fit, and what
-    `Trainer.run` raises.
+    DeviceError before anything is read, ArtifactError for weights that are missing or do not fit, PeerLostError where
+    another process of the job has ended, and what `Trainer.run` raises. Of several processes the first writes.
     """
     device = resolve(task.compute.device)
     torch.set_num_threads(task.compute.threads)
     out = work / "out"
-    out.mkdir(parents=True, exist_ok=True)
-    objective = build_objective(task, inputs).to(device)
+    if place().rank == 0:
+        out.mkdir(parents=True, exist_ok=True)
+    objective = build_objective(task, inputs)
     prepared = Prepared.open(inputs["data"])
     splits = Splits(*(_with_features(prepared.split(name), name, inputs) for name in ("train", "val")))
     if isinstance(objective, ClosedForm):
-        facts = _solve(objective, task, splits, device, out)
-    else:
-        facts = _train(objective, task, splits, device, work, progress, inputs)
-    save_state(objective.state(), out / WEIGHTS)
-    return facts
+        if place().rank:
+            return None
+        facts = _solve(objective.to(device), task, splits, device, out)
+        save_state(objective.state(), out / WEIGHTS)
+        return facts
+    world = World.join(device)
+    with peer_errors(world):
+        return _train(objective, task, splits, device, work, progress, inputs, world)
 
 
 def _with_features(split: Split, name: str, inputs: dict[str, Artifact]) -> Split:
@@ -107,23 +117,39 @@ def _train(
     work: Path,
     progress: Progress,
     inputs: dict[str, Artifact],
-) -> TrainFacts:
+    world: World,
+) -> TrainFacts | None:
     phase, out, job = task.phase, work / "out", task.job(inputs)
+    prepare_layers(objective.system, task.compute)
+    if world.size > 1 and task.compute.sharding == "full":
+        with memory_errors(out_of_memory(task.phase_name, phase)):
+            shard(objective, world, device)
+    objective.to(device)
     trainer = Trainer(
-        objective, phase, task.phase_name, phase.trained, splits, task.seed, device, work, out, progress, job
+        objective, phase, task.phase_name, phase.trained, splits, task.seed, device, work, out, progress, job, world
     )
     if phase.continues:
-        trainer.continue_from(inputs["start0"])
+        trainer.state.continue_from(inputs["start0"])
     val = trainer.run()
+    weights, averaged = gathered(objective.state(), world), None
+    if trainer.ema is not None:
+        averaged = gathered(trainer.state.averaged(), world)
+    moments = gathered(trainer.state.moments(), world)
+    if not world.first:
+        return None
+    if trainer.sharded:  # what is looked at from here on is looked at by one process
+        objective = build_objective(task, inputs).to(device)
+        objective.load_state(weights)
     with memory_errors(out_of_memory(task.phase_name, phase)):
         health = objective.health(trainer.val)
     warnings = health_warnings(health, val)
     for line in warnings:
         progress.say(f"warning: {line}")
     write_log(out, trainer.log.rows)
-    if trainer.ema is not None:
-        save_state(trainer.averaged_state(), out / AVERAGED)
-    save_state(trainer.moments(), out / MOMENTS)
+    save_state(weights, out / WEIGHTS)
+    if averaged is not None:
+        save_state(averaged, out / AVERAGED)
+    save_state(moments, out / MOMENTS)
     counts: dict[str, int] = {}
     for name, parameter in trainer.parameters.items():
         module = name.split(".", 1)[0]
@@ -145,6 +171,7 @@ def _train(
         images_per_second=round(trainer.total * phase.batch_size / trainer.seconds, 1),
         peak_memory_mb=round(peak_memory_mb(device), 1),
         device=device.type,
+        processes=world.size,
     )
 
 

@@ -29,9 +29,13 @@ class InOrder:
         return -(-len(self.split.labels) // self.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
-        for begin in range(0, len(self.split.labels), self.batch_size):
-            end = min(begin + self.batch_size, len(self.split.labels))
-            yield take(self.split, np.arange(begin, end), self.device)
+        return map(self.batch, range(len(self)))
+
+    def batch(self, index: int) -> Batch:
+        """One of them, counted from 0."""
+        begin = index * self.batch_size
+        end = min(begin + self.batch_size, len(self.split.labels))
+        return take(self.split, np.arange(begin, end), self.device)
 
 
 class Shuffled:

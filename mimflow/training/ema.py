@@ -20,6 +20,13 @@ class Ema:
         torch._foreach_lerp_(list(self.averages.values()), list(self.parameters.values()), 1 - self.decay)
 
     @torch.no_grad()
+    def update_where(self, taken: Tensor) -> None:
+        """The same where `taken`, a truth value on the device, says so, and nothing otherwise."""
+        weight = taken.float() * (1 - self.decay)
+        for name, average in self.averages.items():
+            average.lerp_(self.parameters[name], weight.to(average.dtype))
+
+    @torch.no_grad()
     def load(self, averages: dict[str, Tensor]) -> None:
         """Take back averages that were saved."""
         for name, average in self.averages.items():

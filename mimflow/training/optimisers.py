@@ -14,6 +14,17 @@ def build_optimiser(spec: Adamw, parameters: dict[str, nn.Parameter]) -> torch.o
     return torch.optim.AdamW(parameters.values(), spec.lr, (first, second), spec.eps, spec.weight_decay, fused=True)
 
 
+def step_where(optimiser: torch.optim.AdamW, lr: float, finite: Tensor) -> None:
+    """One step at this learning rate where `finite`, a truth value on the device, says so, and none otherwise.
+
+    By what torch's GradScaler tells fused optimisers: the kernel looks at it, and the host need not wait.
+    """
+    for group in optimiser.param_groups:
+        group["lr"] = lr
+    optimiser.found_inf = (~finite).float()  # type: ignore[attr-defined]
+    optimiser.step()
+
+
 def optimiser_state(optimiser: torch.optim.Optimizer, parameters: dict[str, nn.Parameter]) -> dict[str, Tensor]:
     """Its state as `parameter.slot` → tensor; nothing for a parameter that has not been stepped."""
     return {

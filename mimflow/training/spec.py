@@ -63,9 +63,10 @@ class Phase(Spec):
     epochs: Positive | None = None
     """How many passes over the training split the phase has; or `steps`."""
     batch_size: Count = 256
-    """Images a step, over all devices and accumulated parts."""
+    """Images a step, over all devices and parts."""
     accumulate: Count = 1
-    """How many parts a step's batch is cut into, one after the other."""
+    """How many parts a step's batch is cut into. One process computes them one after the other, several share them out.
+    What looks at a batch (batch norm, a mask ratio of the whole batch, an adaptive weight) looks at a part."""
     optimizer: Adamw | None = None
     schedule: Schedule = Schedule()
     clip: Positive | None = None
@@ -87,8 +88,9 @@ class Phase(Spec):
     `false` by that rounding."""
     snapshots: list[Fraction] = [0.25, 0.5, 0.75]
     """Shares of the phase at which weights are kept for figures over training."""
-    checkpoint_seconds: Annotated[Positive, OUTSIDE_KEY] = 60.0
-    """Seconds between checkpoints of work in progress."""
+    checkpoint_seconds: Annotated[Positive | None, OUTSIDE_KEY] = None
+    """Seconds between checkpoints of work in progress; not given: as many as it takes that they cost 2 % of the time,
+    at least 30."""
 
     def identity(self) -> dict[str, Any]:
         """Every field but those outside the key, and whether latents are stored only where they are."""

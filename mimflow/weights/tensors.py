@@ -101,8 +101,13 @@ def require_fit(file: Path, given: Mapping[str, Tensor], own: Mapping[str, Tenso
 
 
 def not_finite(tensors: Mapping[str, Tensor]) -> str | None:
-    """The name of the first tensor with a NaN or an infinity in it; None if there is none."""
-    return next((name for name, tensor in tensors.items() if not tensor.isfinite().all()), None)
+    """The name of the first tensor with a NaN or an infinity in it; None if there is none. Waits once a device."""
+    flags = {name: tensor.isfinite().all() for name, tensor in tensors.items()}
+    finite: dict[str, bool] = {}
+    for device in {flag.device for flag in flags.values()}:
+        here = {name: flag for name, flag in flags.items() if flag.device == device}
+        finite |= dict(zip(here, torch.stack(list(here.values())).tolist(), strict=True))
+    return next((name for name in tensors if not finite[name]), None)
 
 
 def digest_of(tensors: Mapping[str, Tensor]) -> str:

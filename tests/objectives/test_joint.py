@@ -297,7 +297,8 @@ def test_a_discriminator_is_the_second_player_and_nobody_is_by_default(data: Art
     assert all(name.startswith("objective.discriminator.") for name in discriminator.parameters)
     assert {name.split(".")[0] for name in system.parameters} == {"tokenizer", "prior", "objective"}
     assert not system.parameters.keys() & discriminator.parameters.keys()
-    assert {"adversarial", "discriminator_loss", "logits_real", "logits_fake"} <= trainer._step().keys()
+    named = {name for turn in trainer._step() for name in turn.names}
+    assert {"adversarial", "discriminator_loss", "logits_real", "logits_fake"} <= named
 
 
 def test_the_adversarial_term_is_part_of_the_sum_from_its_start_on() -> None:

@@ -144,6 +144,10 @@ MISTAKES = {
         RUN.replace("batch_size: 8", "batch_size: 8\n    accumulate: 3"),
         "9:17: phases.main.accumulate: 3 parts do not divide a batch of 8",
     ),
+    "more devices than parts": (
+        RUN.replace("batch_size: 8", "batch_size: 8\n    accumulate: 2") + "compute: {devices: 4}\n",
+        "9:17: phases.main.accumulate: 2 parts of a step can't be shared out among 4 devices (4 or more, or fewer",
+    ),
     "module": (
         RUN.replace("    steps", "    trains: [priors]\n    steps"),
         "7:14: phases.main.trains.0: there is no module 'priors' (the system has: tokenizer, prior)",

@@ -97,7 +97,7 @@ def test_the_first_step_begins_where_the_phase_before_ended(
     def stop(self: Any) -> None:
         seen["weights"] = {name: tensor.clone() for name, tensor in self.objective.state().items()}
         seen["averages"] = dict(self.ema.averages)
-        seen["moments"] = self.moments()
+        seen["moments"] = self.state.moments()
         raise KeyboardInterrupt
 
     monkeypatch.setattr("mimflow.training.loop.Trainer.run", stop)

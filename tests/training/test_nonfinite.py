@@ -13,7 +13,7 @@ from training_parts import interrupt, results, tiny_task, train_tiny
 from mimflow.artifacts.manifest import Artifact
 from mimflow.errors import NotFiniteError
 from mimflow.objectives.base import Objective
-from mimflow.training import loop
+from mimflow.training import watch
 
 pytestmark = [pytest.mark.slow, pytest.mark.fault("not finite")]
 
@@ -52,7 +52,7 @@ def test_skipped_steps_are_counted_over_interruptions(
 
 
 def test_too_many_in_a_row_end_the_training(data: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "MOST_SKIPPED", 3)
+    monkeypatch.setattr(watch, "MOST_SKIPPED", 3)
     break_steps(monkeypatch, {1, 2, 3, 5, 6, 7, 8})
     with pytest.raises(NotFiniteError, match=r"at step 9 of 16, as 3 steps before it"):
         train_tiny(tiny_task(on_nonfinite="skip"), data, tmp_path)

@@ -30,7 +30,9 @@ class ConvnextLogits(Frozen):
 
     def forward(self, reconstructions: Tensor, images: Tensor) -> Tensor:
         """Images (B, C, H, W) in [−1, 1] → the mean distance."""
-        logits, targets = self.network(self.prepare(torch.cat([reconstructions, images]))).chunk(2)
+        logits = self.network(self.prepare(reconstructions))
+        with torch.no_grad():
+            targets = self.network(self.prepare(images))
         return F.mse_loss(logits.float(), targets.float())
 
 

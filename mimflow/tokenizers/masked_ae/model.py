@@ -8,6 +8,7 @@ import torch
 from timm.layers import PatchEmbed
 from torch import Tensor, nn
 
+from mimflow.compute.devices import send
 from mimflow.nn.affine import at_least_fp32
 from mimflow.nn.draws import Draws
 from mimflow.nn.patchify import unpatchify
@@ -57,13 +58,13 @@ class Encoder(nn.Module):
         batch = len(images)
         patches = self.patch_embed(images)
         if mask is not None and self.mask_token is not None:
-            patches = torch.where(mask.to(patches.device)[..., None], self.mask_token.to(patches.dtype), patches)
+            patches = torch.where(send(mask, patches.device)[..., None], self.mask_token.to(patches.dtype), patches)
         patches = patches + self.pos_embed[:, 1:]
         kept = real = None
         if mask is not None and self.mask_token is None:
             kept, real = visible(mask)
-            kept = kept.to(patches.device)
-            real = None if real is None else real.to(patches.device)
+            kept = send(kept, patches.device)
+            real = None if real is None else send(real, patches.device)
             patches = patches.gather(1, kept[..., None].expand(-1, -1, patches.shape[2]))
         cls = (self.cls_token + self.pos_embed[:, :1]).expand(batch, -1, -1)
         latents = (self.latent_tokens + self.latent_positions).expand(batch, -1, -1)
@@ -152,7 +153,7 @@ class MaskedAutoencoder(Tokenizer):
         if not masked or isinstance(self.spec.mask, NoMask):
             return Encoded(self.encode(images), None)
         mask = draw_mask(self.spec.mask, len(images), self.patches, draws)
-        return Encoded(self._encode(images, mask), mask.to(images.device))
+        return Encoded(self._encode(images, mask), send(mask, images.device))
 
     def encode_hiding(self, images: Tensor, ratio: float, draws: Draws) -> Tensor:
         """Latents (B, latents, channels) of images without ⌈patches · ratio⌉ of their patches."""
