@@ -27,7 +27,7 @@ def run_together(command: list[str], count: int) -> int:
     Signals that ask to stop are passed on, and all processes are waited for. Once one fails, the others are ended.
     PeerLostError says which process was killed from outside, Interrupted that they were stopped before they began.
     """
-    from torch.distributed.distributed_c10d import TCPStore  # seconds: only who starts processes needs it
+    from torch.distributed import TCPStore  # type: ignore[attr-defined]  # seconds: only who starts processes needs it
 
     store = TCPStore(HERE, 0, is_master=True, wait_for_workers=False)
     environment = {
