@@ -13,6 +13,7 @@ import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TextIO
 
@@ -113,13 +114,59 @@ def validate(
 
 @app.command()
 def plan(
-    target: ProductName,
+    target: Annotated[str, typer.Argument(help="A product, a run, an ablation, a data set, a job, or a path of one.")],
+    with_paths: Annotated[bool, typer.Option("--paths", help="Print what Snakemake can be asked for.")] = False,
     project: Project = HERE,
 ) -> None:
-    """List the jobs of a product, which would run, and the field that is why."""
-    from mimflow.plan.status import describe_plan
+    """List the jobs of a product, a run or an ablation, which would run, and the field that is why."""
+    from mimflow.plan.describe import describe_plan
 
-    _echo(describe_plan(_plan(project), target))
+    _echo(describe_plan(_plan(project), target, with_paths))
+
+
+class Listed(StrEnum):
+    """What `mimflow ls` can be asked for."""
+
+    runs = "runs"
+    products = "products"
+    datasets = "datasets"
+
+
+@app.command("ls")
+def list_(
+    of: Annotated[Listed | None, typer.Argument(help="All of these; what is there of all three if not given.")] = None,
+    project: Project = HERE,
+) -> None:
+    """List runs, products and data sets: state, seeds, last loss, age, size, time."""
+    from mimflow.plan.listing import list_all
+
+    _echo(list_all(_plan(project), of))
+
+
+@app.command()
+def status(
+    watch: Annotated[bool, typer.Option("--watch", help="Show it again every two seconds, until Ctrl-C.")] = False,
+    project: Project = HERE,
+) -> None:
+    """Show what runs now: step, speed, time left, last validation, health; and what was begun and given up."""
+    from mimflow.plan.running import describe_running
+    from mimflow.plan.running import watch as watched
+
+    if watch:
+        watched(project, _echo, sys.stdout.isatty())
+    _echo(describe_running(project))
+
+
+@app.command()
+def rm(
+    runs: Annotated[list[str], typer.Argument(help="Runs, by name.")],
+    delete: Annotated[bool, typer.Option("--delete", help="Delete them; without it they are only listed.")] = False,
+    project: Project = HERE,
+) -> None:
+    """List, or delete, results that only these runs reach."""
+    from mimflow.plan.remove import remove_runs
+
+    _echo(remove_runs(_plan(project), runs, delete))
 
 
 @app.command()

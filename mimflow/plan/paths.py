@@ -19,6 +19,9 @@ BY_NAME = "results/by-name"
 METRICS = "results/metrics"
 """The numbers of products, for `dvc metrics`."""
 
+FAILURE = "failure.txt"
+"""The file of an attempt's folder that says why the last process that worked on it gave up; absent otherwise."""
+
 
 def folder(stage: str, job: str) -> str:
     """The folder of a finished job."""
@@ -68,6 +71,16 @@ def task(root: Path, job: str) -> Path:
 def work(root: Path, job: str) -> Path:
     """Scratch of a job in progress: it survives an interruption."""
     return root / ".mimflow" / "work" / job
+
+
+def checkpoints(attempt: Path) -> list[Path]:
+    """The checkpoints of an attempt at training, the newest last: `step-000000100.safetensors`."""
+    return sorted(attempt.glob("checkpoints/step-*.safetensors"))
+
+
+def log(root: Path, name: str) -> Path:
+    """What a job, or the rendering of a product, said under Snakemake."""
+    return root / ".mimflow" / "logs" / f"{name}.log"
 
 
 def work_lock(root: Path, job: str) -> Path:

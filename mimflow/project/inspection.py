@@ -49,7 +49,7 @@ def _where(workspace: Workspace) -> str:
 def _owners(workspace: Workspace, name: str) -> list[Owner]:
     """The specs of a name, of whatever kind, or of a file. PlanError if there is none."""
     if name.endswith((".yaml", ".yml")) or "/" in name:
-        return [_of_file(workspace, name)]
+        return [spec_of_file(workspace, name)]
     known = {*workspace.files, *workspace.wrong, *(("run", run) for run in workspace.runs)}
     owners = [owner for owner in sorted(known) if owner[1] == name]
     if not owners:
@@ -57,7 +57,8 @@ def _owners(workspace: Workspace, name: str) -> list[Owner]:
     return owners
 
 
-def _of_file(workspace: Workspace, name: str) -> Owner:
+def spec_of_file(workspace: Workspace, name: str) -> Owner:
+    """The spec that lies in a file, given as it is seen from here or from the project. PlanError if none does."""
     try:
         # As it is given, from here or from the project's folder; a link is the spec that it stands for.
         files = [file for file in (Path(name), workspace.root / name) if file.is_file()]

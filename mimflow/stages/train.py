@@ -117,7 +117,7 @@ def _train(
         health = objective.health(trainer.val)
     warnings = health_warnings(health, val)
     for line in warnings:
-        progress.say(f"warning: {line}")
+        progress.warn(f"warning: {line}")
     write_log(out, trainer.log.rows)
     if trainer.ema is not None:
         save_state(trainer.averaged_state(), out / AVERAGED)

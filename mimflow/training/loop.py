@@ -254,7 +254,7 @@ class Trainer:
         if self.phase.on_nonfinite == "skip" and self._skipped_in_a_row[player.name] < MOST_SKIPPED:
             self.skipped += 1
             self._skipped_in_a_row[player.name] += 1
-            self.progress.say(f"{where}: skipped, {self.skipped} so far")
+            self.progress.warn(f"{where}: skipped, {self.skipped} so far")
             return False
         before = f", as {MOST_SKIPPED} steps before it" if self._skipped_in_a_row[player.name] else ""
         remedy = REMEDY + ("" if before else "; on_nonfinite: skip leaves such steps out")
@@ -349,9 +349,11 @@ class Trainer:
 
     def _validate(self) -> dict[str, float | None]:
         self.objective.begin_step(self.step, logged=False)
-        return validate(
+        figures = validate(
             self.objective, self.val, self.players[0].name, self.seed, self.phase.precision, self._stop_if_asked
         )
+        self.progress.validated(figures)
+        return figures
 
 
 def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
