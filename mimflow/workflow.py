@@ -11,7 +11,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -22,6 +22,7 @@ from mimflow.artifacts.provenance import git_refusal
 from mimflow.errors import MimflowError, PlanError, SpecError, StorageError, storage_errors
 from mimflow.plan import paths
 from mimflow.plan.build import Plan
+from mimflow.plan.costs import Costs
 from mimflow.plan.freshness import update_markers
 from mimflow.plan.handover import hand_over, handed_over
 from mimflow.plan.jobs import Job
@@ -41,6 +42,8 @@ class Workflow:
         self.main_process = main_process
         self.read_only = read_only
         """The project's folder, where it can't be written: jobs can be listed (`-n`), and none can run."""
+        self._asked: dict[str, Job] = {}
+        """The jobs that may run, by id: Snakemake asks what they read before it asks which is to start first."""
 
     def of_kind(self, kind: str) -> list[str]:
         """The names of the products of a kind, those whose specs are wrong included: to ask for one says so."""
@@ -62,6 +65,7 @@ class Workflow:
         if found is None:
             # An input that nothing makes: Snakemake says so in a line, where an exception would be a traceback.
             return [f"no spec asks for the job {job}"]
+        self._asked[found.id] = found
         if self.main_process and not found.done(self.plan.root):
             hand_over(self.plan, found)
         return self._unpinned([found]) or [upstream.manifest for upstream in found.inputs.values()]
@@ -98,6 +102,16 @@ class Workflow:
         """CPU threads to set aside for a job."""
         compute = self.plan.jobs[job].compute if job in self.plan.jobs else None
         return 1 if compute is None else int(compute.threads)
+
+    def priority(self, job: str) -> int:
+        """Seconds that the longest chain of jobs takes from this one on: of those that can start, the longest first."""
+        return max(1, round(self._chains.get(job, 0.0)))
+
+    @cached_property
+    def _chains(self) -> dict[str, float]:
+        if not self.main_process:  # it runs one job, and starts none
+            return {}
+        return Costs(self.plan.root, self.plan.jobs.values()).chains(self._asked.values())
 
     def begin(self) -> None:
         """Before the first job: refuse a project that can't be written, and pass on what asks this process to stop.

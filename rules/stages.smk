@@ -21,6 +21,8 @@ for stage, folder in FOLDERS.items():
         threads: lambda wildcards: WORKFLOW.threads(wildcards.job)
         resources:
             gpu=lambda wildcards: WORKFLOW.gpus(wildcards.job, workflow.executor_plugin.name),
+        # The longest chain of jobs first: the last one is done the sooner.
+        priority: lambda wildcards: WORKFLOW.priority(wildcards.job)
         message:
             "{params.stage} {params.name}"
         log:

@@ -16,3 +16,7 @@ class ClassifierSpec(Spec):
     def image_problems(self, image: ImageShape) -> Iterator[Problem]:
         """Why this classifier can't take such images."""
         return iter(())
+
+    def multiplications(self, image: ImageShape) -> int:
+        """About how many multiplications a pass over an image takes; 0 where the spec does not tell."""
+        return 0

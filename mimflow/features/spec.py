@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from typing import Literal
+from typing import ClassVar, Literal
 
 from mimflow.artifacts.manifest import canonical
+from mimflow.spec.arithmetic import transformer_multiplications
 from mimflow.spec.base import Count, Problem, Spec
 from mimflow.spec.weights import FileWeights, RunWeights
 
@@ -31,8 +32,15 @@ class NetworkSpec(Spec):
         """Features of each place of the map."""
         raise NotImplementedError
 
+    @property
+    def multiplications(self) -> int:
+        """About how many multiplications a pass over an image takes; 0 where the spec does not tell."""
+        return 0
+
 
 LITE0_CHANNELS = (16, 24, 40, 112, 320)
+LITE0_MULTIPLICATIONS = 407_000_000
+"""Of all stages, at its own 224 pixels (EfficientNet-Lite's release)."""
 
 
 class EfficientnetLite0Spec(NetworkSpec):
@@ -51,6 +59,10 @@ class EfficientnetLite0Spec(NetworkSpec):
     @property
     def channels(self) -> int:
         return LITE0_CHANNELS[self.stage - 1]
+
+    @property
+    def multiplications(self) -> int:
+        return LITE0_MULTIPLICATIONS * self.input_size**2 // 224**2
 
 
 class TimmVitSpec(NetworkSpec):
@@ -79,6 +91,11 @@ class TimmVitSpec(NetworkSpec):
     def channels(self) -> int:
         return self.width
 
+    @property
+    def multiplications(self) -> int:
+        # The depth stands in timm: a vision transformer's heads are 64 wide, and it has as many layers as heads.
+        return transformer_multiplications(self.width, max(1, self.width // 64), self.side**2)
+
     def problems(self) -> Iterator[Problem]:
         if self.input_size % self.patch_size:
             nearest = max(1, round(self.input_size / self.patch_size)) * self.patch_size
@@ -89,6 +106,9 @@ class TimmVitSpec(NetworkSpec):
 
 class ExtractorSpec(Spec):
     """Base of the extractor axis: the network whose features metrics compare."""
+
+    multiplications: ClassVar[int] = 0
+    """About how many multiplications a pass over an image takes; 0 where the spec does not tell."""
 
     kind: str
 
@@ -105,3 +125,5 @@ class InceptionExtractorSpec(ExtractorSpec):
 
     kind: Literal["inception"] = "inception"
     weights: FileWeights
+
+    multiplications = 5_700_000_000

@@ -26,6 +26,11 @@ class OutputSpec(Spec):
     ema: bool = True
     """Take the averaged weights of the last phase; `false` takes the weights of its last step."""
 
+    @property
+    def prior_passes(self) -> int:
+        """How many passes through the prior an image takes, a gradient counting as two more; 0 without a prior."""
+        return 0
+
     def system_problems(self, system: System) -> Iterator[Problem]:
         """Why it can't draw from such a system. Paths are relative to the output."""
         return iter(())

@@ -51,10 +51,11 @@ class History:
 
     def of(self, job: Job) -> Manifest | None:
         """The newest manifest of the job's stage and name with another key."""
-        found = self._stage(job.stage).get(job.name, [])
+        found = self.stage(job.stage).get(job.name, [])
         return next((manifest for manifest in reversed(found) if manifest.key != job.key), None)
 
-    def _stage(self, stage: str) -> dict[str, list[Manifest]]:
+    def stage(self, stage: str) -> dict[str, list[Manifest]]:
+        """All finished results of a stage by name, the newest last."""
         if stage not in self._stages:
             found = []
             for path in (self.root / paths.STORE / paths.FOLDERS[stage]).glob(f"[!.]*/{MANIFEST}"):

@@ -71,6 +71,10 @@ class PriorSpec(Spec):
                 "layers count from 0",
             )
 
+    def multiplications(self, latent: LatentShape) -> int:
+        """About how many multiplications a pass over an image's latents takes; 0 where there are no networks."""
+        return 0
+
     def latent_problems(self, latent: LatentShape) -> Iterator[Problem]:
         """Why this prior can't model such latents."""
         return iter(())

@@ -50,6 +50,10 @@ class TokenizerSpec(Spec):
         """The latents that it makes of such images."""
         raise NotImplementedError
 
+    def multiplications(self, image: ImageShape) -> int:
+        """About how many multiplications encoding and decoding an image take; 0 where there are no networks."""
+        return 0
+
     def patch_grid(self, image: ImageShape) -> int | None:
         """Patches that a side of the image is cut into; None where it is not cut."""
         return None

@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field
 
 from mimflow.classifiers.spec import ClassifierSpec
+from mimflow.spec.arithmetic import convolution_multiplications
 from mimflow.spec.base import Count, Problem
 from mimflow.spec.shapes import ImageShape
 
@@ -29,3 +30,10 @@ class ConvnetSpec(ClassifierSpec):
                 f"{len(self.widths)} stages halve an image of {image.size} pixels to nothing",
                 f"at most {most}",
             )
+
+    def multiplications(self, image: ImageShape) -> int:
+        before = [image.channels, *self.widths[:-1]]
+        return sum(
+            convolution_multiplications(inputs, outputs, image.size >> stage)
+            for stage, (inputs, outputs) in enumerate(zip(before, self.widths, strict=True))
+        )

@@ -95,6 +95,19 @@ class InverseSpec(SamplerSpec):
     """Precision of the flow's passes, backwards and along its score. bf16 is autocast, as in TARFlow's and iTARFlow's
     releases; the walk down noise levels is in fp32 all the same, as in iTARFlow's, and so is the decoder."""
 
+    @property
+    def prior_passes(self) -> int:
+        flow = 1 if self.guidance is None else 2
+        match self.denoise:
+            case None:
+                return flow
+            case ScoreDenoising():
+                return flow + 3
+            case ScoreGuidance():
+                return flow + 6
+            case LevelDenoising():
+                return flow + 3 * (len(self.denoise.grid) - 1)
+
     def system_problems(self, system: System) -> Iterator[Problem]:
         if system.prior is None:
             yield Problem(

@@ -36,6 +36,12 @@ class VelocityGuidance(Spec):
             yield Problem(("low",), f"{self.low} is above high, {self.high}", "low ≤ high")
 
 
+ADAPTIVE_STEPS = 20
+"""About how many steps `dopri5` takes at its tolerances here: a guess, for plans."""
+EVALUATIONS = {"euler": 1, "heun": 2, "heun2": 2, "midpoint": 2, "heun3": 3, "rk4": 4, "dopri5": 6}
+"""Velocities that a step of each method asks for."""
+
+
 class VelocitySamplerSpec(SamplerSpec):
     """What both ways to integrate a velocity can say."""
 
@@ -74,6 +80,11 @@ class OdeSpec(VelocitySamplerSpec):
     by the same steps, so that each depends, within the tolerances, on which others are drawn with it, on their number
     and thus on the protocol's `batch_size`. `sample`: each is integrated by itself, which depends on nothing else and
     asks the network for one sample at a time."""
+
+    @property
+    def prior_passes(self) -> int:
+        guided = 1 if self.guidance is None else 2
+        return guided * EVALUATIONS[self.method] * (self.steps or ADAPTIVE_STEPS)
 
     def problems(self) -> Iterator[Problem]:
         adaptive = self.method == "dopri5"
@@ -121,6 +132,11 @@ class SdeSpec(VelocitySamplerSpec):
     """The first time t. `sbdm` has no value at 0."""
     last: LastStep | None = LastStep()
     """One step more than `steps`, without noise; with null, noise is added up to t = 1."""
+
+    @property
+    def prior_passes(self) -> int:
+        guided = 1 if self.guidance is None else 2
+        return guided * (2 if self.method == "heun" else 1) * self.steps
 
     def problems(self) -> Iterator[Problem]:
         if self.diffusion.kind == "sbdm" and self.start == 0:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from mimflow.priors.spec import PriorSpec, Tap, head_problems
+from mimflow.spec.arithmetic import transformer_multiplications
 from mimflow.spec.base import Count, Positive, Problem
 from mimflow.spec.shapes import LatentShape
 
@@ -65,6 +66,12 @@ class ItarflowSpec(PriorSpec):
 
     def width_of(self, tap: Tap) -> int:
         return self.widths[tap.block]
+
+    def multiplications(self, latent: LatentShape) -> int:
+        return sum(
+            transformer_multiplications(width, layers, latent.tokens // patch**2, self.expansion)
+            for width, layers, patch in zip(self.widths, self.depths, self.patches, strict=True)
+        )
 
     def problems(self) -> Iterator[Problem]:
         for name, values in (("block_widths", self.block_widths), ("block_patches", self.block_patches)):

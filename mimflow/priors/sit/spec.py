@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 from mimflow.priors.spec import Tap, VelocityPriorSpec, head_problems
+from mimflow.spec.arithmetic import transformer_multiplications
 from mimflow.spec.base import Count, Positive, Problem
 from mimflow.spec.shapes import LatentShape
 
@@ -41,6 +42,9 @@ class SitSpec(VelocityPriorSpec):
 
     def width_of(self, tap: Tap) -> int:
         return self.width
+
+    def multiplications(self, latent: LatentShape) -> int:
+        return transformer_multiplications(self.width, self.layers, self.hidden_tokens(latent), self.expansion)
 
     def hidden_tokens(self, latent: LatentShape) -> int:
         return latent.tokens // self.patch_size**2

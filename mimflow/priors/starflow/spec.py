@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from mimflow.priors.spec import PriorSpec, Tap, head_problems
+from mimflow.spec.arithmetic import transformer_multiplications
 from mimflow.spec.base import Count, Positive, Problem
 from mimflow.spec.shapes import LatentShape
 
@@ -85,6 +86,9 @@ class StarflowSpec(PriorSpec):
 
     def width_of(self, tap: Tap) -> int:
         return self.width
+
+    def multiplications(self, latent: LatentShape) -> int:
+        return transformer_multiplications(self.width, sum(self.blocks), latent.tokens, self.expansion)
 
     def problems(self) -> Iterator[Problem]:
         yield from head_problems(self.width, self.head_width)

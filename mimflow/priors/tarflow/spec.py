@@ -8,7 +8,9 @@ from typing import Literal
 from pydantic import Field
 
 from mimflow.priors.spec import PriorSpec, Tap, head_problems
+from mimflow.spec.arithmetic import transformer_multiplications
 from mimflow.spec.base import Count, Problem
+from mimflow.spec.shapes import LatentShape
 
 
 class TarflowSpec(PriorSpec):
@@ -42,6 +44,9 @@ class TarflowSpec(PriorSpec):
 
     def width_of(self, tap: Tap) -> int:
         return self.width
+
+    def multiplications(self, latent: LatentShape) -> int:
+        return transformer_multiplications(self.width, sum(self.blocks), latent.tokens, self.expansion)
 
     def problems(self) -> Iterator[Problem]:
         yield from head_problems(self.width, self.head_width)

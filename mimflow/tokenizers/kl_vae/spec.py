@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag
 
+from mimflow.spec.arithmetic import convolution_multiplications
 from mimflow.spec.base import Count, Positive, Problem, Spec
 from mimflow.spec.forms import WORD
 from mimflow.spec.shapes import ImageShape, LatentShape
@@ -136,3 +137,19 @@ class KlVaeSpec(TokenizerSpec):
     def latent_shape(self, image: ImageShape) -> LatentShape:
         side = image.size // self.reduction
         return LatentShape(side * side, self.channels, (side, side))
+
+    def multiplications(self, image: ImageShape) -> int:
+        total, last = 0, len(self.widths) - 1
+        for index, width in enumerate(self.widths):
+            side = image.size // 2**index
+            # Two convolutions a block; a half's first is from the width of the level before it.
+            from_before = self.widths[max(index - 1, 0)] + self.widths[min(index + 1, last)] - 2 * width
+            inner = 2 * (2 * self.blocks + 1) * width + from_before
+            total += convolution_multiplications(inner, width, side)
+            total += convolution_multiplications(width, width, side // 2) if index < last else 0
+            total += convolution_multiplications(width, width, 2 * side) if index > 0 else 0
+        side, width = image.size // self.reduction, self.widths[-1]
+        total += 8 * convolution_multiplications(width, width, side)  # the middles: four blocks
+        attending = {"none": 0, "encoder": self.blocks, "both": 2 * self.blocks + 1}[self.attention]
+        total += (2 + attending) * side**2 * (4 * width**2 + 2 * side**2 * width)
+        return total

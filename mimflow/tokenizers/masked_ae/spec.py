@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from mimflow.spec.arithmetic import transformer_multiplications
 from mimflow.spec.base import Count, Fraction, Positive, Problem, Spec
 from mimflow.spec.shapes import ImageShape, LatentShape
 from mimflow.spec.weights import FileWeights
@@ -163,6 +164,11 @@ class MaskedAeSpec(TokenizerSpec):
 
     def latent_shape(self, image: ImageShape) -> LatentShape:
         return LatentShape(self.latents, self.channels)
+
+    def multiplications(self, image: ImageShape) -> int:
+        tokens = 1 + self.latents + self.patch_grid(image) ** 2
+        halves = (self.encoder, self.decoder)
+        return sum(transformer_multiplications(half.width, half.layers, tokens) for half in halves)
 
     def patch_grid(self, image: ImageShape) -> int:
         return image.size // self.patch_size
