@@ -49,7 +49,7 @@ class Costs:
         """About how long a job takes, from its beginning; 0 if its result is there."""
         if job.done(self.root):
             return 0.0
-        recorded = self._recorded(job)
+        recorded = self.recorded(job)
         if recorded is not None:
             return recorded
         return START + multiplications(job, self.root) / self._speed(job.stage)
@@ -68,7 +68,7 @@ class Costs:
 
         return {job: longest(job) for job in by_id}
 
-    def _recorded(self, job: Job) -> float | None:
+    def recorded(self, job: Job) -> float | None:
         """Seconds of the newest result of the job's stage and name that was made on this machine."""
         for manifest in reversed(self._history.stage(job.stage).get(job.name, [])):
             if all(manifest.made.get(name) == value for name, value in self._host.items()):
@@ -80,7 +80,7 @@ class Costs:
         if stage not in self._speeds:
             found = []
             for job in self.known:
-                took = (self._recorded(job) or 0.0) - START if job.stage == stage else 0.0
+                took = (self.recorded(job) or 0.0) - START if job.stage == stage else 0.0
                 if took > 0 and (needed := multiplications(job, self.root)):
                     found.append(needed / took)
             self._speeds[stage] = median(found) if found else SPEED
@@ -96,11 +96,11 @@ def multiplications(job: Job, root: Path) -> float:
     """About how many multiplications a job takes. What objectives and metrics add to the passes is left out."""
     match job.task:
         case PrepareTask():
-            return READING * sum(_images(job, root).values())
+            return READING * sum(images_of(job, root).values())
         case FeaturesTask():
-            return job.task.network.multiplications * sum(_images(job.inputs["data"], root).values())
+            return job.task.network.multiplications * sum(images_of(job.inputs["data"], root).values())
         case TrainTask():
-            return _training(job.task, _images(job.inputs["data"], root)["train"])
+            return _training(job.task, images_of(job.inputs["data"], root)["train"])
         case InferTask():
             return _drawing(job, job.task, root)
         case EvaluateTask():
@@ -108,7 +108,7 @@ def multiplications(job: Job, root: Path) -> float:
     raise AssertionError(f"no arithmetic for the stage {job.stage}")
 
 
-def _images(prepare: Job, root: Path) -> dict[str, int]:
+def images_of(prepare: Job, root: Path) -> dict[str, int]:
     """Images of each split: as they were counted, or as the spec or the pin tells."""
     assert isinstance(prepare.task, PrepareTask)
     with suppress(ArtifactError):
@@ -139,15 +139,15 @@ def _training(task: TrainTask, images: int) -> float:
     return seen * _passes(task.system, task.shapes, passes)
 
 
-def _drawn(job: Job, task: InferTask, root: Path) -> int:
+def drawn(job: Job, task: InferTask, root: Path) -> int:
     """How many images an output makes or looks at."""
     count = getattr(task.samples, "count", None)
-    return count if count is not None else sum(_images(job.inputs["data"], root).values())
+    return count if count is not None else sum(images_of(job.inputs["data"], root).values())
 
 
 def _drawing(job: Job, task: InferTask, root: Path) -> float:
     once = dict.fromkeys(task.system.modules, 1)
-    return _drawn(job, task, root) * _passes(task.system, task.shapes, once, task.output.prior_passes)
+    return drawn(job, task, root) * _passes(task.system, task.shapes, once, task.output.prior_passes)
 
 
 def _measuring(job: Job, task: EvaluateTask, root: Path) -> float:
@@ -156,8 +156,8 @@ def _measuring(job: Job, task: EvaluateTask, root: Path) -> float:
         return 0.0
     output = job.inputs["output"]
     assert isinstance(output.task, InferTask)
-    images = _drawn(output, output.task, root)
+    images = drawn(output, output.task, root)
     if "data" in job.inputs and task.reference is not None:
-        images += task.reference.count or sum(_images(job.inputs["data"], root).values())
+        images += task.reference.count or sum(images_of(job.inputs["data"], root).values())
     own = _passes(task.extractor_system, task.shapes, {"classifier": 1}) if task.extractor_system is not None else 0
     return images * (own or task.extractor.multiplications)

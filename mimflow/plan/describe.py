@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mimflow.plan.build import Plan
+from mimflow.plan.estimate import estimate
 from mimflow.plan.pins import require_pinned
 from mimflow.plan.status import Status, job_statuses, product_statuses
 from mimflow.plan.target import Target, find_target
@@ -25,7 +26,11 @@ def describe_plan(plan: Plan, word: str, with_paths: bool = False) -> str:
         for line in lines
     ]
     count = sum(line.runs for line in lines)
-    return "\n".join([*shown, f"{count} of {len(lines)} would run" if count else "Nothing to be done"])
+    if not count:
+        return "\n".join([*shown, "Nothing to be done"])
+    jobs = [plan.jobs[line.id] for line in lines if line.runs and line.id in plan.jobs]
+    cost = f": {estimate(plan.root, jobs, plan.jobs.values()).words}" if jobs else ""
+    return "\n".join([*shown, f"{count} of {len(lines)} would run{cost}"])
 
 
 def _statuses(plan: Plan, target: Target) -> list[Status]:
