@@ -158,6 +158,41 @@ def status(
 
 
 @app.command()
+def new(
+    kind: Annotated[str, typer.Argument(help="dataset, classifier, run, ablation, protocol, table; project: all.")],
+    name: Annotated[str, typer.Argument(help="What it is to be called.")],
+    images: Annotated[str | None, typer.Option(help="Of a data set or a project: the folder of your images.")] = None,
+    size: Annotated[int, typer.Option(help="Pixels that a side of an image becomes.", min=1)] = 32,
+    dataset: Annotated[str | None, typer.Option(help="The data set of a run or a protocol.")] = None,
+    run: Annotated[list[str] | None, typer.Option(help="What an ablation varies, a table shows (several).")] = None,
+    protocol: Annotated[str | None, typer.Option(help="What a table is measured under.")] = None,
+    like: Annotated[str | None, typer.Option(help="The run that a new one extends, of those that come along.")] = None,
+    project: Project = HERE,
+) -> None:
+    """Write a commented spec to begin with: of a folder of images, all from data set to table."""
+    from mimflow.project.new import Asked, write_new
+
+    asked = Asked(name, images, size, dataset, run or [], protocol, like)
+    for path in write_new(lambda: _workspace(project), kind, asked):
+        _echo(path)
+
+
+@app.command()
+def init(folder: Annotated[Path, typer.Argument(help="A folder that is not there yet, or empty.")]) -> None:
+    """Make a project of your own: Snakefile, profiles, dvc.yaml, and specs that extend those that come along."""
+    from mimflow.products.dvc import write_dvc
+    from mimflow.products.registry import PRODUCTS
+    from mimflow.project.begin import begin
+    from mimflow.project.schemas import write_schemas
+
+    for path in begin(folder):
+        _echo(folder / path)
+    write_schemas(folder / "specs/schemas", PRODUCTS)
+    _echo(folder / "specs/schemas")
+    _echo(write_dvc(_plan(folder)))
+
+
+@app.command()
 def rm(
     runs: Annotated[list[str], typer.Argument(help="Runs, by name.")],
     delete: Annotated[bool, typer.Option("--delete", help="Delete them; without it they are only listed.")] = False,

@@ -38,7 +38,10 @@ def schema(kind: Kind) -> dict[str, Any]:
     _describe_fields(cls, definitions, full)
     partial = {f"partial-{name}": _partial(definition) for name, definition in definitions.items()}
     extra = {
-        "extends": {"type": "string", "description": "Another spec of this kind, relative to this file."},
+        "extends": {
+            "type": "string",
+            "description": "Another spec of this kind: its file, relative to this one, or its name.",
+        },
         "overrides": {"type": "object", "description": "Dotted paths and values: `prior.width: 64`."},
     }
     full["properties"] |= extra

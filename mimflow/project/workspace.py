@@ -227,7 +227,7 @@ class Workspace:
             self._fail(kind, name, [f"{shown}:1:1: a {kind} named '{name}' is also at {other} (rename one)"])
             return
         try:
-            node = load(file, self.root)
+            node = load(file, self.root, self.kinds[kind].folders)
         except ReadError as error:
             self._fail(kind, name, [str(error)])
             return

@@ -72,8 +72,9 @@ def _one(field: str) -> str:
 
 
 def _without_dropped(cls: type[Spec], node: Node) -> Node:
-    """The same node without the items that a null has dropped."""
-    fields = dict(node.value)
+    """The same node without the items that a null has dropped, or the whole field of many."""
+    many = [name for name, field in cls.model_fields.items() if get_origin(field.annotation) is dict]
+    fields = {name: item for name, item in node.value.items() if not (name in many and item.drops)}
     for field, items in _named_items(cls, node):
         kept = {name: item for name, item in items.value.items() if item.value is not None}
         fields[field] = Node(kept, items.mark, items.key_mark)
