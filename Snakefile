@@ -18,6 +18,7 @@ WORKFLOW = open_workflow(
     Path.cwd(),
     main_process=workflow.is_main_process,
     recompute=config.get("recompute", False),
+    settings=config.get("set"),
 )
 
 

@@ -115,12 +115,21 @@ def validate(
 @app.command()
 def plan(
     target: Annotated[str, typer.Argument(help="A product, a run, an ablation, a data set, a job, or a path of one.")],
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("-s", "--set", help="Of a run: write the variant with this setting, prior.width=64, and plan it."),
+    ] = None,
     with_paths: Annotated[bool, typer.Option("--paths", help="Print what Snakemake can be asked for.")] = False,
     project: Project = HERE,
 ) -> None:
     """List the jobs of a product, a run or an ablation, which would run, and the field that is why."""
     from mimflow.plan.describe import describe_plan
 
+    if settings:
+        from mimflow.project.variant import write_variant
+
+        target = write_variant(lambda: _workspace(project), target, settings)
+        _echo(f"run {target}")
     _echo(describe_plan(_plan(project), target, with_paths))
 
 

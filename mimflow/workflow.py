@@ -29,19 +29,23 @@ from mimflow.plan.jobs import Job
 from mimflow.plan.links import update_links
 from mimflow.plan.pins import pin_problems
 from mimflow.plan.pull import missing_outputs, nothing_to_do
-from mimflow.products.registry import open_plan
+from mimflow.plan.target import run_jobs
+from mimflow.products.registry import open_plan, open_workspace
 from mimflow.progress import report
+from mimflow.project.variant import write_variant
 from mimflow.spec.base import SLUG
 
 
 class Workflow:
     """The plan of a project, and what Snakemake's rules want to know of it."""
 
-    def __init__(self, plan: Plan, main_process: bool, read_only: Path | None = None):
+    def __init__(self, plan: Plan, main_process: bool, read_only: Path | None = None, variant: str | None = None):
         self.plan = plan
         self.main_process = main_process
         self.read_only = read_only
         """The project's folder, where it can't be written: jobs can be listed (`-n`), and none can run."""
+        self.variant = variant
+        """The run that settings on the command line have made."""
         self._asked: dict[str, Job] = {}
         """The jobs that may run, by id: Snakemake asks what they read before it asks which is to start first."""
 
@@ -54,6 +58,8 @@ class Workflow:
 
     def default_targets(self) -> list[str]:
         """What is made when nothing is asked for."""
+        if self.variant is not None:
+            return [job.manifest for job in run_jobs(self.plan, self.variant)]
         try:
             return [product.files[0] for product in self.plan.by_default()]
         except SpecError:
@@ -145,16 +151,18 @@ def slurm_has_gpus() -> bool:
     return done.returncode != 0 or "gpu" in done.stdout
 
 
-def open_workflow(root: Path, main_process: bool, recompute: bool = False) -> Workflow:
+def open_workflow(root: Path, main_process: bool, recompute: bool = False, settings: str | None = None) -> Workflow:
     """The workflow of the project at `root`. The main process also brings the markers and links up to date.
 
-    Where `dvc.lock` records results that are not here, nothing is computed unless `recompute` says so.
+    Where `dvc.lock` records results that are not here, nothing is computed unless `recompute` says so. `settings`,
+    `tarflow prior.width=64`, makes a variant of a run, which then is what is made when nothing is asked for.
     """
     # `python` in the rules is the one that runs Snakemake, also where its environment is not activated.
     os.environ["PYTHONSAFEPATH"] = "1"  # `python -m` looks for its modules in the project's folder otherwise
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     shown = _looked_at_from_elsewhere(root) if main_process else None
     try:
+        variant = _variant(shown or root, settings) if settings and main_process else None
         plan = open_plan(shown or root)
         if main_process:
             _say_problems(plan)
@@ -169,10 +177,18 @@ def open_workflow(root: Path, main_process: bool, recompute: bool = False) -> Wo
             for folder in paths.FOLDERS.values() if shown is None else ():
                 with storage_errors(root):
                     (root / paths.STORE / folder).mkdir(parents=True, exist_ok=True)
-        return Workflow(plan, main_process, read_only=root if shown else None)
+        return Workflow(plan, main_process, read_only=root if shown else None, variant=variant)
     except MimflowError as error:
         report(error, sys.stderr)
         raise SystemExit(error.exit_code) from None
+
+
+def _variant(root: Path, settings: str) -> str:
+    """The name of the run that settings make: `tarflow prior.width=64 seeds=[0,1]`."""
+    run, *each = settings.split()
+    if not each:
+        raise PlanError(f"--config set={settings!r}: no setting (set='RUN prior.width=64')")
+    return write_variant(lambda: open_workspace(root), run, each)
 
 
 def _say_problems(plan: Plan) -> None:

@@ -76,8 +76,13 @@ class AblationSpec(Spec):
         return [_named(dict(zip(axes, row, strict=True))) for row in rows]
 
 
-def _named(overrides: dict[str, Any]) -> Variant:
+def variant_name(overrides: dict[str, Any]) -> str:
+    """A name made of values and of the fields that they are set to."""
     parts = [f"{path.rpartition('.')[2]}-{value}" for path, value in overrides.items()]
     slug = re.sub(r"[^a-z0-9_]+", "-", "-".join(parts).lower()).strip("-_") or "variant"
+    return slug[:48].rstrip("-")
+
+
+def _named(overrides: dict[str, Any]) -> Variant:
     label = ", ".join(f"{path.rpartition('.')[2]} {value}" for path, value in overrides.items())
-    return Variant(name=slug[:48].rstrip("-"), label=label, overrides=overrides)
+    return Variant(name=variant_name(overrides), label=label, overrides=overrides)
