@@ -13,9 +13,8 @@ import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TextIO
+from typing import TYPE_CHECKING, Annotated, Literal, TextIO
 
 import typer
 
@@ -28,24 +27,74 @@ if TYPE_CHECKING:
     from mimflow.plan.handover import HandedOver
     from mimflow.project.workspace import Workspace
 
+
+def _examples(*lines: str) -> str:
+    """Commands to show under a help text, as they are typed."""
+    return "\b\n" + "\n".join(["Examples:", *(f"  {line}" for line in lines)])
+
+
 app = typer.Typer(
-    add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Declarative experiments for generative-model papers.",
+    rich_markup_mode=None,
+    epilog=_examples(
+        "mimflow init mine                         # a project of your own, with an example",
+        "mimflow plan table1                       # what would run, why, and what it comes to",
+        "snakemake --cores all results/table1.md   # run it",
+        "mimflow status --watch                    # what runs now",
+        "mimflow ls                                # what there is",
+    ),
 )
+
+
+def _command(*examples: str, name: str | None = None) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """A command with examples under its help."""
+    return app.command(name, epilog=_examples(*examples))
+
 
 data = typer.Typer(no_args_is_help=True, help="Data sets of your own.")
 app.add_typer(data, name="data")
 
-Project = Annotated[Path, typer.Option("--project", help="The project's folder, the one that holds specs/.")]
+
+def _found(project: Path) -> Path:
+    from mimflow.plan.paths import project_of
+
+    return project_of(project)
+
+
+def _spec_names(incomplete: str) -> list[str]:
+    # For shell completion, by files alone: it has to be there at once.
+    return sorted({file.stem for file in (_found(HERE) / "specs").rglob(f"{incomplete}*.yaml")})
+
+
+Project = Annotated[
+    Path, typer.Option("--project", help="The folder that holds specs/, or one inside it.", callback=_found)
+]
 HERE = Path()
 JobName = Annotated[str, typer.Argument(help="A job's id or name, as `mimflow plan` prints them.")]
-ProductName = Annotated[str, typer.Argument(help="A product: table1 or results/table1.md.")]
+ProductName = Annotated[str, typer.Argument(help="A product: table1 or results/table1.md.", autocompletion=_spec_names)]
+SpecName = Annotated[str, typer.Argument(help="A spec, by name or file.", autocompletion=_spec_names)]
 Planned = Annotated[
     bool, typer.Option("--planned", help="Do the job as Snakemake has planned it, whatever specs say by now.")
 ]
 StrictCode = Annotated[bool, typer.Option("--strict-code", help="Refuse results made by other code than now.")]
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from mimflow import __version__
+
+        _echo(f"mimflow {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def program(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Declarative experiments for generative-model papers."""
 
 
 def main() -> None:
@@ -101,9 +150,12 @@ def _plan(project: Path) -> Plan:
     return open_plan(project)
 
 
-@app.command()
+@_command("mimflow validate", "mimflow validate tarflow-mnist5k")
 def validate(
-    names: Annotated[list[str] | None, typer.Argument(help="Specs, by name or file; all if none is given.")] = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(help="Specs, by name or file; all if none is given.", autocompletion=_spec_names),
+    ] = None,
     project: Project = HERE,
 ) -> None:
     """Check specs: every problem at once, with its place."""
@@ -112,9 +164,18 @@ def validate(
     _echo(check(_workspace(project), names or []))
 
 
-@app.command()
+@_command(
+    "mimflow plan table1",
+    "mimflow plan results/table1.md --paths",
+    "mimflow plan tarflow-mnist5k -s prior.width=64 -s seeds=[0,1]",
+)
 def plan(
-    target: Annotated[str, typer.Argument(help="A product, a run, an ablation, a data set, a job, or a path of one.")],
+    target: Annotated[
+        str,
+        typer.Argument(
+            help="A product, a run, an ablation, a data set, a job, or a path of one.", autocompletion=_spec_names
+        ),
+    ],
     settings: Annotated[
         list[str] | None,
         typer.Option("-s", "--set", help="Of a run: write the variant with this setting, prior.width=64, and plan it."),
@@ -122,28 +183,21 @@ def plan(
     with_paths: Annotated[bool, typer.Option("--paths", help="Print what Snakemake can be asked for.")] = False,
     project: Project = HERE,
 ) -> None:
-    """List the jobs of a product, a run or an ablation, which would run, and the field that is why."""
+    """List the jobs of a product, a run or an ablation, which would run, why, and what they come to."""
     from mimflow.plan.describe import describe_plan
 
     if settings:
         from mimflow.project.variant import write_variant
 
         target = write_variant(lambda: _workspace(project), target, settings)
-        _echo(f"run {target}")
     _echo(describe_plan(_plan(project), target, with_paths))
 
 
-class Listed(StrEnum):
-    """What `mimflow ls` can be asked for."""
-
-    runs = "runs"
-    products = "products"
-    datasets = "datasets"
-
-
-@app.command("ls")
+@_command("mimflow ls", "mimflow ls runs", name="ls")
 def list_(
-    of: Annotated[Listed | None, typer.Argument(help="All of these; what is there of all three if not given.")] = None,
+    of: Annotated[
+        Literal["runs", "products", "datasets"] | None, typer.Argument(help="All of these; not given: what is there.")
+    ] = None,
     project: Project = HERE,
 ) -> None:
     """List runs, products and data sets: state, seeds, last loss, age, size, time."""
@@ -152,7 +206,7 @@ def list_(
     _echo(list_all(_plan(project), of))
 
 
-@app.command()
+@_command("mimflow status", "mimflow status --watch")
 def status(
     watch: Annotated[bool, typer.Option("--watch", help="Show it again every two seconds, until Ctrl-C.")] = False,
     project: Project = HERE,
@@ -166,7 +220,7 @@ def status(
     _echo(describe_running(project))
 
 
-@app.command()
+@_command("mimflow new project flowers --images data/flowers", "mimflow new ablation lr --run flowers-tarflow")
 def new(
     kind: Annotated[str, typer.Argument(help="dataset, classifier, run, ablation, protocol, table; project: all.")],
     name: Annotated[str, typer.Argument(help="What it is to be called.")],
@@ -186,24 +240,18 @@ def new(
         _echo(path)
 
 
-@app.command()
+@_command("mimflow init mine && cd mine && snakemake --cores all")
 def init(folder: Annotated[Path, typer.Argument(help="A folder that is not there yet, or empty.")]) -> None:
     """Make a project of your own: Snakefile, profiles, dvc.yaml, and specs that extend those that come along."""
-    from mimflow.products.dvc import write_dvc
-    from mimflow.products.registry import PRODUCTS
-    from mimflow.project.begin import begin
-    from mimflow.project.schemas import write_schemas
+    from mimflow.products.begin import begin_project
 
-    for path in begin(folder):
-        _echo(folder / path)
-    write_schemas(folder / "specs/schemas", PRODUCTS)
-    _echo(folder / "specs/schemas")
-    _echo(write_dvc(_plan(folder)))
+    for path in begin_project(folder):
+        _echo(path)
 
 
-@app.command()
+@_command("mimflow rm tarflow-mnist5k", "mimflow rm tarflow-mnist5k --delete")
 def rm(
-    runs: Annotated[list[str], typer.Argument(help="Runs, by name.")],
+    runs: Annotated[list[str], typer.Argument(help="Runs, by name.", autocompletion=_spec_names)],
     delete: Annotated[bool, typer.Option("--delete", help="Delete them; without it they are only listed.")] = False,
     project: Project = HERE,
 ) -> None:
@@ -213,18 +261,18 @@ def rm(
     _echo(remove_runs(_plan(project), runs, delete))
 
 
-@app.command()
-def explain(name: Annotated[str, typer.Argument(help="A spec.")], project: Project = HERE) -> None:
+@_command("mimflow explain tarflow-mnist5k")
+def explain(name: SpecName, project: Project = HERE) -> None:
     """Print a spec as it is resolved, with the place that each value comes from."""
     from mimflow.project.inspection import explain as explained
 
     _echo(explained(_workspace(project), name))
 
 
-@app.command()
+@_command("mimflow diff tarflow-mnist5k tarflow-imagenet64-cond")
 def diff(
-    left: Annotated[str, typer.Argument(help="A spec.")],
-    right: Annotated[str, typer.Argument(help="Another of the same kind.")],
+    left: SpecName,
+    right: Annotated[str, typer.Argument(help="Another of the same kind.", autocompletion=_spec_names)],
     project: Project = HERE,
 ) -> None:
     """Print the fields in which two specs differ."""
@@ -233,7 +281,7 @@ def diff(
     _echo(compared(_workspace(project), left, right))
 
 
-@app.command()
+@_command("mimflow why table1 --row TARFlow --column guided.fid")
 def why(
     product: ProductName,
     row: Annotated[str | None, typer.Option(help="Of a table: a run's name or its label.")] = None,
@@ -248,13 +296,14 @@ def why(
 
 @app.command()
 def schema(
-    folder: Annotated[Path, typer.Argument(help="Where the JSON Schemas go.")] = Path("specs/schemas"),
+    folder: Annotated[Path | None, typer.Argument(help="Where they go; not given: specs/schemas.")] = None,
+    project: Project = HERE,
 ) -> None:
     """Write the JSON Schemas that let editors complete and check specs."""
     from mimflow.products.registry import PRODUCTS
     from mimflow.project.schemas import write_schemas
 
-    for path in write_schemas(folder, PRODUCTS):
+    for path in write_schemas(folder or project / "specs/schemas", PRODUCTS):
         _echo(path)
 
 

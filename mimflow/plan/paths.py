@@ -23,6 +23,12 @@ FAILURE = "failure.txt"
 """The file of an attempt's folder that says why the last process that worked on it gave up; absent otherwise."""
 
 
+def project_of(start: Path) -> Path:
+    """The project that a folder is, or lies in: the first, from there upwards, that holds specs; else the folder."""
+    above = start.resolve()
+    return next((found for found in (start, *above.parents) if (found / "specs").is_dir()), start)
+
+
 def folder(stage: str, job: str) -> str:
     """The folder of a finished job."""
     return f"{STORE}/{FOLDERS[stage]}/{job}"

@@ -12,8 +12,8 @@ from PIL import Image
 from projects import REPOSITORY, command, new_project
 
 from mimflow.errors import DataError, PlanError, SpecError
+from mimflow.products.begin import begin_project as begin
 from mimflow.products.registry import open_plan, open_workspace
-from mimflow.project.begin import begin
 from mimflow.project.new import Asked, write_new
 from mimflow.project.variant import write_variant
 from mimflow.project.workspace import Workspace
