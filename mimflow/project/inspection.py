@@ -27,12 +27,18 @@ def check(workspace: Workspace, names: list[str]) -> str:
             f"{count} {kind}{'s' * (count != 1 and kind not in ('published', 'weights'))}" for kind, count in counts
         )
         unread = workspace.unread()
-        return f"valid: {found}" + (f"\nnot read, because {_where(workspace)}: {', '.join(unread)}" if unread else "")
+        left = [f"not read, because {_where(workspace)}: {', '.join(unread)}"] if unread else []
+        return "\n".join([f"valid: {found}", *left, *_warned(workspace, [("run", name) for name in workspace.runs])])
     owners = [owner for name in names for owner in _owners(workspace, name)]
     problems = workspace.problems_of(*owners)
     if problems:
         raise SpecError("\n".join(problems))
-    return "valid: " + ", ".join(sorted({_shown(workspace, owner) for owner in owners}))
+    valid = "valid: " + ", ".join(sorted({_shown(workspace, owner) for owner in owners}))
+    return "\n".join([valid, *_warned(workspace, owners)])
+
+
+def _warned(workspace: Workspace, owners: list[Owner]) -> list[str]:
+    return [f"warning: {line}" for line in workspace.warnings_of(*owners)]
 
 
 def _shown(workspace: Workspace, owner: Owner) -> str:

@@ -69,6 +69,8 @@ class Spec(BaseModel):
     )
 
     outside_key: ClassVar[frozenset[str]]
+    ties: ClassVar[bool] = True
+    """Whether `${prior.width}` in it stands for another field of its own: in an ablation, for one of the run's."""
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
@@ -81,6 +83,10 @@ class Spec(BaseModel):
 
     def problems(self) -> Iterator[Problem]:
         """Contradictions between this spec's own fields. Paths are relative to this spec."""
+        return iter(())
+
+    def warnings(self) -> Iterator[Problem]:
+        """What may be meant, but seldom is. Paths are relative to this spec."""
         return iter(())
 
     def identity(self) -> dict[str, Any]:
