@@ -11,9 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from mimflow.artifacts.manifest import write_text
+from mimflow.project.ablation import AblationSpec
 from mimflow.project.kinds import Kind
+from mimflow.project.run import RunSpec
 from mimflow.project.workspace import KINDS
 from mimflow.spec.base import Spec
+from mimflow.spec.decided import decided, path_names
+from mimflow.spec.ties import TIE
 
 
 def write_schemas(folder: Path, products: Sequence[Kind]) -> list[Path]:
@@ -30,13 +34,17 @@ def schema(kind: Kind) -> dict[str, Any]:
     """The JSON Schema of a kind of spec.
 
     A spec that extends another may leave out what the other has: then nothing is required, at any depth, and `kind`
-    may be left out too.
+    may be left out too. A part is told from the others by its kind alone, so that whoever checks a file by the schema
+    is told of the field that is wrong, and not that no part fits.
     """
     cls = kind.spec
     full = cls.model_json_schema()
     definitions: dict[str, Any] = full.pop("$defs", {})
     _describe_fields(cls, definitions, full)
-    partial = {f"partial-{name}": _partial(definition) for name, definition in definitions.items()}
+    overrides = path_names(full, definitions)
+    if cls is AblationSpec:
+        _check_paths(full, definitions)
+    partial = {f"partial-{name}": decided(definition, definitions, True) for name, definition in definitions.items()}
     extra = {
         "extends": {
             "type": "string",
@@ -44,34 +52,34 @@ def schema(kind: Kind) -> dict[str, Any]:
         },
         "overrides": {"type": "object", "description": "Dotted paths and values: `prior.width: 64`."},
     }
-    full["properties"] |= extra
+    whole = decided(full, definitions, False)
+    part = decided(full, definitions, True)
+    extra["overrides"] |= overrides
+    for each in (whole, part):
+        each["properties"] |= extra
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": f"mimflow {kind.name}",
         "type": "object",
         "if": {"required": ["extends"]},
-        "then": _partial(full),
-        "else": full,
-        "$defs": definitions | partial,
+        "then": part,
+        "else": whole,
+        "$defs": {name: decided(definition, definitions, False) for name, definition in definitions.items()}
+        | partial
+        | {"tie": {"type": "string", "pattern": f"^{TIE.pattern}$".replace("?P<path>", "")}},
     }
 
 
-def _partial(value: Any) -> Any:
-    """The same schema with nothing required, and members of unions told apart by their fields alone."""
-    if isinstance(value, dict):
-        kept = {key: _partial(item) for key, item in value.items() if key not in ("required", "discriminator")}
-        if "patternProperties" in kept:  # by name: a null drops what the other spec has
-            kept["patternProperties"] = {
-                pattern: {"anyOf": [item, {"type": "null"}]} for pattern, item in kept["patternProperties"].items()
-            }
-        if "oneOf" in kept:
-            kept["anyOf"] = kept.pop("oneOf")
-        return kept
-    if isinstance(value, list):
-        return [_partial(item) for item in value]
-    if isinstance(value, str) and value.startswith("#/$defs/"):
-        return value.replace("#/$defs/", "#/$defs/partial-")
-    return value
+def _check_paths(full: dict[str, Any], definitions: dict[str, Any]) -> None:
+    """Let an ablation set the fields alone that a run has."""
+    run = RunSpec.model_json_schema()
+    names = path_names(run, run.pop("$defs"))
+    for axes in (full["properties"]["grid"], full["properties"]["zip"]):
+        axes["anyOf"][0] |= names
+        axes["anyOf"][0].pop("patternProperties", None)
+    overrides = definitions["Variant"]["properties"]["overrides"]
+    overrides.pop("patternProperties", None)
+    overrides |= names
 
 
 def _describe_fields(cls: type[Spec], definitions: dict[str, Any], full: dict[str, Any]) -> None:

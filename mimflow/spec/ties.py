@@ -47,13 +47,10 @@ def _children(node: Node) -> list[tuple[str | int, Node]]:
 def _resolved(node: Node, root: Node, path: Path, problems: list[Problem]) -> Node:
     if is_tie(node.value):
         return _followed(node, root, path, problems)
+    items = [(step, _resolved(child, root, (*path, step), problems)) for step, child in _children(node)]
     if isinstance(node.value, dict):
-        return replace(
-            node, value={key: _resolved(item, root, (*path, key), problems) for key, item in _children(node)}
-        )
-    if isinstance(node.value, list):
-        return replace(node, value=[_resolved(item, root, (*path, index), problems) for index, item in _children(node)])
-    return node
+        return replace(node, value=dict(items))
+    return replace(node, value=[item for _, item in items]) if isinstance(node.value, list) else node
 
 
 def _followed(node: Node, root: Node, path: Path, problems: list[Problem]) -> Node:

@@ -99,7 +99,7 @@ def test_a_denoiser_of_other_noise_than_training_is_warned_of(project: Path) -> 
     assert "warning" not in check(open_workspace(project), [])
     edit(project, "mini/tarflow", f'"${{{NOISE}}}"', "0.3")
     expected = (
-        "warning: specs/mini/tarflow.yaml:16:59: outputs.guided.denoise.std: 0.3 is taken off, and the prior is trained "
+        "warning: specs/mini/tarflow.yaml:16:55: outputs.guided.denoise.std: 0.3 is taken off, and the prior is trained "
         "with noise of 0.2 (the same, or tie it: ${phases.…noise.std})"
     )
     assert check(open_workspace(project), ["tarflow"]).splitlines() == ["valid: specs/mini/tarflow.yaml", expected]
