@@ -190,6 +190,7 @@ def plan(
         from mimflow.project.variant import write_variant
 
         target = write_variant(lambda: _workspace(project), target, settings)
+        _echo(f"run {target}")
     _echo(describe_plan(_plan(project), target, with_paths))
 
 

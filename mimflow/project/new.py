@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import chdir
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from string import Template
 
@@ -170,11 +171,16 @@ class _Known:
 def _known(workspace: Workspace, name: str) -> _Known:
     if name in workspace.runs:
         return _Known(workspace, name)
-    shipped = Workspace(SHIPPED)
+    shipped = _shipped()
     if name not in shipped.runs:
         hint = nearest(name, [*workspace.runs, *shipped.runs])
         raise PlanError(f"no run named '{name}', here or among those that come along" + (f" ({hint})" if hint else ""))
     return _Known(shipped, name)
+
+
+@cache
+def _shipped() -> Workspace:
+    return Workspace(SHIPPED)
 
 
 def _patches(like: RunSpec, old: int, new: int) -> str:

@@ -38,9 +38,7 @@ def schema(kind: Kind) -> dict[str, Any]:
     is told of the field that is wrong, and not that no part fits.
     """
     cls = kind.spec
-    full = cls.model_json_schema()
-    definitions: dict[str, Any] = full.pop("$defs", {})
-    _describe_fields(cls, definitions, full)
+    full, definitions = described(cls)
     overrides = path_names(full, definitions)
     if cls is AblationSpec:
         _check_paths(full, definitions)
@@ -68,6 +66,14 @@ def schema(kind: Kind) -> dict[str, Any]:
         | partial
         | {"tie": {"type": "string", "pattern": f"^{TIE.pattern}$".replace("?P<path>", "")}},
     }
+
+
+def described(cls: type[Spec]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Pydantic's schema of a class, with what its fields' docstrings say; the definitions of its parts, by name."""
+    full = cls.model_json_schema()
+    definitions: dict[str, Any] = full.pop("$defs", {})
+    _describe_fields(cls, definitions, full)
+    return full, definitions
 
 
 def _check_paths(full: dict[str, Any], definitions: dict[str, Any]) -> None:

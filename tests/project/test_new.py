@@ -9,27 +9,33 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
-from projects import REPOSITORY, command, new_project
+from projects import REPOSITORY, command, copy_project, new_project
 
 from mimflow.errors import DataError, PlanError, SpecError
-from mimflow.products.begin import begin_project as begin
+from mimflow.products.begin import begin_project
 from mimflow.products.registry import open_plan, open_workspace
 from mimflow.project.new import Asked, write_new
 from mimflow.project.variant import write_variant
 from mimflow.project.workspace import Workspace
 
 
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
-    """A new project beside a folder of images of two classes, 12 of each, wider than high."""
-    begin(tmp_path / "project")
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A new project with a folder of images of two classes, 12 of each, wider than high. Tests copy it."""
+    root = tmp_path_factory.mktemp("begun") / "project"
+    begin_project(root)
     draws = np.random.default_rng(0)
     for name in ("aster", "rose"):
-        folder = tmp_path / "project/data/flowers" / name
+        folder = root / "data/flowers" / name
         folder.mkdir(parents=True)
         for number in range(12):
             Image.fromarray(draws.integers(0, 255, (40, 56, 3), dtype=np.uint8)).save(folder / f"{number}.png")
-    return tmp_path / "project"
+    return root
+
+
+@pytest.fixture
+def project(begun: Path, tmp_path: Path) -> Path:
+    return copy_project(begun, tmp_path / "project")
 
 
 def new(project: Path, kind: str, name: str, **asked: object) -> list[str]:
@@ -43,7 +49,7 @@ def test_a_new_project_is_valid_and_plans_its_table(project: Path) -> None:
     assert table.files[0] == "results/first.md"
     assert {job.stage for job in table.jobs().values()} == {"train", "infer", "evaluate"}
     with pytest.raises(PlanError, match="is there already, and not empty"):
-        begin(project)
+        begin_project(project)
 
 
 def test_the_workflow_of_a_new_project_is_the_packages(project: Path) -> None:
