@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from mimflow.project.kinds import Kind
 from mimflow.project.schemas import described
-from mimflow.spec.differences import show
 
 LIMITS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
 
@@ -48,9 +48,8 @@ def _section(definition: dict[str, Any]) -> Iterator[str]:
     rows = ["| field | type | default | |", "|---|---|---|---|"]
     for name, field in definition.get("properties", {}).items():
         if name != "kind":
-            default = (
-                "required" if name in required or "default" not in field else f"`{show(field['default']) or '""'}`"
-            )
+            given = name not in required and "default" in field
+            default = f"`{json.dumps(field['default'], ensure_ascii=False)}`" if given else "required"
             rows.append(f"| `{name}` | {_type(field)} | {_cell(default)} | {_cell(field.get('description', ''))} |")
     if len(rows) > 2:
         yield "\n".join(rows)
