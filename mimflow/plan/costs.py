@@ -18,6 +18,7 @@ from mimflow.artifacts.facts import read_facts
 from mimflow.artifacts.manifest import Manifest
 from mimflow.artifacts.provenance import describe_host
 from mimflow.errors import ArtifactError
+from mimflow.plan.activity import activity
 from mimflow.plan.jobs import Job
 from mimflow.plan.status import History
 from mimflow.system.spec import Shapes, System
@@ -46,9 +47,12 @@ class Costs:
         self._speeds: dict[str, float] = {}
 
     def seconds(self, job: Job) -> float:
-        """About how long a job takes, from its beginning; 0 if its result is there."""
+        """About how long a job takes, or one that is begun at its speed still takes; 0 if its result is there."""
         if job.done(self.root):
             return 0.0
+        begun = activity(self.root, job.id)
+        if begun is not None and begun.seconds_left is not None:
+            return begun.seconds_left
         recorded = self.recorded(job)
         if recorded is not None:
             return recorded

@@ -51,17 +51,18 @@ def list_all(plan: Plan, of: str | None) -> str:
     """The list of runs, products or data sets; of all three those that are there or under way, if `of` is None."""
     if of is not None:
         return _table(of, list(_entries(plan, of)))
-    blocks, counts = [], []
+    blocks, counts, kinds = [], [], []
     for kind in HEADS:
         entries = list(_entries(plan, kind))
         there = [entry for entry in entries if entry.state != MISSING]
         if there:
             blocks.append(_table(kind, there))
         if len(there) < len(entries):
+            kinds.append(kind)
             count = len(entries) - len(there)
             counts.append(f"{count} {kind if count > 1 else kind.removesuffix('s')}")
     if counts:
-        blocks.append(f"{MISSING}: {', '.join(counts)} (mimflow ls runs lists them all)")
+        blocks.append(f"{MISSING}: {', '.join(counts)} (mimflow ls {'|'.join(kinds)} lists them)")
     return "\n\n".join(blocks) or "nothing: no run, product or data set in specs"
 
 

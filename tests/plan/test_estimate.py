@@ -10,9 +10,10 @@ from projects import edit, new_project
 
 from mimflow.artifacts.manifest import FileRecord, Manifest, write_text
 from mimflow.artifacts.provenance import describe_host
-from mimflow.plan import units
+from mimflow.plan import paths, units
 from mimflow.plan.estimate import Estimate, estimate
 from mimflow.products.registry import open_plan
+from mimflow.progress import RECORD
 
 
 @pytest.fixture
@@ -72,6 +73,16 @@ def test_chains_are_shorter_than_sums_where_jobs_run_side_by_side(project: Path)
     found = of(project, "tarflow.s0.guided", "tarflow.s0.unguided", "tarflow.main.s0")
     assert (found.seconds, found.longest) == (150.0, 130.0)
     assert found.words == "about 2:30, 2:10 if side by side; 30 B (from earlier runs here)"
+
+
+def test_what_is_begun_takes_what_is_left_at_its_speed(project: Path) -> None:
+    record(project, "tarflow.main.s0", 1800.0, 10, None)
+    folder = paths.work(project, open_plan(project).job("tarflow.main.s0").id) / "0123456789abcdef"
+    (folder / "checkpoints").mkdir(parents=True)
+    (folder / "checkpoints/step-000000020.safetensors").touch()
+    # 20 steps in 10 s; it goes on from step 20 of 60.
+    (folder / RECORD).write_text('{"unit": "step", "done": 25, "first": 5, "total": 60, "seconds": 10.0}')
+    assert of(project, "tarflow.main.s0").seconds == 20.0
 
 
 @pytest.mark.parametrize(

@@ -125,7 +125,7 @@ def test_rm_leaves_what_a_run_of_the_same_spec_reaches_too(project: Path) -> Non
 
 def test_ls_lists_what_is_there_and_counts_the_rest(project: Path) -> None:
     assert list_all(open_plan(project), None) == (
-        "missing: 5 runs, 1 product, 1 dataset (mimflow ls runs lists them all)"
+        "missing: 5 runs, 1 product, 1 dataset (mimflow ls runs|products|datasets lists them)"
     )
     assert [line.split() for line in list_all(open_plan(project), "datasets").splitlines()] == [
         ["data", "set", "images", "age", "size", "time", "state"],
