@@ -34,4 +34,4 @@ def describe_plan(plan: Plan, word: str, with_paths: bool = False) -> str:
 
 
 def _statuses(plan: Plan, target: Target) -> list[Status]:
-    return product_statuses(target.product) if target.product else job_statuses(plan.root, target.jobs)
+    return product_statuses(target.product) if target.product else job_statuses(target.jobs, plan.root)

@@ -76,22 +76,26 @@ def product_statuses(product: Product) -> list[Status]:
     A job whose result nobody needs, because what reads it is done, does not run: as Snakemake sees it.
     """
     reason = render_reason(product)
-    lines = job_statuses(product.root, product.jobs().values(), needed=bool(reason))
+    lines = job_statuses(product.jobs().values(), product.root, runs=bool(reason))
     path = product.files[0]
     return [*lines, Status(product.name, "render", path, bool(reason), reason, path)]
 
 
-def job_statuses(root: Path, jobs: Iterable[Job], needed: bool = True) -> list[Status]:
-    """Jobs and all that they read from, in an order in which they can run; `needed`: their results are asked for."""
-    asked: set[str] = set()
+def job_statuses(asked: Iterable[Job], root: Path, runs: bool = True) -> list[Status]:
+    """The jobs that are asked for and all that they read from, in an order in which they can run.
+
+    `runs`: whether what is not there is made.
+    """
+    asked = list(asked)
+    needed: set[str] = set()
+    for job in asked if runs else ():
+        _need(job, root, needed)
     ordered: dict[str, Job] = {}
-    for job in jobs:
-        if needed:
-            _need(job, root, asked)
+    for job in asked:
         for upstream in (*job.upstream(), job):
             ordered.setdefault(upstream.id, upstream)
     history = History(root)
-    return [status(job, root, job.id in asked, history) for job in ordered.values()]
+    return [status(job, root, job.id in needed, history) for job in ordered.values()]
 
 
 def _need(job: Job, root: Path, needed: set[str]) -> None:
