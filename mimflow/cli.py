@@ -82,9 +82,9 @@ StrictCode = Annotated[bool, typer.Option("--strict-code", help="Refuse results 
 
 def _version(asked: bool) -> None:
     if asked:
-        from mimflow import __version__
+        import mimflow
 
-        _echo(f"mimflow {__version__}")
+        _echo(f"mimflow {mimflow.__version__}")
         raise typer.Exit
 
 
