@@ -183,6 +183,7 @@ def test_a_setting_that_can_not_be_is_a_line_and_leaves_nothing(project: Path, s
     assert sorted(project.rglob("*.yaml")) == before
 
 
+@pytest.mark.slow
 def test_plan_takes_settings(tmp_path: Path) -> None:
     project = new_project(tmp_path / "project")
     told = command(
