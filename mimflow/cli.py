@@ -7,51 +7,66 @@ checkpoint). Anything else is a bug.
 
 from __future__ import annotations
 
-import ctypes
 import io
 import os
-import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TextIO
+from typing import Annotated, Literal, TextIO
 
 import typer
-from typer.core import TyperGroup
 
 from mimflow.compute.memory import memory_errors
-from mimflow.errors import MimflowError, PlanError, StorageError, storage_errors
-from mimflow.plan.paths import SHARDED
+from mimflow.errors import MimflowError, PlanError, storage_errors
 from mimflow.progress import report
+from mimflow.verbs import HERE, ProductName, Project, SpecName, echo, opened_plan, opened_workspace, spec_names, stages
 
-if TYPE_CHECKING:
-    from mimflow.plan.build import Plan
-    from mimflow.plan.handover import HandedOver
-    from mimflow.project.workspace import Workspace
+
+def _examples(*lines: str) -> str:
+    """Commands to show under a help text, as they are typed."""
+    return "\b\n" + "\n".join(["Examples:", *(f"  {line}" for line in lines)])
+
 
 app = typer.Typer(
-    add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Declarative experiments for generative-model papers.",
+    rich_markup_mode=None,
+    epilog=_examples(
+        "mimflow init mine                         # a project of your own, with an example",
+        "mimflow plan table1                       # what would run, why, and what it comes to",
+        "snakemake --cores all results/table1.md   # run it",
+        "mimflow status --watch                    # what runs now",
+        "mimflow ls                                # what there is",
+    ),
 )
+
+
+def _command(*examples: str, name: str | None = None) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """A command with examples under its help."""
+    return app.command(name, epilog=_examples(*examples))
+
 
 data = typer.Typer(no_args_is_help=True, help="Data sets of your own.")
 app.add_typer(data, name="data")
+app.add_typer(stages)
 
-Project = Annotated[Path, typer.Option("--project", help="The project's folder, the one that holds specs/.")]
-HERE = Path()
-JobName = Annotated[str, typer.Argument(help="A job's id or name, as `mimflow plan` prints them.")]
-ProductName = Annotated[str, typer.Argument(help="A product: table1 or results/table1.md.")]
-Planned = Annotated[
-    bool, typer.Option("--planned", help="Do the job as Snakemake has planned it, whatever specs say by now.")
-]
-ShardOf = Annotated[
-    str | None,
-    typer.Option("--shard", help="Only draw the pieces of one of so many jobs, 2/8; the job without it finds them."),
-]
-StrictCode = Annotated[bool, typer.Option("--strict-code", help="Refuse results made by other code than now.")]
+
+def _version(asked: bool) -> None:
+    if asked:
+        import mimflow
+
+        echo(f"mimflow {mimflow.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def program(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Declarative experiments for generative-model papers."""
 
 
 def main() -> None:
@@ -85,80 +100,152 @@ def _let_go(stream: TextIO | None) -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-def _echo(text: object) -> None:
-    """Print a result. Whoever reads it may have seen enough: nothing is lost."""
-    try:
-        typer.echo(text)
-    except BrokenPipeError:
-        sys.exit(0)
-    except OSError as error:
-        raise StorageError(f"standard output: can't write: {error.strerror}") from error
-
-
-def _workspace(project: Path) -> Workspace:
-    from mimflow.products.registry import open_workspace
-
-    return open_workspace(project)
-
-
-def _plan(project: Path) -> Plan:
-    from mimflow.products.registry import open_plan
-
-    return open_plan(project)
-
-
-@app.command()
+@_command("mimflow validate", "mimflow validate tarflow-mnist5k")
 def validate(
-    names: Annotated[list[str] | None, typer.Argument(help="Specs, by name or file; all if none is given.")] = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(help="Specs, by name or file; all if none is given.", autocompletion=spec_names),
+    ] = None,
     project: Project = HERE,
 ) -> None:
     """Check specs: every problem at once, with its place."""
     from mimflow.project.inspection import check
 
-    _echo(check(_workspace(project), names or []))
+    echo(check(opened_workspace(project), names or []))
 
 
-@app.command()
+@_command(
+    "mimflow plan table1",
+    "mimflow plan results/table1.md --paths",
+    "mimflow plan tarflow-mnist5k -s prior.width=64 -s seeds=[0,1]",
+)
 def plan(
-    target: Annotated[str, typer.Argument(help="A product, table1 or results/table1.md, or a run.")],
+    target: Annotated[
+        str,
+        typer.Argument(
+            help="A product, a run, an ablation, a data set, a job, or a path of one.", autocompletion=spec_names
+        ),
+    ],
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("-s", "--set", help="Of a run: write the variant with this setting, prior.width=64, and plan it."),
+    ] = None,
+    with_paths: Annotated[bool, typer.Option("--paths", help="Print what Snakemake can be asked for.")] = False,
     project: Project = HERE,
     memory: Annotated[bool, typer.Option("--memory", help="Say what memory and disk training needs instead.")] = False,
     memory_gb: Annotated[
         float | None, typer.Option("--memory-gb", help="The device's memory, where it is not compute.memory_gb.", min=0)
     ] = None,
 ) -> None:
-    """List the jobs of a product or of a run's training, which would run, and the field that is why."""
+    """List the jobs of a product, a run or an ablation, which would run, why, and what they come to."""
+    if settings:
+        from mimflow.project.variant import write_variant
+
+        target = write_variant(lambda: opened_workspace(project), target, settings)
+        echo(f"run {target}")
     if memory or memory_gb is not None:
         from mimflow.plan.memory import describe_memory
 
-        _echo(describe_memory(_plan(project), target, memory_gb))
+        echo(describe_memory(opened_plan(project), target, memory_gb))
         return
-    from mimflow.plan.status import describe_plan
+    from mimflow.plan.describe import describe_plan
 
-    _echo(describe_plan(_plan(project), target))
+    echo(describe_plan(opened_plan(project), target, with_paths))
 
 
-@app.command()
-def explain(name: Annotated[str, typer.Argument(help="A spec.")], project: Project = HERE) -> None:
+@_command("mimflow ls", "mimflow ls runs", name="ls")
+def list_(
+    of: Annotated[
+        Literal["runs", "products", "datasets"] | None, typer.Argument(help="All of these; not given: what is there.")
+    ] = None,
+    project: Project = HERE,
+) -> None:
+    """List runs, products and data sets: state, seeds, last loss, age, size, time."""
+    from mimflow.plan.listing import list_all
+
+    echo(list_all(opened_plan(project), of))
+
+
+@_command("mimflow status", "mimflow status --watch")
+def status(
+    watch: Annotated[bool, typer.Option("--watch", help="Show it again every two seconds, until Ctrl-C.")] = False,
+    project: Project = HERE,
+) -> None:
+    """Show what runs now: step, speed, time left, last validation, health; and what was begun and given up."""
+    from mimflow.plan.running import describe_running
+    from mimflow.plan.running import watch as watched
+
+    if watch:
+        watched(project, echo, sys.stdout.isatty())
+    echo(describe_running(project))
+
+
+@_command("mimflow new project flowers --images data/flowers", "mimflow new ablation lr --run flowers-tarflow")
+def new(
+    kind: Annotated[
+        str, typer.Argument(help="dataset, classifier, run, ablation, protocol, table, claim; project: all.")
+    ],
+    name: Annotated[str, typer.Argument(help="What it is to be called.")],
+    images: Annotated[str | None, typer.Option(help="Of a data set or a project: the folder of your images.")] = None,
+    size: Annotated[int, typer.Option(help="Pixels that a side of an image becomes.", min=1)] = 32,
+    dataset: Annotated[str | None, typer.Option(help="The data set of a run or a protocol.")] = None,
+    run: Annotated[
+        list[str] | None, typer.Option(help="What an ablation varies, a table shows (several), a claim compares (two).")
+    ] = None,
+    protocol: Annotated[str | None, typer.Option(help="What a table or claim is measured under.")] = None,
+    like: Annotated[str | None, typer.Option(help="The run that a new one extends, of those that come along.")] = None,
+    project: Project = HERE,
+) -> None:
+    """Write a commented spec to begin with: of a folder of images, all from data set to table."""
+    from mimflow.project.new import Asked, write_new
+
+    asked = Asked(name, images, size, dataset, run or [], protocol, like)
+    for path in write_new(lambda: opened_workspace(project), kind, asked):
+        echo(path)
+
+
+@_command("mimflow init mine && cd mine && snakemake --cores all")
+def init(folder: Annotated[Path, typer.Argument(help="A folder that is not there yet, or empty.")]) -> None:
+    """Make a project of your own: Snakefile, profiles, dvc.yaml, and specs that extend those that come along."""
+    from mimflow.products.begin import begin_project
+
+    for path in begin_project(folder):
+        echo(path)
+
+
+@_command("mimflow rm tarflow-mnist5k", "mimflow rm tarflow-mnist5k --delete")
+def rm(
+    runs: Annotated[list[str], typer.Argument(help="Runs, by name.", autocompletion=spec_names)],
+    delete: Annotated[bool, typer.Option("--delete", help="Delete them; without it they are only listed.")] = False,
+    project: Project = HERE,
+) -> None:
+    """List, or delete, results that only these runs reach."""
+    from mimflow.plan.remove import remove_runs
+
+    echo(remove_runs(opened_plan(project), runs, delete))
+
+
+@_command("mimflow explain tarflow-mnist5k")
+def explain(name: SpecName, project: Project = HERE) -> None:
     """Print a spec as it is resolved, with the place that each value comes from."""
     from mimflow.project.inspection import explain as explained
 
-    _echo(explained(_workspace(project), name))
+    echo(explained(opened_workspace(project), name))
 
 
-@app.command()
+@_command("mimflow diff tarflow-mnist5k tarflow-imagenet64-cond")
 def diff(
-    left: Annotated[str, typer.Argument(help="A spec.")],
-    right: Annotated[str, typer.Argument(help="Another of the same kind.")],
+    left: SpecName,
+    right: Annotated[str, typer.Argument(help="Another of the same kind.", autocompletion=spec_names)],
     project: Project = HERE,
 ) -> None:
     """Print the fields in which two specs differ."""
     from mimflow.project.inspection import diff as compared
 
-    _echo(compared(_workspace(project), left, right))
+    echo(compared(opened_workspace(project), left, right))
 
 
-@app.command()
+@_command("mimflow why table1 --row TARFlow --column guided.fid")
 def why(
     product: ProductName,
     row: Annotated[str | None, typer.Option(help="Of a table: a run's name or its label.")] = None,
@@ -168,19 +255,20 @@ def why(
     """Trace a product, or one number of it, back to spec, seeds, commit and checkpoint."""
     from mimflow.products.trace import why as traced
 
-    _echo(traced(_plan(project).product(product), row, column))
+    echo(traced(opened_plan(project).product(product), row, column))
 
 
 @app.command()
 def schema(
-    folder: Annotated[Path, typer.Argument(help="Where the JSON Schemas go.")] = Path("specs/schemas"),
+    folder: Annotated[Path | None, typer.Argument(help="Where they go; not given: specs/schemas.")] = None,
+    project: Project = HERE,
 ) -> None:
     """Write the JSON Schemas that let editors complete and check specs."""
     from mimflow.products.registry import PRODUCTS
     from mimflow.project.schemas import write_schemas
 
-    for path in write_schemas(folder, PRODUCTS):
-        _echo(path)
+    for path in write_schemas(folder or project / "specs/schemas", PRODUCTS):
+        echo(path)
 
 
 @app.command()
@@ -192,7 +280,7 @@ def metrics(
     from mimflow.project.metrics_page import metrics_page
 
     write_text(file, metrics_page())
-    _echo(file)
+    echo(file)
 
 
 @app.command()
@@ -200,7 +288,7 @@ def weights(project: Project = HERE) -> None:
     """List the files of weights that only you can bring: which are there, and where the others are published."""
     from mimflow.project.weights import describe_weights
 
-    _echo(describe_weights(_workspace(project)))
+    echo(describe_weights(opened_workspace(project)))
 
 
 @app.command()
@@ -211,147 +299,7 @@ def gc(
     """List, or delete, results in the store that no spec reaches any more."""
     from mimflow.plan.collect_garbage import collect
 
-    _echo(collect(_plan(project), delete))
-
-
-def _end_with_parent() -> None:
-    # A killed Snakemake would leave its jobs running; Linux can send them SIGTERM when their parent dies.
-    if sys.platform == "linux":
-        pr_set_pdeathsig = 1
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
-
-
-class StageGroup(TyperGroup):
-    """A stage with verbs of its own: `mimflow reference make …`, and `mimflow reference JOB` as of every stage."""
-
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """The verb, or the job's command for what is none."""
-        return super().resolve_command(ctx, args if args[0] in self.commands else ["job", *args])
-
-
-reference = typer.Typer(
-    cls=StageGroup, no_args_is_help=True, help="What images are compared with: `make` one, or do a JOB of that stage."
-)
-app.add_typer(reference, name="reference")
-
-
-STAGES = {
-    "prepare": "Prepare a data set.",
-    "features": "Compute a frozen network's features of a data set.",
-    "latents": "Compute a frozen tokenizer's latents of a data set.",
-    "train": "Train one phase of a run, or go on with it.",
-    "infer": "Make what a table asks of a trained run: samples, reconstructions, latents, likelihoods, …",
-}
-"""The stages whose command does a job and nothing else."""
-
-
-def _run(stage: str, job: str, project: Path, strict_code: bool, planned: bool, shard: str | None = None) -> None:
-    """Run a job of a stage, a shard of it, or this process's part of it."""
-    from mimflow.artifacts.shard import Shard
-    from mimflow.compute.launch import launched, place
-    from mimflow.compute.rendezvous import rendezvous
-    from mimflow.plan.handover import handed_over
-    from mimflow.stages.runner import run_job, run_shard, take_part
-
-    _end_with_parent()
-    os.environ |= rendezvous(os.environ)
-    part = Shard.parse(shard) if shard is not None else None
-    made: Plan | HandedOver
-    if planned and (handed := handed_over(project, job)) is not None:
-        made, found = handed, handed.job
-    else:
-        made = _plan(project)
-        found = made.job(job)
-    if found.stage != stage:
-        raise PlanError(f"'{job}' is a job of stage {found.stage}: mimflow {found.stage} {job}")
-    if part is not None:
-        run_shard(made, found, part, strict_code)
-    elif found.task.processes > 1 and not launched() and not found.done(made.root):
-        from mimflow.stages.launch import run_together
-
-        flags = [*(["--strict-code"] if strict_code else []), *(["--planned"] if planned else [])]
-        words = ["-m", "mimflow", stage, job, "--project", str(project), *flags]
-        sys.exit(run_together([sys.executable, *words], found.task.processes))
-    elif place().rank:
-        take_part(made, found, strict_code)
-    else:
-        run_job(made, found, strict_code)
-
-
-def _verb(stage: str) -> Callable[..., None]:
-    """The command that runs a job of a stage."""
-
-    def run(job: JobName, project: Project = HERE, strict_code: StrictCode = False, planned: Planned = False) -> None:
-        _run(stage, job, project, strict_code, planned)
-
-    def run_sharded(
-        job: JobName,
-        project: Project = HERE,
-        strict_code: StrictCode = False,
-        planned: Planned = False,
-        shard: ShardOf = None,
-    ) -> None:
-        _run(stage, job, project, strict_code, planned, shard)
-
-    return run_sharded if stage in SHARDED else run
-
-
-for _name, _text in STAGES.items():
-    app.command(_name, help=_text)(_verb(_name))
-reference.command("job", hidden=True, help="Compute statistics of a reference.")(_verb("reference"))
-
-
-@app.command()
-def evaluate(
-    job: Annotated[str | None, typer.Argument(help="A job's id or name; none for samples.")] = None,
-    samples: Annotated[
-        Path | None, typer.Option(help="Samples made elsewhere: .npz with arr_0, or a folder of images.")
-    ] = None,
-    protocol: Annotated[str | None, typer.Option(help="What measures the samples: a protocol's name.")] = None,
-    labels: Annotated[Path | None, typer.Option(help="The samples' classes: .npy, .npz, or a number a line.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Where the numbers of the samples go, as JSON.")] = None,
-    project: Project = HERE,
-    strict_code: StrictCode = False,
-    planned: Planned = False,
-) -> None:
-    """Measure what a trained run gave (a JOB), or samples that were made elsewhere (--samples, --protocol)."""
-    from mimflow.errors import PlanError
-
-    if job is not None and samples is None and protocol is None:
-        _run("evaluate", job, project, strict_code, planned)
-        return
-    if job is not None or samples is None or protocol is None:
-        raise PlanError("give a job, or samples and a protocol (mimflow evaluate --samples FILE.npz --protocol NAME)")
-    from mimflow.stages.asked import measure
-
-    _echo(measure(_plan(project), samples, protocol, labels, out))
-
-
-@reference.command("make")
-def make_reference(
-    protocol: Annotated[str, typer.Argument(help="The protocol whose extractor looks at the reference.")],
-    out: Annotated[Path, typer.Option(help="Where the statistics go: mu and sigma, as the ADM evaluator reads them.")],
-    metric: Annotated[
-        str | None, typer.Option(help="The metric whose reference is meant; not given: the protocol's own.")
-    ] = None,
-    split: Annotated[str | None, typer.Option(help="A split of the data set instead: train or val.")] = None,
-    count: Annotated[int | None, typer.Option(min=1, help="Of the split, so many images.")] = None,
-    mirror: Annotated[bool, typer.Option("--mirror", help="Mirror each image of the split by a coin.")] = False,
-    project: Project = HERE,
-) -> None:
-    """Write a reference's statistics as others read them: `mimflow reference make PROTOCOL --out FILE.npz`."""
-    from mimflow.errors import PlanError
-    from mimflow.metrics.reference.spec import SplitReferenceSpec
-    from mimflow.stages.asked import make_reference as make
-
-    if split is None and (count is not None or mirror):
-        raise PlanError("--count and --mirror are of a split (--split train)")
-    if split is not None and (metric is not None or split not in ("train", "val")):
-        raise PlanError(f"--split {split}: train or val, and no --metric beside it")
-    instead = None
-    if split is not None:
-        instead = SplitReferenceSpec.model_validate({"split": split, "count": count, "mirror": mirror})
-    _echo(make(_plan(project), protocol, metric, instead, out))
+    echo(collect(opened_plan(project), delete))
 
 
 @app.command()
@@ -363,8 +311,8 @@ def render(
     """Render a product: its files and the numbers that `dvc metrics` shows."""
     from mimflow.products.render import render_product
 
-    for path in render_product(_plan(project).product(product), partial):
-        _echo(path)
+    for path in render_product(opened_plan(project).product(product), partial):
+        echo(path)
 
 
 @app.command()
@@ -379,10 +327,10 @@ def claims(
     from mimflow.products.claims.product import ClaimsProduct
     from mimflow.products.claims.render import describe_claims
 
-    product = _plan(project).product(page)
+    product = opened_plan(project).product(page)
     if not isinstance(product, ClaimsProduct):
         raise PlanError(f"'{page}' is a {product.kind.name}, no page of claims")
-    _echo(describe_claims(product, strict))
+    echo(describe_claims(product, strict))
 
 
 @app.command()
@@ -390,7 +338,7 @@ def dvc(project: Project = HERE) -> None:
     """Write dvc.yaml: it versions the store and the products that are made by default."""
     from mimflow.products.dvc import write_dvc
 
-    _echo(write_dvc(_plan(project)))
+    echo(write_dvc(opened_plan(project)))
 
 
 @data.command()
@@ -404,8 +352,8 @@ def lock(
     """Pin which files the folders of data sets hold: the pin enters the key, another folder is refused."""
     from mimflow.project.pins import lock as pinned
 
-    for line in pinned(_workspace(project), names or [], contents=not names_only):
-        _echo(line)
+    for line in pinned(opened_workspace(project), names or [], contents=not names_only):
+        echo(line)
 
 
 @app.command("import-checkpoint")
@@ -425,4 +373,4 @@ def import_checkpoint(
     """Make an artifact of a public checkpoint, or name the tensors that do not fit."""
     from mimflow.project.importing import import_checkpoint as import_artifact
 
-    _echo(import_artifact(file, source, _workspace(project), spec, out, part))
+    echo(import_artifact(file, source, opened_workspace(project), spec, out, part))

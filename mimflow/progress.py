@@ -1,11 +1,19 @@
-"""Progress of a job, a line at a time: stage, step, images a second, time left."""
+"""Progress of a job, a line at a time: stage, step, images a second, time left. The same in a file, for `status`."""
 
 from __future__ import annotations
 
+import json
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import suppress
-from typing import TextIO
+from pathlib import Path
+from typing import Any, TextIO
+
+RECORD = "progress.json"
+"""The file of an attempt's folder that says how far its job has come."""
+RECORD_SECONDS = 1.0
+"""Seconds between two writes of it, at least."""
 
 
 def duration(seconds: float) -> str:
@@ -33,7 +41,15 @@ class Progress:
         self.label = label
         self.interval = interval
         self.stream = None if quiet else sys.stderr if stream is None else stream
+        self._record: Path | None = None
+        self._validated: dict[str, float | None] = {}
+        self._warning = ""
         self.start(0)
+
+    def record_at(self, path: Path) -> None:
+        """Keep a record of how far the job has come at `path`, for other processes to read."""
+        self._record = path
+        self._write(time.monotonic())
 
     def start(self, total: int, done: int = 0, unit: str = "step") -> None:
         """Begin to count towards `total`, `done` of which an earlier attempt has done."""
@@ -42,12 +58,17 @@ class Progress:
         self._images = 0
         self._began = time.monotonic()
         self._printed = self._began
+        self._shown: dict[str, float] = {}
+        self._write(self._began)
 
     def advance(self, done: int, images: int = 0, **shown: float) -> None:
         """`done` of the total are done, with `images` more images since the last call; `shown` are figures to print."""
         self._done = done
         self._images += images
+        self._shown = shown
         now = time.monotonic()
+        if now - self._written >= RECORD_SECONDS or done == self.total:
+            self._write(now)
         if now - self._printed >= self.interval or done == self.total:
             self._printed = now
             self.say(self._line(now, shown))
@@ -55,6 +76,40 @@ class Progress:
     def say(self, text: str) -> None:
         """Print a line under the job's label. Where nobody listens any more, the work goes on without."""
         report(f"[{self.label}] {text}", self.stream)
+
+    def validated(self, figures: Mapping[str, float | None]) -> None:
+        """Keep the figures of a validation in the record."""
+        self._validated = dict(figures)
+        self._write(time.monotonic())
+
+    def warn(self, text: str) -> None:
+        """Print a line, and keep it in the record as what was last amiss."""
+        self._warning = text
+        self.say(text)
+        self._write(time.monotonic())
+
+    def _write(self, now: float) -> None:
+        """Replace the record. A disk that is full does not stop the job for that."""
+        self._written = now
+        if self._record is None:
+            return
+        record: dict[str, Any] = {
+            "job": self.label,
+            "unit": self.unit,
+            "done": self._done,
+            "total": self.total,
+            "first": self._first,
+            "images": self._images,
+            "seconds": round(now - self._began, 3),
+            "figures": self._shown,
+            "validation": self._validated,
+            "warning": self._warning,
+        }
+        # A name that begins with a dot is swept away where a killed process has left it.
+        temporary = self._record.with_name(f".{self._record.name}")
+        with suppress(OSError):
+            temporary.write_text(json.dumps(record) + "\n", encoding="utf-8")
+            temporary.replace(self._record)
 
     def _line(self, now: float, shown: dict[str, float]) -> str:
         elapsed = max(now - self._began, 1e-9)

@@ -32,9 +32,11 @@ from mimflow.plan.needs import LEAST_MEMORY_MB, needed_memory_mb, needed_threads
 from mimflow.plan.pins import pin_problems
 from mimflow.plan.pull import missing_outputs, nothing_to_do
 from mimflow.plan.shards import markers, shard_count
-from mimflow.products.registry import OF_RUNS, PRODUCTS, open_plan
+from mimflow.plan.target import run_jobs
+from mimflow.products.registry import OF_RUNS, PRODUCTS, open_plan, open_workspace
 from mimflow.progress import report
 from mimflow.project.kinds import ProductKind
+from mimflow.project.variant import write_variant
 from mimflow.spec.base import SLUG
 
 
@@ -52,6 +54,7 @@ class Workflow:
         read_only: Path | None = None,
         root: Path | None = None,
         shards: int = 1,
+        variant: str | None = None,
     ):
         self._plan = plan
         self.root = root or Path()
@@ -62,6 +65,8 @@ class Workflow:
         self.main_process = main_process
         self.read_only = read_only
         """The project's folder, where it can't be written: jobs can be listed (`-n`), and none can run."""
+        self.variant = variant
+        """The run that settings on the command line have made."""
         self._asked: dict[str, Job] = {}
         """The jobs that may run, by id: Snakemake asks what they read before it asks which is to start first."""
 
@@ -91,6 +96,8 @@ class Workflow:
 
     def default_targets(self) -> list[str]:
         """What is made when nothing is asked for."""
+        if self.variant is not None:
+            return [job.manifest for job in run_jobs(self.plan, self.variant)]
         try:
             return [product.files[0] for product in self.plan.by_default()]
         except SpecError:
@@ -232,11 +239,14 @@ def partition_of(settings: Any, stage: str) -> str | None:
     return str(getattr(named[0], "raw", None) or named[0]) if named else None
 
 
-def open_workflow(root: Path, main_process: bool, recompute: bool = False, shards: object = 1) -> Workflow:
+def open_workflow(
+    root: Path, main_process: bool, recompute: bool = False, shards: object = 1, settings: str | None = None
+) -> Workflow:
     """The workflow of the project at `root`. The main process also brings the markers and links up to date.
 
     `shards`: how many jobs share the pieces of one out between them.
-    Where `dvc.lock` records results that are not here, nothing is computed unless `recompute` says so.
+    Where `dvc.lock` records results that are not here, nothing is computed unless `recompute` says so. `settings`,
+    `tarflow prior.width=64`, makes a variant of a run, which then is what is made when nothing is asked for.
     """
     # `python` in the rules is the one that runs Snakemake, also where its environment is not activated.
     os.environ["PYTHONSAFEPATH"] = "1"  # `python -m` looks for its modules in the project's folder otherwise
@@ -246,6 +256,7 @@ def open_workflow(root: Path, main_process: bool, recompute: bool = False, shard
         signal.signal(signal.SIGUSR1, lambda number, frame: None)
         return Workflow(None, main_process, root=root)
     shown = _looked_at_from_elsewhere(root)
+    variant = _variant(shown or root, settings) if settings else None
     plan = _opened(shown or root)
     try:
         count = shard_count(shards)
@@ -261,7 +272,7 @@ def open_workflow(root: Path, main_process: bool, recompute: bool = False, shard
         for folder in paths.FOLDERS.values() if shown is None else ():
             with storage_errors(root):
                 (root / paths.STORE / folder).mkdir(parents=True, exist_ok=True)
-        return Workflow(plan, main_process, read_only=root if shown else None, root=root, shards=count)
+        return Workflow(plan, main_process, root if shown else None, root, count, variant)
     except MimflowError as error:
         report(error, sys.stderr)
         raise SystemExit(error.exit_code) from None
@@ -271,6 +282,18 @@ def _opened(root: Path) -> Plan:
     """The plan of the project at `root`; where it can't be made, a line and the end."""
     try:
         return open_plan(root)
+    except MimflowError as error:
+        report(error, sys.stderr)
+        raise SystemExit(error.exit_code) from None
+
+
+def _variant(root: Path, settings: str) -> str:
+    """The name of the run that settings make: `tarflow prior.width=64 seeds=[0,1]`; a line and the end if none can."""
+    run, *each = settings.split()
+    try:
+        if not each:
+            raise PlanError(f"--config set={settings!r}: no setting (set='RUN prior.width=64')")
+        return write_variant(lambda: open_workspace(root), run, each)
     except MimflowError as error:
         report(error, sys.stderr)
         raise SystemExit(error.exit_code) from None

@@ -15,7 +15,7 @@ from projects import REPOSITORY
 
 PACKAGE = REPOSITORY / "mimflow"
 FREE = [
-    *(PACKAGE / name for name in ("errors.py", "progress.py", "seeds.py", "tasks.py", "cli.py")),
+    *(PACKAGE / name for name in ("errors.py", "progress.py", "seeds.py", "tasks.py", "verbs.py", "cli.py")),
     *sorted(
         path
         for folder in ("spec", "project", "plan", "artifacts", "products")
@@ -95,6 +95,7 @@ ROOMS = """
     stages
     workflow
     api
+    verbs
     cli __main__
 """
 """The rooms of the package, lowest first: a module imports from its own floor and from those below it."""

@@ -56,9 +56,49 @@ def locked(path: Path, what: str, shared: bool = False) -> Iterator[None]:
             yield
             stream.truncate(0)
             return
-    # Beside it, because the first to come has to find that there is no file.
-    with _by_signs_of_life(path.with_name(f"{path.name}.alive"), what):
+    with _by_signs_of_life(_alive(path), what):
         yield
+
+
+def holder(path: Path) -> str | None:
+    """Who holds the lock at `path`, as far as can be told without taking it: `process 12 on host`; None if nobody.
+
+    A process of this machine is asked for by its number, one of another by its signs of life or by the kernel's lock.
+    """
+    beside = _alive(path)
+    with suppress(OSError):
+        if beside.is_file():
+            return _who(_content(beside)) if time.time() - beside.stat().st_mtime < PATIENCE else None
+        who = _who(_content(path))
+        match who.split():
+            case ["process", number, "on", host] if number.isdigit():
+                held = _lives(int(number)) if host == socket.gethostname() else _kernel_holds(path)
+                return who if held else None
+    return None
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # another user's
+    return True
+
+
+def _kernel_holds(path: Path) -> bool:
+    with path.open(encoding="utf-8") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def _alive(path: Path) -> Path:
+    """The lock on file systems that have none of the kernel's. Beside, because the first to come must find no file."""
+    return path.with_name(f"{path.name}.alive")
 
 
 def flock(stream: IO[str], shared: bool = False) -> bool:
@@ -81,9 +121,14 @@ def _myself() -> str:
     return f"process {os.getpid()} on {socket.gethostname()}"
 
 
-def _held(what: str, holder: str) -> LockedError:
-    name = holder.partition(",")[0].strip() or "another process"
+def _held(what: str, content: str) -> LockedError:
+    name = _who(content) or "another process"
     return LockedError(f"{what}: {name} is at work on it (wait for it, or end it)")
+
+
+def _who(content: str) -> str:
+    """The holder that a lock names, without what tells its locks apart."""
+    return content.partition(",")[0].strip()
 
 
 @contextmanager

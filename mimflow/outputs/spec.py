@@ -47,6 +47,10 @@ class OutputSpec(Spec):
         """With what follows from the objective that trained the prior filled in, where it is left to follow."""
         return self
 
+    def noise_warnings(self, std: float) -> Iterator[Problem]:
+        """What is odd about it for a prior that was trained with noise of this standard deviation on its latents."""
+        return iter(())
+
     def level_problems(self, levels: NoiseLevels | None) -> Iterator[Problem]:
         """Why it can't draw from a prior that was trained at these noise levels; paths as above."""
         return iter(())

@@ -14,7 +14,7 @@ from mimflow.plan.build import Plan
 from mimflow.plan.links import update_links
 
 
-def collect(plan: Plan, delete: bool) -> str:
+def collect(plan: Plan, really: bool) -> str:
     """List, and where asked delete, what lies in the store and is no job's, and the work of attempts that are over.
 
     Work is over if its job is done, or no spec asks for it; what was handed over to such a job goes, too. What a
@@ -25,11 +25,11 @@ def collect(plan: Plan, delete: bool) -> str:
     root = plan.workspace.root
     lost = [*_results(plan), *_attempts(plan), *_tasks(plan)]
     lines = [f"{path.relative_to(root).as_posix()}  {_name(path)}".rstrip() for path in lost]
-    size = sum(map(_size, lost))
-    kept = [line for path, line in zip(lost, lines, strict=True) if not _delete(root, path)] if delete else []
-    if delete:
+    size = sum(map(size_of, lost))
+    kept = [line for path, line in zip(lost, lines, strict=True) if not delete(root, path)] if really else []
+    if really:
         update_links(plan)
-    what = "deleted" if delete else "nothing needs them; --delete deletes them"
+    what = "deleted" if really else "nothing needs them; --delete deletes them"
     if kept:
         what = f"deleted but {len(kept)} that a process is at work on: {', '.join(kept)}"
     return "\n".join(
@@ -62,10 +62,10 @@ def _tasks(plan: Plan) -> Iterator[Path]:
     return (path for path in sorted(paths.task(root, "*").parent.glob("*.json")) if path.stem not in plan.jobs)
 
 
-def _delete(root: Path, path: Path) -> bool:
+def delete(root: Path, path: Path) -> bool:
     """Delete what is lost, unless a process is at work on its job."""
     # A folder that is copied into the store is `.KEY.partial` until it is whole.
-    lock = paths.work_lock(root, path.name.removeprefix(".").removesuffix(".partial").removesuffix(".json"))
+    lock = paths.work_lock(root, path.name.removeprefix(".").removesuffix(".partial").partition(".")[0])
     try:
         with locked(lock, path.name):
             remove(path)
@@ -83,5 +83,6 @@ def _name(folder: Path) -> str:
         return ""
 
 
-def _size(path: Path) -> int:
+def size_of(path: Path) -> int:
+    """The bytes of a file, or of all files below a folder."""
     return sum(file.stat().st_size for file in (path, *path.rglob("*")) if file.is_file())

@@ -18,6 +18,7 @@ from mimflow.artifacts.facts import read_facts
 from mimflow.artifacts.manifest import Manifest
 from mimflow.artifacts.provenance import describe_host
 from mimflow.errors import ArtifactError
+from mimflow.plan.activity import activity
 from mimflow.plan.jobs import Job
 from mimflow.plan.status import History
 from mimflow.system.spec import Shapes, System
@@ -46,10 +47,13 @@ class Costs:
         self._speeds: dict[str, float] = {}
 
     def seconds(self, job: Job) -> float:
-        """About how long a job takes, from its beginning; 0 if its result is there."""
+        """About how long a job takes, or one that is begun at its speed still takes; 0 if its result is there."""
         if job.done(self.root):
             return 0.0
-        recorded = self._recorded(job)
+        begun = activity(self.root, job.id)
+        if begun is not None and begun.seconds_left is not None:
+            return begun.seconds_left
+        recorded = self.recorded(job)
         if recorded is not None:
             return recorded
         return START + multiplications(job, self.root) / self._speed(job.stage)
@@ -68,7 +72,7 @@ class Costs:
 
         return {job: longest(job) for job in by_id}
 
-    def _recorded(self, job: Job) -> float | None:
+    def recorded(self, job: Job) -> float | None:
         """Seconds of the newest result of the job's stage and name that was made on this machine."""
         for manifest in reversed(self._history.stage(job.stage).get(job.name, [])):
             if all(manifest.made.get(name) == value for name, value in self._host.items()):
@@ -80,7 +84,7 @@ class Costs:
         if stage not in self._speeds:
             found = []
             for job in self.known:
-                took = (self._recorded(job) or 0.0) - START if job.stage == stage else 0.0
+                took = (self.recorded(job) or 0.0) - START if job.stage == stage else 0.0
                 if took > 0 and (needed := multiplications(job, self.root)):
                     found.append(needed / took)
             self._speeds[stage] = median(found) if found else SPEED
@@ -97,14 +101,14 @@ def multiplications(job: Job, root: Path) -> float:
     """About how many multiplications a job takes. What objectives and metrics add to the passes is left out."""
     match job.task:
         case PrepareTask():
-            return READING * sum(_images(job, root).values())
+            return READING * sum(images_of(job, root).values())
         case FeaturesTask():
-            return job.task.network.multiplications * sum(_images(job.inputs["data"], root).values())
+            return job.task.network.multiplications * sum(images_of(job.inputs["data"], root).values())
         case LatentsTask():
-            images = sum(_images(job.inputs["data"], root).values())
+            images = sum(images_of(job.inputs["data"], root).values())
             return 2 * job.task.tokenizer.multiplications(job.task.shapes.image) * images
         case TrainTask():
-            return _training(job.task, _images(job.inputs["data"], root)["train"])
+            return _training(job.task, images_of(job.inputs["data"], root)["train"])
         case InferTask():
             return _drawing(job, job.task, root)
         case ReferenceTask():
@@ -114,7 +118,7 @@ def multiplications(job: Job, root: Path) -> float:
     raise AssertionError(f"no arithmetic for the stage {job.stage}")
 
 
-def _images(prepare: Job, root: Path) -> dict[str, int]:
+def images_of(prepare: Job, root: Path) -> dict[str, int]:
     """Images of each split: as they were counted, or as the spec or the pin tells."""
     assert isinstance(prepare.task, PrepareTask)
     with suppress(ArtifactError):
@@ -145,22 +149,22 @@ def _training(task: TrainTask, images: int) -> float:
     return seen * _passes(task.system, task.shapes, passes)
 
 
-def _drawn(job: Job, task: InferTask, root: Path) -> int:
+def drawn(job: Job, task: InferTask, root: Path) -> int:
     """How many images an output makes or looks at."""
     count = getattr(task.samples, "count", None)
-    return count if count is not None else sum(_images(job.inputs["data"], root).values())
+    return count if count is not None else sum(images_of(job.inputs["data"], root).values())
 
 
 def _drawing(job: Job, task: InferTask, root: Path) -> float:
     once = dict.fromkeys(task.system.modules, 1)
-    return _drawn(job, task, root) * _passes(task.system, task.shapes, once, task.output.prior_passes)
+    return drawn(job, task, root) * _passes(task.system, task.shapes, once, task.output.prior_passes)
 
 
 def _referred(job: Job, task: ReferenceTask, root: Path) -> float:
     """A pass of the reference's images through the extractor; none where statistics are given."""
     if "data" not in job.inputs:
         return 0.0
-    count = getattr(task.reference, "count", None) or sum(_images(job.inputs["data"], root).values())
+    count = getattr(task.reference, "count", None) or sum(images_of(job.inputs["data"], root).values())
     return count * _extraction(task)
 
 
@@ -172,7 +176,7 @@ def _measuring(job: Job, task: EvaluateTask, root: Path) -> float:
         return (task.asked.count if task.asked is not None else 0) * _extraction(task)
     output = job.inputs["output"]
     assert isinstance(output.task, InferTask)
-    return _drawn(output, output.task, root) * _extraction(task)
+    return drawn(output, output.task, root) * _extraction(task)
 
 
 def _extraction(task: EvaluateTask | ReferenceTask) -> float:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from mimflow.errors import ArtifactError
 from mimflow.plan import paths
 from mimflow.plan.build import Plan
 from mimflow.plan.product import Product
-from mimflow.spec.differences import differences, show
+from mimflow.spec.changes import changes
 
 RENDER_VERSION = 2
 CLEARLY = 3.0
@@ -68,8 +69,7 @@ def render_reason(product: Product) -> str:
         return "never rendered"
     identity = product_identity(product)
     if record.key != product_key(identity):
-        changes = [_change(field, old, new) for field, old, new in differences(record.task, identity)]
-        return "; ".join(changes) or "its record is another version's"
+        return "; ".join(_changes(record.task, identity)) or "its record is another version's"
     for name, file in record.files.items():
         path = product.root / name
         if not path.is_file():
@@ -92,10 +92,21 @@ def _numbers_reason(product: Product, record: Manifest) -> str:
     return f"rendered without {', '.join(missing)}" if missing else ""
 
 
-def _change(field: str, old: Any, new: Any) -> str:
-    """A change as it is shown: of a digest, only which one."""
-    kind, _, name = field.partition(".")
-    return f"{name} changed" if kind in ("jobs", "templates") else f"{field}: {show(old)} → {show(new)}"
+def _changes(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
+    """What changed in what a product depends on, in words: of digests, only which; its own fields first."""
+    yield from changes(old.get("spec"), new["spec"])
+    for field in [*old, *(field for field in new if field not in old)]:
+        if field in ("jobs", "templates"):
+            yield from _of_digests(field, old.get(field) or {}, new.get(field) or {})
+        elif field != "spec":
+            yield from changes({field: old.get(field)}, {field: new.get(field)})
+
+
+def _of_digests(field: str, old: dict[str, str], new: dict[str, str]) -> Iterator[str]:
+    one = field.removesuffix("s")
+    yield from (f"{name} changed" for name in old if name in new and old[name] != new[name])
+    yield from (f"{one} {name} removed" for name in old if name not in new)
+    yield from (f"{one} {name} added" for name in new if name not in old)
 
 
 def update_markers(plan: Plan) -> None:

@@ -25,6 +25,9 @@ BY_NAME = "results/by-name"
 METRICS = "results/metrics"
 """The numbers of products, for `dvc metrics`."""
 
+FAILURE = "failure.txt"
+"""The file of an attempt's folder that says why the last process that worked on it gave up; absent otherwise."""
+
 
 def folder(stage: str, job: str) -> str:
     """The folder of a finished job."""
@@ -79,9 +82,25 @@ def work(root: Path, job: str) -> Path:
     return root / ".mimflow" / "work" / job
 
 
+def checkpoints(attempt: Path) -> list[Path]:
+    """The checkpoints of an attempt at training, the newest last: `step-000000100.safetensors`."""
+    return sorted(attempt.glob("checkpoints/step-*.safetensors"))
+
+
+def log(root: Path, name: str) -> Path:
+    """What a job, or the rendering of a product, said under Snakemake."""
+    return root / ".mimflow" / "logs" / f"{name}.log"
+
+
 def work_lock(root: Path, job: str) -> Path:
     """The lock of whoever is at work on a job."""
     return work(root, job).with_name(f"{job}.lock")
+
+
+def work_locks(root: Path, job: str) -> list[Path]:
+    """The locks of all who may be at work on a job: the one on all of it, and those on its shards."""
+    lock = work_lock(root, job)
+    return [lock, *sorted(lock.parent.glob(f"{job}.*-of-*.lock"))]
 
 
 def verified(root: Path) -> Path:

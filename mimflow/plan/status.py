@@ -1,4 +1,4 @@
-"""What a plan would do and why: which jobs are done, which would run, and the field that makes them."""
+"""What a plan would do and why: which jobs are done, which would run or do, and the field that makes them."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 from mimflow.artifacts.manifest import MANIFEST, Manifest, read_manifest
 from mimflow.errors import ArtifactError
 from mimflow.plan import code, paths
-from mimflow.plan.build import Plan
+from mimflow.plan.activity import Activity, activity
 from mimflow.plan.freshness import render_reason
 from mimflow.plan.jobs import Job
-from mimflow.plan.pins import require_pinned
 from mimflow.plan.product import Product
-from mimflow.spec.differences import differences, show
+from mimflow.progress import duration
+from mimflow.spec.changes import changes
 
 CHANGED = "code changed since"
 
@@ -29,10 +29,16 @@ class Status:
     runs: bool
     reason: str
     """Why it runs; or what is worth saying of a job that does not."""
+    path: str
+    """The file that is there when it is done: what Snakemake can be asked for."""
+    activity: Activity | None = None
+    """What has been done of it already, or is being done."""
 
     @property
     def state(self) -> str:
-        """`run`, `done`, or — for what is neither there nor needed."""
+        """`run`, `done`, or — for what is neither there nor needed; `running`, `failed` or `interrupted` if begun."""
+        if self.activity is not None and (self.runs or self.activity.holder):
+            return self.activity.state
         return "run" if self.runs else "done" if self.reason in ("", CHANGED) else "—"
 
 
@@ -69,11 +75,10 @@ def product_statuses(product: Product) -> list[Status]:
 
     A job whose result nobody needs, because what reads it is done, does not run: as Snakemake sees it.
     """
-    root = product.root
     reason = render_reason(product)
-    lines = job_statuses(product.jobs().values(), root, runs=bool(reason))
-    lines.append(Status(product.name, "render", product.files[0], bool(reason), reason))
-    return lines
+    lines = job_statuses(product.jobs().values(), product.root, runs=bool(reason))
+    path = product.files[0]
+    return [*lines, Status(product.name, "render", path, bool(reason), reason, path)]
 
 
 def job_statuses(asked: Iterable[Job], root: Path, runs: bool = True) -> list[Status]:
@@ -103,15 +108,24 @@ def _need(job: Job, root: Path, needed: set[str]) -> None:
 
 def status(job: Job, root: Path, runs: bool, history: History) -> Status:
     """The line of one job."""
-    if runs:
-        reason = why_runs(job, history)
+    found = activity(root, job.id) if not job.done(root) else None
+    if runs or (found is not None and found.holder):
+        reason = "; ".join(filter(None, (_so_far(found) if found else "", why_runs(job, history))))
     elif not job.done(root):
         reason = "not in the store, and nothing that runs reads it"
     elif code_changed(job, root):
         reason = CHANGED
     else:
         reason = ""
-    return Status(job.name, job.stage, job.id, runs, reason)
+    return Status(job.name, job.stage, job.id, runs, reason, job.manifest, found)
+
+
+def _so_far(found: Activity) -> str:
+    """How far a job that was begun has come, or why it gave up; empty if it has not begun to count."""
+    if found.state == "failed":
+        return found.failure
+    left = found.seconds_left if found.holder else None
+    return ", ".join(filter(None, (found.place, found.holder, f"{duration(left)} left" if left is not None else "")))
 
 
 def code_changed(job: Job, root: Path) -> bool:
@@ -125,31 +139,7 @@ def why_runs(job: Job, history: History) -> str:
     previous = history.of(job)
     if previous is None:
         return "never run"
-    changes = [
-        f"{field}: {show(old)} → {show(new)}" for field, old, new in differences(previous.task, job.task.identity())
-    ]
+    found = list(changes(previous.task, job.task.identity()))
     hashed = job.hashed()["inputs"]
-    changes += [f"{role} changed" for role in hashed if previous.inputs.get(role) != hashed[role]]
-    return "; ".join(changes) or "the stage's version changed"
-
-
-def describe_plan(plan: Plan, target: str) -> str:
-    """The statuses of the jobs of a product, or of a run's training, as text.
-
-    DataError if images of the user's are not those that are pinned.
-    """
-    if target in plan.workspace.runs and target not in plan.products:
-        seeds = plan.workspace.runs[target].spec.seeds
-        jobs = [job for seed in seeds for job in plan.trained(target, seed)]
-        require_pinned(plan, jobs)
-        lines = job_statuses(jobs, plan.root)
-    else:
-        product = plan.product(target)
-        require_pinned(plan, product.jobs().values())
-        lines = product_statuses(product)
-    width = max(len(line.name) for line in lines)
-    shown = [
-        f"{line.state:4}  {line.stage:8}  {line.name:{width}}  {line.id}  {line.reason}".rstrip() for line in lines
-    ]
-    count = sum(line.runs for line in lines)
-    return "\n".join([*shown, f"{count} of {len(lines)} would run" if count else "Nothing to be done"])
+    found += [f"{role} changed" for role in hashed if previous.inputs.get(role) != hashed[role]]
+    return "; ".join(found) or "the stage's version changed"

@@ -11,6 +11,8 @@ HEAD = """\
 # `persist` keeps DVC from deleting results before the command runs (docs/architecture.md).
 # Written by `mimflow dvc` from the products that say `by_default: true`.
 """
+DEPENDENCIES = ("Snakefile", "mimflow", "rules", "specs")
+"""What the stage depends on, as far as it is the project's own: where mimflow is installed, its code is not."""
 
 
 def dvc_yaml(plan: Plan) -> str:
@@ -22,7 +24,7 @@ def dvc_yaml(plan: Plan) -> str:
         "  products:",
         "    cmd: snakemake --cores all",
         "    deps:",
-        *(f"      - {name}" for name in ("Snakefile", "mimflow", "rules", "specs")),
+        *(f"      - {name}" for name in DEPENDENCIES if (plan.root / name).exists()),
         "    outs:",
         *(f"      - {paths.STORE}/{folder}: {{persist: true}}" for folder in paths.FOLDERS.values()),
         *(f"      - {file}: {{cache: false, persist: true}}" for file in rendered),

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from mimflow.spec.base import OUTSIDE_KEY, Name, Problem, Spec
+from mimflow.spec.ties import is_tie
 
 GRID_LIMIT = 256
 """Runs that one ablation may expand to."""
@@ -30,6 +31,7 @@ class Variant(Spec):
 class AblationSpec(Spec):
     """Runs that differ from one run in named fields. Give one of `grid`, `zip` and `variants`."""
 
+    ties = False
     label: Annotated[str, OUTSIDE_KEY] = ""
     run: Name
     """The run that is varied."""
@@ -76,9 +78,15 @@ class AblationSpec(Spec):
         return [named(dict(zip(axes, row, strict=True))) for row in rows]
 
 
-def named(overrides: dict[str, Any]) -> Variant:
-    """A variant that is named after the values that it sets: `weight-0-5`."""
-    parts = [f"{path.rpartition('.')[2]}-{value}" for path, value in overrides.items()]
+def variant_name(overrides: dict[str, Any]) -> str:
+    """A name made of values and of the fields that they are set to, but for what is tied to others: `weight-0-5`."""
+    parts = [f"{path.rpartition('.')[2]}-{value}" for path, value in overrides.items() if not is_tie(value)]
     slug = re.sub(r"[^a-z0-9_]+", "-", "-".join(parts).lower()).strip("-_") or "variant"
-    label = ", ".join(f"{path.rpartition('.')[2]} {value}" for path, value in overrides.items())
-    return Variant(name=slug[:48].rstrip("-"), label=label, overrides=overrides)
+    return slug[:48].rstrip("-")
+
+
+def named(overrides: dict[str, Any]) -> Variant:
+    """A variant that is named after the values that it sets."""
+    told = {path: value for path, value in overrides.items() if not is_tie(value)}
+    label = ", ".join(f"{path.rpartition('.')[2]} {value}" for path, value in told.items())
+    return Variant(name=variant_name(overrides), label=label, overrides=overrides)

@@ -27,12 +27,18 @@ def check(workspace: Workspace, names: list[str]) -> str:
             f"{count} {kind}{'s' * (count != 1 and kind not in ('published', 'weights'))}" for kind, count in counts
         )
         unread = workspace.unread()
-        return f"valid: {found}" + (f"\nnot read, because {_where(workspace)}: {', '.join(unread)}" if unread else "")
+        left = [f"not read, because {_where(workspace)}: {', '.join(unread)}"] if unread else []
+        return "\n".join([f"valid: {found}", *left, *_warned(workspace, [("run", name) for name in workspace.runs])])
     owners = [owner for name in names for owner in _owners(workspace, name)]
     problems = workspace.problems_of(*owners)
     if problems:
         raise SpecError("\n".join(problems))
-    return "valid: " + ", ".join(sorted({_shown(workspace, owner) for owner in owners}))
+    valid = "valid: " + ", ".join(sorted({_shown(workspace, owner) for owner in owners}))
+    return "\n".join([valid, *_warned(workspace, owners)])
+
+
+def _warned(workspace: Workspace, owners: list[Owner]) -> list[str]:
+    return [f"warning: {line}" for line in workspace.warnings_of(*owners)]
 
 
 def _shown(workspace: Workspace, owner: Owner) -> str:
@@ -49,7 +55,7 @@ def _where(workspace: Workspace) -> str:
 def _owners(workspace: Workspace, name: str) -> list[Owner]:
     """The specs of a name, of whatever kind, or of a file. PlanError if there is none."""
     if name.endswith((".yaml", ".yml")) or "/" in name:
-        return [_of_file(workspace, name)]
+        return [spec_of_file(workspace, name)]
     known = {*workspace.files, *workspace.wrong, *(("run", run) for run in workspace.runs)}
     owners = [owner for owner in sorted(known) if owner[1] == name]
     if not owners:
@@ -57,7 +63,8 @@ def _owners(workspace: Workspace, name: str) -> list[Owner]:
     return owners
 
 
-def _of_file(workspace: Workspace, name: str) -> Owner:
+def spec_of_file(workspace: Workspace, name: str) -> Owner:
+    """The spec that lies in a file, given as it is seen from here or from the project. PlanError if none does."""
     try:
         # As it is given, from here or from the project's folder; a link is the spec that it stands for.
         files = [file for file in (Path(name), workspace.root / name) if file.is_file()]

@@ -10,12 +10,12 @@ from pydantic import Field
 from mimflow.artifacts.checkpoint import snapshot_name
 from mimflow.compute.spec import Compute
 from mimflow.data.spec import DatasetSpec
-from mimflow.objectives.spec import LatentScaleSpec, ObjectiveSpec
+from mimflow.objectives.spec import GaussianNoise, LatentScaleSpec, ObjectiveSpec
 from mimflow.outputs.registry import OUTPUTS
 from mimflow.outputs.spec import OutputSpec
 from mimflow.project.ablation import DottedPath
 from mimflow.spec.base import OUTSIDE_KEY, Name, Problem
-from mimflow.spec.noise import NoiseLevels
+from mimflow.spec.noise import AdditiveNoise, NoiseLevels
 from mimflow.spec.weights import RunWeights, Weights
 from mimflow.system.spec import System
 from mimflow.training.spec import Phase
@@ -90,6 +90,19 @@ class RunSpec(System):
                 yield problem.within("outputs", name)
         if len(set(self.seeds)) < len(self.seeds):
             yield Problem(("seeds",), f"a seed twice: {self.seeds}", "each once")
+
+    def warnings(self) -> Iterator[Problem]:
+        std = self._trained_std
+        if std is not None:
+            for name, output in self.outputs.items():
+                yield from (problem.within("outputs", name) for problem in output.noise_warnings(std))
+
+    @property
+    def _trained_std(self) -> float | None:
+        """The standard deviation of the noise that the prior was last trained with; None where it has none of one."""
+        last = next((phase for phase in reversed(self.phases.values()) if "prior" in phase.trained), None)
+        noise = getattr(last.objective, "noise", None) if last is not None else None
+        return noise.std if isinstance(noise, (GaussianNoise, AdditiveNoise)) else None
 
     def _given_problems(self) -> Iterator[Problem]:
         """Whether a run has weights, from one side alone."""

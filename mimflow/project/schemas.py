@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from mimflow.artifacts.manifest import write_text
+from mimflow.project.ablation import AblationSpec
 from mimflow.project.kinds import Kind
 from mimflow.project.run import RunSpec
 from mimflow.project.sweep import SWEEP
 from mimflow.project.workspace import KINDS
 from mimflow.spec.base import Spec
+from mimflow.spec.decided import decided, path_names
+from mimflow.spec.ties import TIE
 
 DEFINITIONS = "#/$defs/"
 """What references to definitions of the same schema begin with."""
@@ -35,29 +38,60 @@ def schema(kind: Kind) -> dict[str, Any]:
     """The JSON Schema of a kind of spec.
 
     A spec that extends another may leave out what the other has: then nothing is required, at any depth, and `kind`
-    may be left out too.
+    may be left out too. A part is told from the others by its kind alone, so that whoever checks a file by the schema
+    is told of the field that is wrong, and not that no part fits.
     """
     cls = kind.spec
-    full = cls.model_json_schema()
-    definitions: dict[str, Any] = full.pop("$defs", {})
-    _describe_fields(cls, definitions, full)
+    full, definitions = described(cls)
+    overrides = path_names(full, definitions)
+    if cls is AblationSpec:
+        _check_paths(full, definitions)
     if cls is RunSpec:
         _allow_sweeps(full["properties"], definitions)
-    partial = {f"partial-{name}": _partial(definition) for name, definition in definitions.items()}
+    partial = {f"partial-{name}": decided(definition, definitions, True) for name, definition in definitions.items()}
     extra = {
-        "extends": {"type": "string", "description": "Another spec of this kind, relative to this file."},
+        "extends": {
+            "type": "string",
+            "description": "Another spec of this kind: its file, relative to this one, or its name.",
+        },
         "overrides": {"type": "object", "description": "Dotted paths and values: `prior.width: 64`."},
     }
-    full["properties"] |= extra
+    whole = decided(full, definitions, False)
+    part = decided(full, definitions, True)
+    extra["overrides"] |= overrides
+    for each in (whole, part):
+        each["properties"] |= extra
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": f"mimflow {kind.name}",
         "type": "object",
         "if": {"required": ["extends"]},
-        "then": _partial(full),
-        "else": full,
-        "$defs": definitions | partial,
+        "then": part,
+        "else": whole,
+        "$defs": {name: decided(definition, definitions, False) for name, definition in definitions.items()}
+        | partial
+        | {"tie": {"type": "string", "pattern": f"^{TIE.pattern}$".replace("?P<path>", "")}},
     }
+
+
+def described(cls: type[Spec]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Pydantic's schema of a class, with what its fields' docstrings say; the definitions of its parts, by name."""
+    full = cls.model_json_schema()
+    definitions: dict[str, Any] = full.pop("$defs", {})
+    _describe_fields(cls, definitions, full)
+    return full, definitions
+
+
+def _check_paths(full: dict[str, Any], definitions: dict[str, Any]) -> None:
+    """Let an ablation set the fields alone that a run has."""
+    run = RunSpec.model_json_schema()
+    names = path_names(run, run.pop("$defs"))
+    for axes in (full["properties"]["grid"], full["properties"]["zip"]):
+        axes["anyOf"][0] |= names
+        axes["anyOf"][0].pop("patternProperties", None)
+    overrides = definitions["Variant"]["properties"]["overrides"]
+    overrides.pop("patternProperties", None)
+    overrides |= names
 
 
 def _allow_sweeps(properties: dict[str, Any], definitions: dict[str, Any]) -> None:
@@ -69,24 +103,31 @@ def _allow_sweeps(properties: dict[str, Any], definitions: dict[str, Any]) -> No
         if name in done:
             continue
         done.add(name)
-        definition = _renamed(definitions[name.removeprefix("swept-")], "swept-")
-        fields = definition.get("properties", {})
-        definition["properties"] = {key: item if key == "kind" else _swept(item) for key, item in fields.items()}
-        definitions[name] = definition
+        origin = name.removeprefix("swept-")
+        definition = _renamed(definitions[origin], "swept-")
         ahead |= _references(definition)
+        definition["properties"] = {
+            key: item if key == "kind" else _swept(item, f"{DEFINITIONS}{origin}/properties/{key}")
+            for key, item in definition.get("properties", {}).items()
+        }
+        definitions[name] = definition
 
 
-def _swept(field: dict[str, Any]) -> dict[str, Any]:
-    """A field that may be a sweep over what it may be."""
+def _swept(field: dict[str, Any], value: str) -> dict[str, Any]:
+    """A field that may be a sweep over what it may be; which of the two it is, the one name decides.
+
+    `value`: where the schema of one value is, which no sweep is in.
+    """
     about: dict[str, Any] = {key: field[key] for key in ("title", "description", "default") if key in field}
     one = {key: item for key, item in field.items() if key not in about}
     many = {
         "type": "object",
-        "properties": {SWEEP: {"type": "array", "items": one, "minItems": 1}},
-        "required": [SWEEP],
+        "properties": {SWEEP: {"type": "array", "items": {"$ref": value}, "minItems": 1}},
         "additionalProperties": False,
     }
-    return {"anyOf": [one, many], **about}
+    # `required` would say it too, but is left out of what another spec may complete.
+    named = {"not": {"propertyNames": {"not": {"const": SWEEP}}}}
+    return {"if": {"type": "object", **named}, "then": many, "else": one, **about}
 
 
 def _references(value: Any) -> set[str]:
@@ -107,22 +148,6 @@ def _renamed(value: Any, prefix: str) -> Any:
     if isinstance(value, str) and value.startswith(DEFINITIONS):
         return DEFINITIONS + prefix + value.removeprefix(DEFINITIONS)
     return value
-
-
-def _partial(value: Any) -> Any:
-    """The same schema with nothing required, and members of unions told apart by their fields alone."""
-    if isinstance(value, dict):
-        kept = {key: _partial(item) for key, item in value.items() if key not in ("required", "discriminator")}
-        if "patternProperties" in kept:  # by name: a null drops what the other spec has
-            kept["patternProperties"] = {
-                pattern: {"anyOf": [item, {"type": "null"}]} for pattern, item in kept["patternProperties"].items()
-            }
-        if "oneOf" in kept:
-            kept["anyOf"] = kept.pop("oneOf")
-        return kept
-    if isinstance(value, list):
-        return [_partial(item) for item in value]
-    return _renamed(value, "partial-")
 
 
 def _describe_fields(cls: type[Spec], definitions: dict[str, Any], full: dict[str, Any]) -> None:

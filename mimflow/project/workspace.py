@@ -140,6 +140,11 @@ class Workspace:
             ahead += new
         return list(dict.fromkeys(line for owner, line in self._told if owner in reached))
 
+    def warnings_of(self, *specs: Owner) -> list[str]:
+        """A line for everything in these specs that may be meant, but seldom is."""
+        found = [self._specs[kind][name] for kind, name in specs if name in self._specs[kind]]
+        return list(dict.fromkeys(describe(each.node, problem) for each in found for problem in each.spec.warnings()))
+
     @cached_property
     def wrong(self) -> set[Owner]:
         """The specs with which something is wrong, or with what they name, directly or not."""
@@ -243,7 +248,7 @@ class Workspace:
             self._fail(kind, name, [f"{shown}:1:1: a {kind} named '{name}' is also at {other} (rename one)"])
             return
         try:
-            node = load(file, self.root)
+            node = load(file, self.root, self.kinds[kind].folders)
         except ReadError as error:
             self._fail(kind, name, [str(error)])
             return

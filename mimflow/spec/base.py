@@ -76,6 +76,8 @@ class Spec(BaseModel):
     )
 
     outside_key: ClassVar[frozenset[str]]
+    ties: ClassVar[bool] = True
+    """Whether `${prior.width}` in it stands for another field of its own: in an ablation, for one of the run's."""
     in_key_if_set: ClassVar[frozenset[str]]
     refused: ClassVar[dict[str, str]] = {}
     """Fields of its neighbours that it has not, and why not: what is said to those who write one."""
@@ -94,6 +96,10 @@ class Spec(BaseModel):
 
     def problems(self) -> Iterator[Problem]:
         """Contradictions between this spec's own fields. Paths are relative to this spec."""
+        return iter(())
+
+    def warnings(self) -> Iterator[Problem]:
+        """What may be meant, but seldom is. Paths are relative to this spec."""
         return iter(())
 
     def identity(self) -> dict[str, Any]:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import difflib
 import os
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from mimflow.spec.base import SLUG
 from mimflow.spec.reader import Mark, Node, ReadError, read
+from mimflow.spec.shipped import SPECS
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -42,19 +44,22 @@ EXTENDS_LIMIT = 20
 """Files that extend one another in a row."""
 
 
-def load(path: Path, root: Path) -> Node:
-    """Read a spec file with all that it extends, overrides applied. ReadError if a file or a circle is in the way."""
-    return _load(path, root, ())
+def load(path: Path, root: Path, folders: Sequence[str] = ()) -> Node:
+    """Read a spec file with all that it extends, overrides applied. ReadError if a file or a circle is in the way.
+
+    `folders` of `specs` are where specs that are extended by name lie, in the project or among those that come along.
+    """
+    return _load(path, root, folders, ())
 
 
-def _load(path: Path, root: Path, chain: tuple[Path, ...]) -> Node:
+def _load(path: Path, root: Path, folders: Sequence[str], chain: tuple[Path, ...]) -> Node:
     whole = read(path, shown_path(path, root))
     fields: dict[str, Node] = dict(whole.value)
     base_node = fields.pop("extends", None)
     overrides = fields.pop("overrides", None)
     node = replace(whole, value=fields)
     if base_node is not None:
-        node = merge(_base(base_node, path, root, (*chain, path.resolve())), node)
+        node = merge(_base(base_node, path, root, folders, (*chain, path.resolve())), node)
     if overrides is not None:
         if not isinstance(overrides.value, dict):
             raise ReadError(overrides.mark, "overrides: not a mapping", "dotted paths and values: `prior.width: 64`")
@@ -63,13 +68,14 @@ def _load(path: Path, root: Path, chain: tuple[Path, ...]) -> Node:
     return node
 
 
-def _base(reference: Node, path: Path, root: Path, chain: tuple[Path, ...]) -> Node:
+def _base(reference: Node, path: Path, root: Path, folders: Sequence[str], chain: tuple[Path, ...]) -> Node:
     if not isinstance(reference.value, str) or not reference.value:
         one = "one file, which may itself extend another" if isinstance(reference.value, list) else "extends: base.yaml"
-        raise ReadError(
-            reference.mark, f"extends: got {shown(reference.plain())}, wanted a path relative to this file", one
-        )
+        wanted = "wanted a path relative to this file"
+        raise ReadError(reference.mark, f"extends: got {shown(reference.plain())}, {wanted}", one)
     base = path.parent / reference.value
+    if folders and SLUG.fullmatch(reference.value):
+        base = _by_name(reference, path, root, folders, chain)
     try:
         real = base.resolve()
         there = base.is_file()
@@ -90,7 +96,25 @@ def _base(reference: Node, path: Path, root: Path, chain: tuple[Path, ...]) -> N
     if not there:
         known = [file.name for file in sorted(base.parent.glob("*.yaml"))] if base.parent.is_dir() else []
         raise ReadError(reference.mark, f"extends: no file {shown_path(base, root)}", nearest(base.name, known))
-    return _load(base, root, chain)
+    return _load(base, root, folders, chain)
+
+
+def _by_name(reference: Node, path: Path, root: Path, folders: Sequence[str], chain: tuple[Path, ...]) -> Path:
+    """The file of a spec that is extended by name: the project's, or of those that come along.
+
+    One of the project may have the name of the one that it extends.
+    """
+    files = {file: None for specs in (root / "specs", SPECS) for file in _named(specs, folders, reference.value)}
+    found = next((file for file in files if file.resolve() not in chain), next(iter(files), None))
+    if found is not None:
+        return found
+    known = {file.stem for specs in (root / "specs", SPECS) for file in _named(specs, folders, "*")} - {path.stem}
+    hint = nearest(reference.value, sorted(known))
+    raise ReadError(reference.mark, f"extends: no spec '{reference.value}', here or among those that come along", hint)
+
+
+def _named(specs: Path, folders: Sequence[str], name: str) -> Iterator[Path]:
+    return (file for folder in folders for file in sorted((specs / folder).rglob(f"{name}.yaml")))
 
 
 def within(path: Path, root: Path) -> bool:
@@ -105,7 +129,7 @@ def within(path: Path, root: Path) -> bool:
         named = [Path(folder).expanduser() for folder in os.environ.get(OUTSIDE, "").split(os.pathsep) if folder]
         specs = (root / "specs").resolve()
         # A link in place of `specs` leads to where a project lies.
-        folders = [*named, specs.parent, *specs.glob("*/")]
+        folders = [*named, specs.parent, *specs.glob("*/"), SPECS]
         return any(real.is_relative_to(folder.resolve()) for folder in folders)
     except (OSError, RuntimeError, ValueError):  # a name too long, a link to itself, a character that paths can't have
         return False

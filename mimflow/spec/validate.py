@@ -13,6 +13,7 @@ from mimflow.spec.compose import field_name, locate, nearest, shown
 from mimflow.spec.forms import MAPPING, WORD
 from mimflow.spec.reader import Mark, Node
 from mimflow.spec.registry import Registry
+from mimflow.spec.ties import resolved
 from mimflow.spec.weights import UNRESOLVED, FileWeights, RunWeights
 
 S = TypeVar("S", bound=Spec)
@@ -35,7 +36,12 @@ def build(cls: type[S], node: Node, weights: Mapping[str, FileWeights]) -> tuple
 
     `weights` is what the names of files of weights stand for.
     """
-    lost = [(_place(node, problem), describe(node, problem)) for problem in _lost_drops(cls, node)]
+    loose: list[Problem] = []
+    if cls.ties:
+        node, loose = resolved(node)
+    lost = [(_place(node, problem), describe(node, problem)) for problem in (*loose, *_lost_drops(cls, node))]
+    if loose:  # what they should stand for is not known
+        return None, [line for _, line in sorted(lost)]
     node = _without_dropped(cls, node)
     try:
         spec = cls.model_validate(node.plain(), context={"weights": weights})
@@ -72,8 +78,9 @@ def _one(field: str) -> str:
 
 
 def _without_dropped(cls: type[Spec], node: Node) -> Node:
-    """The same node without the items that a null has dropped."""
-    fields = dict(node.value)
+    """The same node without the items that a null has dropped, or the whole field of many."""
+    many = [name for name, field in cls.model_fields.items() if get_origin(field.annotation) is dict]
+    fields = {name: item for name, item in node.value.items() if not (name in many and item.drops)}
     for field, items in _named_items(cls, node):
         kept = {name: item for name, item in items.value.items() if item.value is not None}
         fields[field] = Node(kept, items.mark, items.key_mark)

@@ -7,7 +7,8 @@ with. So no result is of two codes; and whoever goes back to the code that began
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,9 @@ from typing import Any
 from mimflow.artifacts.manifest import write_text
 from mimflow.artifacts.provenance import describe_host, describe_process, git_state
 from mimflow.artifacts.shard import Shard
+from mimflow.errors import Interrupted, StorageError
 from mimflow.plan.code import attempt
+from mimflow.plan.paths import FAILURE
 
 RECORD = "attempt.json"
 """The file of an attempt's folder that says what it was begun with, and which processes have worked on it."""
@@ -76,6 +79,20 @@ def begin(work: Path, makers: dict[str, Any], root: Path, say: Callable[[str], N
         processes = [*processes, process]
     write_text(folder / RECORD, json.dumps({**makers, "processes": processes}, indent=1) + "\n")
     return Attempt(folder, makers["source"], processes)
+
+
+@contextmanager
+def noting_failure(folder: Path) -> Iterator[None]:
+    """Within it, an error leaves its first line in the attempt's folder; an interruption is none."""
+    (folder / FAILURE).unlink(missing_ok=True)
+    try:
+        yield
+    except Interrupted:
+        raise
+    except Exception as error:
+        with suppress(OSError, StorageError):  # a full disk may be what it is about
+            write_text(folder / FAILURE, (str(error).partition("\n")[0] or type(error).__name__) + "\n")
+        raise
 
 
 def _difference(before: dict[str, Any], now: dict[str, Any]) -> str:

@@ -25,8 +25,8 @@ from mimflow.plan.handover import HandedOver
 from mimflow.plan.jobs import Job
 from mimflow.plan.links import link_names
 from mimflow.plan.status import code_changed
-from mimflow.progress import Progress
-from mimflow.stages.attempts import begin, finish_shard
+from mimflow.progress import RECORD, Progress
+from mimflow.stages.attempts import begin, finish_shard, noting_failure
 from mimflow.stages.requeue import requeued
 from mimflow.tasks import TrainTask
 from mimflow.training.signals import ending_orderly
@@ -133,8 +133,12 @@ def _run(job: Job, inputs: dict[str, Artifact], root: Path, work: Path, progress
     attempt = begin(work, code.makers(job.task), root, progress.say)
     out = attempt.folder / "out"
     out.mkdir(parents=True, exist_ok=True)
+    progress.record_at(attempt.folder / RECORD)
     stage = import_module(f"mimflow.stages.{job.stage}")
-    with memory_errors(f"{job.stage} {job.name}: out of memory (try {stage.OUT_OF_MEMORY})"):
+    with (
+        noting_failure(attempt.folder),
+        memory_errors(f"{job.stage} {job.name}: out of memory (try {stage.OUT_OF_MEMORY})"),
+    ):
         facts = stage.run(job.task, inputs, attempt.folder, progress)
     made = {
         **describe_process(root, attempt.git),

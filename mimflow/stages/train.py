@@ -144,7 +144,7 @@ def _train(
         health = objective.health(trainer.val)
     warnings = health_warnings(health, val)
     for line in warnings:
-        progress.say(f"warning: {line}")
+        progress.warn(f"warning: {line}")
     write_log(out, trainer.log.rows)
     save_state(weights, out / WEIGHTS)
     if averaged is not None:

@@ -130,7 +130,7 @@ class Trainer:
         self._snapshot_digests: dict[str, str] = {}
         self.seconds = 0.0
         players = [player.name for player in self.players]
-        self.watch = Watch(phase, phase_name, self.total, players, progress.say, self._last_good)
+        self.watch = Watch(phase, phase_name, self.total, players, progress.warn, self._last_good)
 
     @property
     def last_lr(self) -> float:
@@ -355,7 +355,7 @@ class Trainer:
 
     def _validate(self) -> dict[str, float | None]:
         self.objective.begin_step(self.step, logged=False)
-        return validate(
+        figures = validate(
             self.objective,
             self.val,
             self.players[0].name,
@@ -364,3 +364,5 @@ class Trainer:
             self._stop_if_asked,
             self.world,
         )
+        self.progress.validated(figures)
+        return figures

@@ -62,7 +62,7 @@ def test_a_half_written_run_stops_no_table_that_does_not_name_it(project: Path) 
     with pytest.raises(SpecError, match=WRONG):
         plan.job("new.main.s0")
     with pytest.raises(SpecError, match=WRONG):
-        collect(plan, delete=True)
+        collect(plan, really=True)
 
 
 def test_a_table_with_a_wrong_run_is_told_and_the_others_are_made(project: Path) -> None:

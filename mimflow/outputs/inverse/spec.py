@@ -116,6 +116,14 @@ class InverseSpec(SamplerSpec):
             case LevelDenoising():
                 return flow + 3 * (len(self.denoise.grid) - 1)
 
+    def noise_warnings(self, std: float) -> Iterator[Problem]:
+        if isinstance(self.denoise, ScoreDenoising) and self.denoise.std != std:
+            yield Problem(
+                ("denoise", "std"),
+                f"{self.denoise.std:g} is taken off, and the prior is trained with noise of {std:g}",
+                "the same, or tie it: ${phases.…noise.std}",
+            )
+
     def system_problems(self, system: System) -> Iterator[Problem]:
         if system.prior is None:
             yield Problem(

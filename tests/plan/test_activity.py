@@ -1,0 +1,152 @@
+"""What runs, failed and was interrupted, as the files of jobs tell it."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from pathlib import Path
+
+import pytest
+from projects import new_project
+
+from mimflow.artifacts.lock import holder, locked
+from mimflow.errors import Interrupted, NotFiniteError
+from mimflow.plan import paths
+from mimflow.plan.activity import activity
+from mimflow.plan.describe import describe_plan
+from mimflow.plan.listing import list_all
+from mimflow.plan.running import describe_running
+from mimflow.products.registry import open_plan
+from mimflow.progress import RECORD, Progress
+from mimflow.stages.attempts import noting_failure
+
+DEAD = 2**22 + 1
+"""More than the largest number of a process on Linux."""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    return new_project(tmp_path / "project")
+
+
+def attempt(project: Path, job: str, **record: object) -> Path:
+    folder = paths.work(project, job) / "0123456789abcdef"
+    folder.mkdir(parents=True)
+    known = {"job": "train tarflow.main.s0", "unit": "step", "done": 30, "total": 60, "first": 10, "images": 640}
+    (folder / RECORD).write_text(json.dumps(known | {"seconds": 10.0, "figures": {"loss": 1.5}} | record))
+    return folder
+
+
+def checkpoint(folder: Path, step: int) -> None:
+    (folder / "checkpoints").mkdir(exist_ok=True)
+    (folder / "checkpoints" / f"step-{step:09}.safetensors").touch()
+
+
+def hold(project: Path, job: str, process: int) -> None:
+    paths.work_lock(project, job).write_text(f"process {process} on {socket.gethostname()}")
+
+
+def tarflow(project: Path) -> str:
+    return open_plan(project).job("tarflow.main.s0").id
+
+
+def test_one_that_runs_shows_step_speed_time_left_and_health(project: Path) -> None:
+    job = tarflow(project)
+    attempt(project, job, validation={"loss": 1.25, "bpd": None}, warning="step 7: skipped, 1 so far")
+    hold(project, job, os.getpid())
+    lines = describe_running(project).splitlines()
+    who = f"process {os.getpid()} on {socket.gethostname()}"
+    # 20 steps and 640 images in 10 s; 30 steps are left.
+    assert lines == [
+        f"train tarflow.main.s0: step 30 of 60 ({who})",
+        "  2 steps/s, 64 images/s, 0:15 left",
+        "  last: loss 1.5",
+        "  last validation: loss 1.25, bpd not finite",
+        "  health: step 7: skipped, 1 so far",
+    ]
+    plan = open_plan(project)
+    assert f"running  train     tarflow.main.s0    {job}  step 30 of 60, {who}, 0:15 left" in describe_plan(
+        plan, "tarflow.s0.guided"
+    )
+    assert "running at step 30 of 60" in list_all(plan, "runs")
+
+
+def test_a_killed_one_is_interrupted_at_its_last_checkpoint(project: Path) -> None:
+    job = tarflow(project)
+    folder = attempt(project, job)
+    checkpoint(folder, 20)
+    checkpoint(folder, 25)
+    hold(project, job, DEAD)
+    found = activity(project, job)
+    assert found is not None and found.words == "interrupted at step 25 of 60"
+    assert describe_running(project).splitlines() == [
+        "nothing runs",
+        "train tarflow.main.s0: interrupted at step 25 of 60",
+    ]
+    assert "interrupted at step 25 of 60" in list_all(open_plan(project), None)
+    assert f"{job}  step 25 of 60; never run" in describe_plan(open_plan(project), "tarflow")
+
+
+def test_one_that_gave_up_says_why_until_it_is_tried_again(project: Path) -> None:
+    job = tarflow(project)
+    folder = attempt(project, job)
+    with pytest.raises(NotFiniteError), noting_failure(folder):
+        raise NotFiniteError("loss is nan at step 31 of 60\nmore")
+    found = activity(project, job)
+    assert found is not None and found.words == "failed: loss is nan at step 31 of 60"
+    assert "loss is nan at step 31 of 60; never run" in describe_plan(open_plan(project), "tarflow")
+    with pytest.raises(Interrupted), noting_failure(folder):
+        raise Interrupted("SIGTERM")
+    found = activity(project, job)
+    assert found is not None and found.state == "interrupted"
+
+
+def test_damaged_records_are_as_none(project: Path) -> None:
+    job = tarflow(project)
+    folder = attempt(project, job)
+    for text in ("", "[1]", '{"done": "many", "figures": 3}'):
+        (folder / RECORD).write_text(text)
+        found = activity(project, job)
+        assert found is not None and found.words == "interrupted" and found.figures == {}
+
+
+def test_a_lock_that_is_held_names_its_holder_and_one_that_is_not_none(tmp_path: Path) -> None:
+    lock = tmp_path / "job.lock"
+    assert holder(lock) is None
+    with locked(lock, "a job"):
+        assert holder(lock) == f"process {os.getpid()} on {socket.gethostname()}"
+    assert holder(lock) is None
+    lock.write_text(f"process {DEAD} on {socket.gethostname()}")
+    assert holder(lock) is None
+    lock.write_text("process 1 on another-host")  # the kernel says that nobody has it
+    assert holder(lock) is None
+
+
+def test_progress_is_kept_in_a_file_that_is_always_whole(tmp_path: Path) -> None:
+    path = tmp_path / RECORD
+    with Path(os.devnull).open("w") as nowhere:
+        progress = Progress("train x", stream=nowhere)
+        progress.record_at(path)
+        assert json.loads(path.read_text())["total"] == 0
+        progress.start(10, done=4)
+        progress.advance(5, images=8, loss=0.5)  # within a second of the last write: not written
+        assert json.loads(path.read_text())["done"] == 4
+        progress.validated({"loss": 0.25})
+        progress.warn("warning: pale")
+        progress.advance(10, images=8, loss=0.125)
+    record = json.loads(path.read_text())
+    seconds = record.pop("seconds")
+    assert 0 <= seconds < 60
+    assert record == {
+        "job": "train x",
+        "unit": "step",
+        "done": 10,
+        "total": 10,
+        "first": 4,
+        "images": 16,
+        "figures": {"loss": 0.125},
+        "validation": {"loss": 0.25},
+        "warning": "warning: pale",
+    }
+    assert [file.name for file in tmp_path.iterdir()] == [RECORD]
