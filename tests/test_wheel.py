@@ -70,6 +70,6 @@ def test_a_project_is_begun_and_planned_with_the_installed_package_alone(install
     assert where.stdout.strip().startswith(str(installed))
     mimflow("init", "mine", folder=tmp_path)
     assert mimflow("validate", folder=tmp_path / "mine").startswith("valid: ")
-    assert "8 of 8 would run" in mimflow("plan", "first", folder=tmp_path / "mine")
+    assert "9 of 9 would run" in mimflow("plan", "first", folder=tmp_path / "mine")
     assert "done already" not in mimflow("prepare", "digits", folder=tmp_path / "mine")
     assert "digits" in mimflow("ls", folder=tmp_path / "mine")
