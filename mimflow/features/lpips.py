@@ -77,7 +77,7 @@ class Lpips(Frozen):
         self.freeze()
 
     def forward(self, images: Tensor, others: Tensor) -> Tensor:
-        """Images (B, C, H, W) in [−1, 1] → the distance of each to its other (B,); gradients flow to the images alone."""
+        """Images (B, C, H, W) in [−1, 1] → the distance of each to its other (B,), with gradients to `images`."""
         found, wanted = self.prepare(images), self.prepare(others)
         total = found.new_zeros(len(images))
         for part, weights in zip(self.slices, self.linear.values(), strict=True):

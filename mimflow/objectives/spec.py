@@ -416,6 +416,5 @@ def _closed_form_problems(prior: PriorSpec) -> Iterator[Problem]:
 def _collapse_problems(what: str, system: System, trains: list[str]) -> Iterator[Problem]:
     """Why a prior's loss must not be all that trains a tokenizer."""
     if "tokenizer" in trains and system.tokenizer is not None and system.tokenizer.trainable:
-        yield Problem(
-            ("trains",), f"the {what} alone would collapse a tokenizer that is trained with it", "trains: [prior]"
-        )
+        message = f"the {what} alone would collapse a tokenizer that is trained with it"
+        yield Problem(("trains",), message, "trains: [prior]")
