@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -62,3 +63,21 @@ def test_the_samples_whose_memory_is_measured_have_the_distance_that_follows_fro
     value, peak = benchmark.measure(tmp_path, 2000, 16, 32)
     assert value == pytest.approx(32 * (1 - (1 / 3) ** 0.5) ** 2, rel=0.1)
     assert peak < 4000
+
+
+@pytest.mark.parametrize("benchmark", ["gpu"], indirect=True)
+def test_the_benchmark_of_a_gpu_runs_on_a_cpu(benchmark: ModuleType) -> None:
+    from mimflow.products.registry import open_workspace
+
+    workspace, device = open_workspace(REPOSITORY), torch.device("cpu")
+    case = benchmark.Case("tarflow-mnist5k", "main", batch=2, sampled=(2,))
+    line = benchmark.train(workspace, case, device, peak=1e10, steps=benchmark.WARM_UP + 1)
+    found = re.search(r"([\d.]+) images/s .* ([\d.]+) GFLOP an image +([\d.]+)% of the measured peak", line)
+    assert found is not None, line
+    rate, flops, share = map(float, found.groups())
+    # Six operations a parameter and token, as for any transformer; attention adds a little to 1.7 million parameters.
+    assert flops == pytest.approx(6 * 1.7e6 * 16 / 1e9, rel=0.35)
+    assert share == pytest.approx(100 * rate * flops * 1e9 / 1e10, rel=0.3)
+    (sampled,) = benchmark.sample(workspace, case, device)
+    assert re.search(r"batch +2 +[\d.]+ images/s +[\d.]+× the plain way", sampled), sampled
+    assert "largest difference to the CPU 0.0e+00" in benchmark.agreement(workspace, case, device)

@@ -72,7 +72,8 @@ class TrainedSystem:
         self._averaged = trained.averaged
         self.modules = SystemModules(trained.system, trained.shapes)
         """The networks: `modules.tokenizer`, `modules.prior`."""
-        load_weights(self.modules, trained.weights)
+        for path, only in trained.weights:
+            load_weights(self.modules, path, only)
         self.modules.to(device).eval().requires_grad_(False)
 
     def __repr__(self) -> str:

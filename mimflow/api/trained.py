@@ -14,8 +14,12 @@ from mimflow.artifacts.checkpoint import AVERAGED, weights_file
 from mimflow.artifacts.manifest import Artifact
 from mimflow.errors import ArtifactError, PlanError
 from mimflow.outputs.spec import OutputSpec
+from mimflow.plan.build import Plan
+from mimflow.plan.jobs import Job
 from mimflow.products.registry import open_plan
+from mimflow.spec.weights import RunWeights
 from mimflow.system.spec import Shapes, System
+from mimflow.weights.given import given_file
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,8 @@ class Trained:
     system: System
     shapes: Shapes
     outputs: Mapping[str, OutputSpec]
-    weights: Path
+    weights: list[tuple[Path, list[str] | None]]
+    """Files, one after the other, with the modules to take from each; all that it has where none are named."""
     averaged: bool
     seed: int
 
@@ -37,14 +42,32 @@ def from_run(project: Path, name: str, seed: int | None, averaged: bool | None) 
     chosen = run.seeds[0] if seed is None else seed
     if chosen not in run.seeds:
         raise PlanError(f"run '{name}' has no seed {chosen} (its seeds: {', '.join(map(str, run.seeds))})")
-    job = plan.train(name, run.last_phase, chosen)
-    artifact = job.result(plan.root)
+    shapes = Shapes.of(plan.workspace.get("dataset", run.dataset).spec)
+    if run.last_phase is None:
+        return Trained(run.system, shapes, run.outputs, _given(plan, name, chosen), averaged is not False, chosen)
+    artifact = _finished(plan.train(name, run.last_phase, chosen), plan.root, name, chosen)
+    return _trained(artifact, run.system, shapes, run.outputs, averaged, chosen)
+
+
+def _given(plan: Plan, name: str, seed: int) -> list[tuple[Path, list[str] | None]]:
+    """The weights that a run without training is given."""
+    found: list[tuple[Path, list[str] | None]] = []
+    for weights in plan.workspace.runs[name].spec.weights or []:
+        if isinstance(weights, RunWeights):
+            artifact = _finished(plan.weights(weights, name, seed), plan.root, weights.run or name, seed)
+            found.append((artifact.file(weights_file(weights.ema)), weights.modules))
+        else:
+            at = weights.model_copy(update={"file": str(plan.root / weights.file)})
+            found.append((given_file(at, f"the weights of run '{name}'"), weights.modules))
+    return found
+
+
+def _finished(job: Job, root: Path, run: str, seed: int) -> Artifact:
+    artifact = job.result(root)
     if artifact is None:
-        raise ArtifactError(
-            f"run '{name}' is not trained with seed {chosen} (snakemake --cores all results/runs/{name}.md)"
-        )
-    dataset = plan.workspace.get("dataset", run.dataset).spec
-    return _trained(artifact, run.system, Shapes.of(dataset), run.outputs, averaged, chosen)
+        target = f"snakemake --cores all results/runs/{run}.md"
+        raise ArtifactError(f"run '{run}' is not trained with seed {seed} ({target})")
+    return artifact
 
 
 def from_folder(folder: Path, averaged: bool | None) -> Trained:
@@ -71,4 +94,4 @@ def _trained(
     seed: int,
 ) -> Trained:
     takes = AVERAGED in artifact.manifest.files if averaged is None else averaged
-    return Trained(system, shapes, outputs, artifact.file(weights_file(takes)), takes, seed)
+    return Trained(system, shapes, outputs, [(artifact.file(weights_file(takes)), None)], takes, seed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -126,3 +127,13 @@ def test_mistakes_are_a_line(project: Path, tmp_path: Path) -> None:
         system.log_prob(np.zeros((1, 8, 8, 1), np.uint8), [0], level=0.1)
     with pytest.raises(PlanError, match="run mimflow in a project"):
         mimflow.load("tarflow", project=tmp_path)
+
+
+def test_a_run_without_training_is_given_its_weights(project: Path, tmp_path: Path) -> None:
+    other = new_project(tmp_path / "project")
+    weights = result_of(project, "checkpoints", "tarflow.main.s0") / "ema.safetensors"
+    spec = "extends: tarflow.yaml\nphases: {{main: null}}\nweights: [{{file: {}, sha256: {}}}]\n"
+    text = spec.format(weights, hashlib.sha256(weights.read_bytes()).hexdigest())
+    (other / "specs/mini/given.yaml").write_text(text, encoding="utf-8")
+    given = mimflow.load("given", project=other)
+    assert np.array_equal(given.sample([4] * 3), mimflow.load("tarflow").sample([4] * 3))

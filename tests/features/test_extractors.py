@@ -18,7 +18,6 @@ from mimflow.classifiers.convnet.spec import ConvnetSpec
 from mimflow.errors import ArtifactError
 from mimflow.features.registry import EXTRACTORS
 from mimflow.features.spec import ClassifierExtractorSpec, EfficientnetLite0ExtractorSpec, InceptionExtractorSpec
-from mimflow.metrics.context import ImageRows
 from mimflow.spec.weights import FileWeights, RunWeights
 from mimflow.system.modules import SystemModules
 from mimflow.system.spec import Shapes, System
@@ -68,8 +67,7 @@ def test_every_extractor_has_an_example(tmp_path: Path, inception_file: Path) ->
     widths = {"classifier": [5, 3], "inception": [2048, 1008, 2023], "efficientnet_lite0": [1280, 1000, 7 * 4 * 4]}
     missing = [kind for kind in EXTRACTORS if kind not in built]
     assert not missing, f"add an example of {missing} to this test"
-    images = ImageRows(np.random.default_rng(0).integers(256, size=(4, 8, 8, 1), dtype=np.uint8))
-    batch = torch.stack([images[index] for index in range(4)])
+    batch = torch.from_numpy(np.random.default_rng(0).integers(256, size=(4, 1, 8, 8), dtype=np.uint8))
     for kind, extractor in built.items():
         found = extractor.module.convert_features_tuple_to_dict(extractor.module(batch))
         layers = [extractor.features, extractor.logits, extractor.spatial]

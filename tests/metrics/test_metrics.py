@@ -40,6 +40,18 @@ from mimflow.metrics.spec import (
     SfidSpec,
     SsimSpec,
 )
+from mimflow.metrics.spectra.spec import (
+    AutocorrelationSpec,
+    BandErrorSpec,
+    HighFrequencySpec,
+    ImageSpectrumSpec,
+    LatentMomentsSpec,
+    LatentSpectrumSpec,
+    MseSpec,
+    PatchArtifactsSpec,
+    SpectralEntropySpec,
+    TotalVariationSpec,
+)
 from mimflow.spec.weights import FileWeights
 
 ABSENT = FileWeights(file="weights/gone.pth", sha256="0" * 64)
@@ -59,12 +71,23 @@ METRIC_EXAMPLES: dict[str, list[MetricSpec]] = {
     "lpips_vgg": [LpipsVggSpec(vgg=ABSENT)],
     "perceptual": [PerceptualSpec()],
     "linear_probe": [LinearProbeSpec()],
+    "latent_moments": [LatentMomentsSpec()],
+    "spectral_entropy": [SpectralEntropySpec()],
+    "high_frequency": [HighFrequencySpec()],
+    "total_variation": [TotalVariationSpec()],
+    "autocorrelation": [AutocorrelationSpec()],
+    "latent_spectrum": [LatentSpectrumSpec()],
+    "image_spectrum": [ImageSpectrumSpec()],
+    "patch_artifacts": [PatchArtifactsSpec(patch_size=2)],
+    "mse": [MseSpec()],
+    "band_error": [BandErrorSpec()],
     "likelihood": [LikelihoodMetricSpec()],
     "likelihood_check": [LikelihoodCheckSpec()],
 }
 """Those that measure no samples have tests of their own: `test_perceptual.py`, `test_probe.py`, `test_likelihood.py`."""
 
-OF_SAMPLES = [spec for spec in flattened(METRIC_EXAMPLES) if "samples" in spec.measures]
+OF_SAMPLES = [spec for spec in flattened(METRIC_EXAMPLES) if "samples" in spec.measures and spec.compares != "images"]
+"""Those of images' spectra and patches look through no extractor: `test_spectra.py`."""
 every_metric = pytest.mark.parametrize("spec", OF_SAMPLES, ids=label_of)
 
 

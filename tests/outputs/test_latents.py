@@ -20,7 +20,8 @@ from mimflow.artifacts.samples import read_samples
 from mimflow.compute.spec import Compute
 from mimflow.contents.registry import CONTENTS
 from mimflow.features.spec import ClassifierExtractorSpec
-from mimflow.metrics.spec import MetricSpec, Reference
+from mimflow.metrics.reference.spec import SplitReferenceSpec
+from mimflow.metrics.spec import MetricSpec
 from mimflow.metrics.spectra.spec import (
     AutocorrelationSpec,
     BandErrorSpec,
@@ -229,7 +230,7 @@ def measure(
         extractor=ClassifierExtractorSpec(weights=RunWeights(run="judge")) if content.extracts else None,
         extractor_system=system,
         metrics=metrics,
-        reference=content.reference(output, Reference()),
+        reference=content.reference(output, SplitReferenceSpec()),
         compute=Compute(device="cpu"),
     )
     facts = evaluate.run(found, given, work / "evaluate", Progress("evaluate", stream=io.StringIO()))

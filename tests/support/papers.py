@@ -14,7 +14,7 @@ from projects import REPOSITORY
 from safetensors.torch import save_file
 
 from mimflow.artifacts.manifest import Artifact, sha256_of
-from mimflow.objectives.terms.perceptual import LPIPS_CHANNELS
+from mimflow.features.lpips import CHANNELS
 from mimflow.plan.build import Plan
 from mimflow.stages.runner import run_job
 
@@ -51,7 +51,7 @@ def random_perceptual(root: Path) -> dict[str, Path]:
     return {
         "vgg": save(root, "vgg", {f"features.{name}": tensor for name, tensor in vgg.items()}),
         "linear": save(
-            root, "linear", {f"lin{i}.model.1.weight": torch.rand(1, c, 1, 1) for i, c in enumerate(LPIPS_CHANNELS)}
+            root, "linear", {f"lin{i}.model.1.weight": torch.rand(1, c, 1, 1) for i, c in enumerate(CHANNELS["vgg"])}
         ),
         "convnext": save(root, "convnext", torchvision.models.convnext_small().state_dict()),
     }
