@@ -99,7 +99,8 @@ def _allow_sweeps(properties: dict[str, Any], definitions: dict[str, Any]) -> No
     properties["outputs"] = _renamed(properties["outputs"], "swept-")
     ahead, done = _references(properties["outputs"]), set()
     while ahead:
-        name = ahead.pop()
+        name = min(ahead)  # in the same order every time
+        ahead.remove(name)
         if name in done:
             continue
         done.add(name)
