@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from collections import Counter, defaultdict
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 # Tests run side by side with what they start; one thread each keeps them from waiting for one another.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -49,8 +51,16 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project whose table has been made from nothing by Snakemake. Tests copy it; none changes it."""
-    project = new_project(tmp_path_factory.mktemp("finished") / "project")
-    snakemake(project)
-    return project
+def finished(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """A project whose table has been made from nothing by Snakemake. Tests copy it; none changes it.
+
+    The processes that share the tests out share it too: the first that asks makes it.
+    """
+    base = tmp_path_factory.getbasetemp()
+    folder = (base if worker_id == "master" else base.parent) / "finished"
+    with FileLock(f"{folder}.lock"):
+        if not (folder / "made").is_file():
+            shutil.rmtree(folder, ignore_errors=True)
+            snakemake(new_project(folder / "project"))
+            (folder / "made").touch()
+    return folder / "project"

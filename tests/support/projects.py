@@ -11,7 +11,7 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 WORKFLOW = ("Snakefile", "rules", "profiles", "dvc.yaml", ".dvcignore", ".gitignore")
-TIMEOUT = 300
+TIMEOUT = 900
 
 
 def new_project(root: Path) -> Path:

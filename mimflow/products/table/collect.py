@@ -109,7 +109,8 @@ def column_groups(table: TableProduct, counts: Mapping[Asked, int | None]) -> tu
 
 
 def _outputs(table: TableProduct, name: str) -> list[OutputSpec]:
-    return [row.outputs[output] for row in table.rows for output in row.outputs_of(name)]
+    rows = (row for row in table.rows if row.spec is not None)
+    return [row.outputs[output] for row in rows for output in row.outputs_of(name)]
 
 
 def _metric_column(
