@@ -90,6 +90,8 @@ def _run(plan: Plan, name: str, history: History) -> Entry:
     jobs = {job.id: job for of_seed in by_seed.values() for job in of_seed}
     made = results(root, jobs.values())
     whole = sum(all(job.id in made for job in of_seed) for of_seed in by_seed.values())
+    if not jobs:
+        return Entry(name, "its weights are given", ("", "", "", "", ""))
     finals = [made[of_seed[-1].id].manifest.facts["final"] for of_seed in by_seed.values() if of_seed[-1].id in made]
     losses = [final["loss"] for final in finals if final.get("loss") is not None]
     state = jobs_state(root, jobs.values(), history)

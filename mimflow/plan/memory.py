@@ -41,7 +41,7 @@ def describe_memory(plan: Plan, target: str, device_gb: float | None = None) -> 
         assert isinstance(job.task, InferTask) and isinstance(job.task.samples, Samples)
         size = job.task.samples.count * job.task.shapes.image.dimensions
         lines.append(f"{job.name}: {job.task.samples.count:,} images, {_gb(size)} on disk, twice while it is made")
-    return "\n".join(lines)
+    return "\n".join(lines) or f"{target}: nothing of it is trained"
 
 
 def _phase(name: str, task: TrainTask, found: Footprint, device_gb: float) -> Iterator[str]:

@@ -132,7 +132,7 @@ def test_mistakes_are_a_line(project: Path, tmp_path: Path) -> None:
 def test_a_run_without_training_is_given_its_weights(project: Path, tmp_path: Path) -> None:
     other = new_project(tmp_path / "project")
     weights = result_of(project, "checkpoints", "tarflow.main.s0") / "ema.safetensors"
-    spec = "extends: tarflow.yaml\nphases: {{main: null}}\nweights: [{{file: {}, sha256: {}}}]\n"
+    spec = "extends: tarflow.yaml\nphases: {{main: null}}\nweights: [{{file: {}, sha256: '{}'}}]\n"
     text = spec.format(weights, hashlib.sha256(weights.read_bytes()).hexdigest())
     (other / "specs/mini/given.yaml").write_text(text, encoding="utf-8")
     given = mimflow.load("given", project=other)

@@ -11,6 +11,7 @@ from mimflow.errors import PlanError
 from mimflow.plan import paths
 from mimflow.plan.describe import describe_plan
 from mimflow.plan.listing import list_all
+from mimflow.plan.memory import describe_memory
 from mimflow.plan.remove import remove_runs
 from mimflow.plan.target import find_target
 from mimflow.products.registry import open_plan
@@ -138,3 +139,17 @@ def test_ls_lists_what_is_there_and_counts_the_rest(project: Path) -> None:
     ]
     edit(project, "mini/gaussian", "kind: class_gaussian", "kind: class_gausian")
     assert "wrong: mimflow validate gaussian" in list_all(open_plan(project), "runs")
+
+
+def test_a_run_that_is_given_its_weights_trains_nothing(tmp_path: Path) -> None:
+    project = new_project(tmp_path / "project")
+    weights = f"[{{file: weights/given.safetensors, sha256: {'a' * 64}}}]"
+    text = f"extends: tarflow.yaml\nphases: {{main: null}}\nweights: {weights}\n"
+    (project / "specs/mini/given.yaml").write_text(text, encoding="utf-8")
+    plan = open_plan(project)
+    (line,) = [line for line in list_all(plan, "runs").splitlines() if line.startswith("given ")]
+    assert line.split(maxsplit=1)[1] == "its weights are given"
+    assert " train " not in "".join(
+        line for line in describe_plan(plan, "given").splitlines() if "classifier" not in line
+    )
+    assert describe_memory(plan, "given").endswith("given: nothing of it is trained")
