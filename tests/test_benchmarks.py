@@ -81,3 +81,25 @@ def test_the_benchmark_of_a_gpu_runs_on_a_cpu(benchmark: ModuleType) -> None:
     (sampled,) = benchmark.sample(workspace, case, device)
     assert re.search(r"batch +2 +[\d.]+ images/s +[\d.]+× the plain way", sampled), sampled
     assert "largest difference to the CPU 0.0e+00" in benchmark.agreement(workspace, case, device)
+
+
+@pytest.mark.parametrize("benchmark", ["growth"], indirect=True)
+@pytest.mark.parametrize(
+    "what, grows, sizes",
+    [("step", "tokens", (4, 256)), ("step", "processes", (1, 2)), ("sampling", "images", (2, 128))],
+)
+def test_growth_is_measured_in_processes_of_its_own(
+    benchmark: ModuleType, what: str, grows: str, sizes: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is 64 times as much takes longer and more memory; two processes are there to be measured."""
+    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
+    smallest = benchmark.Case(what, tokens=4, width=64, images=8, parts=2 if what == "step" else 1, repeats=2)
+    title, *rows = benchmark.table(grows, [smallest._replace(**{grows: size}) for size in sizes]).splitlines()
+    assert title.split() == [f"{what}:", grows, "seconds", "MB"]
+    found = [re.fullmatch(r" +(\d+) +([\d.]+) +[\d.]+× +([\d.]+) +[\d.]+×", row) for row in rows]
+    (first, *little), (second, *much) = (tuple(map(float, row.groups())) for row in found if row is not None)
+    assert (first, second) == sizes
+    assert min(little[0], much[0]) > 0
+    if grows != "processes":
+        assert much[0] > little[0]
+        assert much[1] > little[1]
