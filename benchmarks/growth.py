@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -106,7 +107,7 @@ def step(case: Case, folder: Path) -> Cost:
     before = peak_memory_mb(CPU)
     trainer.run()
     times = clock.times[WARM_UP - 1 :]
-    taken = [after - earlier for earlier, after in zip(times, times[1:], strict=False)]
+    taken = [after - earlier for earlier, after in pairwise(times)]
     return Cost(min(taken), peak_memory_mb(CPU) - before)
 
 

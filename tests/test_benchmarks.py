@@ -103,3 +103,29 @@ def test_growth_is_measured_in_processes_of_its_own(
     if grows != "processes":
         assert much[0] > little[0]
         assert much[1] > little[1]
+
+
+@pytest.mark.parametrize("benchmark", ["eight_gpus"], indirect=True)
+def test_the_arithmetic_of_a_run(benchmark: ModuleType) -> None:
+    """By hand: a TARFlow of 4 × 2 layers, 128 wide, over 16 tokens, and the sampling of a batch of it, guided."""
+    from mimflow.products.registry import open_workspace
+    from mimflow.system.spec import Shapes
+
+    workspace = open_workspace(REPOSITORY)
+    run = workspace.get("run", "tarflow-mnist5k").spec
+    shapes = Shapes.of(workspace.get("dataset", run.dataset).spec)
+    found = benchmark.operations(run, "main", shapes)
+    layers, width, tokens = 8, 128, 16
+    linear = 6 * tokens * layers * 12 * width**2
+    ends = 6 * tokens * 4 * width * 3 * 64  # four blocks map patches of 8 × 8 to their width and to scale and shift
+    scores = 7 * 2 * layers * tokens**2 * width  # two products forward and five backward, which do one again
+    assert set(found) == {"fp32"}
+    # Neither gradients of a block's first input are needed, nor a prediction from the last token.
+    assert found["fp32"] == pytest.approx(linear + ends + scores, rel=0.08)
+    assert benchmark.device_seconds({"fp32": 67e12, "bf16": 989e12}) == pytest.approx(5.0)
+    sampled = benchmark.sample(run, shapes)
+    passes = 2 * 250 * tokens * layers * (12 * width**2 + 2 * tokens * width)  # two branches, 250 images
+    denoising = run.outputs["guided"].prior_passes / 2
+    assert sampled.arithmetic == pytest.approx(2 * passes * denoising / (0.4 * 67e12))
+    assert sampled.launches == pytest.approx(16 * 8 * 20 * 10e-6)
+    assert sampled.decoder == 0, "pixels need none"
