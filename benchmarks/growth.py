@@ -2,7 +2,8 @@
 
 A training step of a small TARFlow against tokens, width, parts of the same batch, and processes that share them out;
 sampling against images. Each case is a process of its own, of one thread. Seconds are the least of several steps or
-samplings; memory is how much higher the process's peak is after them than before, when the model was built.
+samplings, and so are seconds of a core, which what else runs does not lengthen. Memory is how much higher the process's
+peak is after them than before, when the model was built.
 """
 
 from __future__ import annotations
@@ -39,6 +40,18 @@ WARM_UP = 1
 """Steps and samplings that are not counted."""
 
 
+class Clocks(Clock):
+    """Notes the time of a core too when each step has ended."""
+
+    def __init__(self) -> None:
+        self.cpu: list[float] = []
+        super().__init__(CPU)
+
+    def advance(self, done: int, images: int = 0, **shown: float) -> None:
+        super().advance(done, images, **shown)
+        self.cpu.append(time.process_time())
+
+
 class Case(NamedTuple):
     """What is measured once, in a process of its own or in several."""
 
@@ -56,6 +69,8 @@ class Case(NamedTuple):
 
 class Cost(NamedTuple):
     seconds: float
+    cpu: float
+    """Seconds of a core: what `seconds` would be if nothing else ran. Of the first process."""
     megabytes: float
     """Of the first process, beyond what it had before."""
 
@@ -99,16 +114,19 @@ def step(case: Case, folder: Path) -> Cost:
         }
     )
     objective = build_objective(task, {})
-    clock = Clock(CPU)
+    clock = Clocks()
     trainer = Trainer(
         objective, task.phase, "main", task.phase.trained, Splits(random_split(shapes, case.images),
         random_split(shapes, 2)), 0, CPU, folder, folder, clock, "benchmark", World.join(CPU),
     )  # fmt: skip
     before = peak_memory_mb(CPU)
     trainer.run()
-    times = clock.times[WARM_UP - 1 :]
-    taken = [after - earlier for earlier, after in pairwise(times)]
-    return Cost(min(taken), peak_memory_mb(CPU) - before)
+    return Cost(least(clock.times[WARM_UP - 1 :]), least(clock.cpu[WARM_UP - 1 :]), peak_memory_mb(CPU) - before)
+
+
+def least(times: list[float]) -> float:
+    """The shortest time from one to the next."""
+    return min(after - before for before, after in pairwise(times))
 
 
 @torch.no_grad()
@@ -118,12 +136,11 @@ def sampling(case: Case) -> Cost:
     assert isinstance(prior, GuidablePrior)
     z, labels = prior.noise(Draws(range(case.images))), torch.arange(case.images) % CLASSES
     rule = guidance_rule(LinearGuidance(weight=1.0))
-    before, taken = peak_memory_mb(CPU), []
-    for _ in range(WARM_UP + case.repeats):
-        began = time.perf_counter()
+    before, clock = peak_memory_mb(CPU), Clocks()
+    for done in range(WARM_UP + case.repeats):
         prior.inverse(z, labels, rule)
-        taken.append(time.perf_counter() - began)
-    return Cost(min(taken[WARM_UP:]), peak_memory_mb(CPU) - before)
+        clock.advance(done)
+    return Cost(least(clock.times[WARM_UP - 1 :]), least(clock.cpu[WARM_UP - 1 :]), peak_memory_mb(CPU) - before)
 
 
 def measured(case: Case) -> Cost:
@@ -150,12 +167,12 @@ def measure_here(case: Case, folder: Path) -> None:
 def table(grows: str, cases: list[Case]) -> str:
     """Rows of what each case costs; times what the first one does, too."""
     costs = [measured(case) for case in cases]
-    rows = [f"{cases[0].what}:  {grows:>9}   seconds            MB"]
+    rows = [f"{cases[0].what:8}  {grows:>9}  {'seconds':>9}  {'of a core':>17}  {'MB':>17}"]
     for case, cost in zip(cases, costs, strict=True):
-        times, more = cost.seconds / costs[0].seconds, cost.megabytes / max(costs[0].megabytes, 1e-9)
+        cpu, memory = cost.cpu / costs[0].cpu, cost.megabytes / max(costs[0].megabytes, 1e-9)
         rows.append(
-            f"{'':{len(case.what)}}   {getattr(case, grows):>9}  {cost.seconds:8.3f} {times:6.2f}×"
-            f"  {cost.megabytes:8.1f} {more:6.2f}×"
+            f"{'':8}  {getattr(case, grows):>9}  {cost.seconds:9.3f}  {cost.cpu:9.3f} {cpu:6.2f}×"
+            f"  {cost.megabytes:9.1f} {memory:6.2f}×"
         )
     return "\n".join(rows)
 

@@ -95,8 +95,8 @@ def test_growth_is_measured_in_processes_of_its_own(
     monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
     smallest = benchmark.Case(what, tokens=4, width=64, images=8, parts=2 if what == "step" else 1, repeats=2)
     title, *rows = benchmark.table(grows, [smallest._replace(**{grows: size}) for size in sizes]).splitlines()
-    assert title.split() == [f"{what}:", grows, "seconds", "MB"]
-    found = [re.fullmatch(r" +(\d+) +([\d.]+) +[\d.]+× +([\d.]+) +[\d.]+×", row) for row in rows]
+    assert title.split() == [what, grows, "seconds", "of", "a", "core", "MB"]
+    found = [re.fullmatch(r" +(\d+) +[\d.]+ +([\d.]+) +[\d.]+× +([\d.]+) +[\d.]+×", row) for row in rows]
     (first, *little), (second, *much) = (tuple(map(float, row.groups())) for row in found if row is not None)
     assert (first, second) == sizes
     assert min(little[0], much[0]) > 0
