@@ -22,7 +22,7 @@ from mimflow.products.registry import open_workspace
 from mimflow.project.run import RunSpec
 from mimflow.system.modules import SystemModules, parameter_count
 from mimflow.system.spec import Shapes
-from mimflow.training.footprint import LARGE, SMALL, footprint
+from mimflow.training.footprint import LARGE, SMALL, Footprint, footprint
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 RUNS = ("mimflow-l", "simflow-xxl")
@@ -56,8 +56,11 @@ class Sampling(NamedTuple):
     decoder: float
 
 
-def operations(run: RunSpec, phase: str, shapes: Shapes) -> Counter[str]:
-    """Multiplications and additions of an image's part of a step, by the precision that they are done in on a GPU."""
+def operations(run: RunSpec, phase: str, shapes: Shapes) -> tuple[Counter[str], Footprint]:
+    """Multiplications and additions of an image's part of a step, by the precision that they are done in on a GPU.
+
+    And the memory that the phase needs.
+    """
     found: Counter[str] = Counter()
 
     def noted(operation: Any, count: Callable[..., int]) -> Callable[..., int]:
@@ -73,8 +76,8 @@ def operations(run: RunSpec, phase: str, shapes: Shapes) -> Counter[str]:
 
     every = {operation: noted(operation, count) for operation, count in (flop_registry | ON_A_CPU).items()}
     with FlopCounterMode(display=False, custom_mapping=every):
-        footprint(run.system, run.phases[phase], shapes)
-    return Counter({precision: flops // (SMALL + LARGE) for precision, flops in found.items()})
+        memory = footprint(run.system, run.phases[phase], shapes)
+    return Counter({precision: flops // (SMALL + LARGE) for precision, flops in found.items()}), memory
 
 
 def device_seconds(flops: Counter[str]) -> float:
@@ -84,15 +87,16 @@ def device_seconds(flops: Counter[str]) -> float:
 
 def train(run: RunSpec, phase: str, shapes: Shapes) -> str:
     """A line: what the training of a phase takes."""
-    flops = operations(run, phase, shapes)
-    epochs = run.phases[phase].epochs
-    assert epochs is not None
-    images = epochs * TRAINING_IMAGES
+    flops, memory = operations(run, phase, shapes)
+    spec = run.phases[phase]
+    assert spec.epochs is not None
+    images, part = spec.epochs * TRAINING_IMAGES, spec.batch_size // spec.accumulate
     hours = device_seconds(flops) * images / 3600
     kinds = ", ".join(f"{count / 1e9:,.0f} {precision}" for precision, count in sorted(flops.items()))
     return (
         f"  {phase}: {sum(flops.values()) / 1e9:,.0f} GFLOP an image ({kinds}) × {images / 1e6:,.1f} M images: "
-        f"{hours:,.0f} GPU-hours, {hours / GPUS:,.1f} h on {GPUS}, {GPUS / device_seconds(flops):,.0f} images/s"
+        f"{hours:,.0f} GPU-hours, {hours / GPUS:,.1f} h on {GPUS}, {GPUS / device_seconds(flops):,.0f} images/s, "
+        f"{memory.total(part) / 1e9:.1f} GB on each in parts of {part}"
     )
 
 

@@ -114,7 +114,7 @@ def test_the_arithmetic_of_a_run(benchmark: ModuleType) -> None:
     workspace = open_workspace(REPOSITORY)
     run = workspace.get("run", "tarflow-mnist5k").spec
     shapes = Shapes.of(workspace.get("dataset", run.dataset).spec)
-    found = benchmark.operations(run, "main", shapes)
+    found, _ = benchmark.operations(run, "main", shapes)
     layers, width, tokens = 8, 128, 16
     linear = 6 * tokens * layers * 12 * width**2
     ends = 6 * tokens * 4 * width * 3 * 64  # four blocks map patches of 8 × 8 to their width and to scale and shift
