@@ -81,3 +81,51 @@ def test_the_benchmark_of_a_gpu_runs_on_a_cpu(benchmark: ModuleType) -> None:
     (sampled,) = benchmark.sample(workspace, case, device)
     assert re.search(r"batch +2 +[\d.]+ images/s +[\d.]+× the plain way", sampled), sampled
     assert "largest difference to the CPU 0.0e+00" in benchmark.agreement(workspace, case, device)
+
+
+@pytest.mark.parametrize("benchmark", ["growth"], indirect=True)
+@pytest.mark.parametrize(
+    "what, grows, sizes",
+    [("step", "tokens", (4, 256)), ("step", "processes", (1, 2)), ("sampling", "images", (2, 128))],
+)
+def test_growth_is_measured_in_processes_of_its_own(
+    benchmark: ModuleType, what: str, grows: str, sizes: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is 64 times as much takes longer and more memory; two processes are there to be measured."""
+    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
+    smallest = benchmark.Case(what, tokens=4, width=64, images=8, parts=2 if what == "step" else 1, repeats=2)
+    title, *rows = benchmark.table(grows, [smallest._replace(**{grows: size}) for size in sizes]).splitlines()
+    assert title.split() == [what, grows, "seconds", "of", "a", "core", "MB"]
+    found = [re.fullmatch(r" +(\d+) +[\d.]+ +([\d.]+) +[\d.]+× +([\d.]+) +[\d.]+×", row) for row in rows]
+    (first, *little), (second, *much) = (tuple(map(float, row.groups())) for row in found if row is not None)
+    assert (first, second) == sizes
+    assert min(little[0], much[0]) > 0
+    if grows != "processes":
+        assert much[0] > little[0]
+        assert much[1] > little[1]
+
+
+@pytest.mark.parametrize("benchmark", ["eight_gpus"], indirect=True)
+def test_the_arithmetic_of_a_run(benchmark: ModuleType) -> None:
+    """By hand: a TARFlow of 4 × 2 layers, 128 wide, over 16 tokens, and the sampling of a batch of it, guided."""
+    from mimflow.products.registry import open_workspace
+    from mimflow.system.spec import Shapes
+
+    workspace = open_workspace(REPOSITORY)
+    run = workspace.get("run", "tarflow-mnist5k").spec
+    shapes = Shapes.of(workspace.get("dataset", run.dataset).spec)
+    found, _ = benchmark.operations(run, "main", shapes)
+    layers, width, tokens = 8, 128, 16
+    linear = 6 * tokens * layers * 12 * width**2
+    ends = 6 * tokens * 4 * width * 3 * 64  # four blocks map patches of 8 × 8 to their width and to scale and shift
+    scores = 7 * 2 * layers * tokens**2 * width  # two products forward and five backward, which do one again
+    assert set(found) == {"fp32"}
+    # Neither gradients of a block's first input are needed, nor a prediction from the last token.
+    assert found["fp32"] == pytest.approx(linear + ends + scores, rel=0.08)
+    assert benchmark.device_seconds({"fp32": 67e12, "bf16": 989e12}) == pytest.approx(5.0)
+    sampled = benchmark.sample(run, shapes)
+    passes = 2 * 250 * tokens * layers * (12 * width**2 + 2 * tokens * width)  # two branches, 250 images
+    denoising = run.outputs["guided"].prior_passes / 2
+    assert sampled.arithmetic == pytest.approx(2 * passes * denoising / (0.4 * 67e12))
+    assert sampled.launches == pytest.approx(16 * 8 * 20 * 10e-6)
+    assert sampled.decoder == 0, "pixels need none"

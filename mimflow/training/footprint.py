@@ -248,7 +248,9 @@ def _give_shapes(module: nn.Module) -> None:
                     continue
                 if id(tensor) not in made:
                     empty = torch.empty_like(tensor, device=DEVICE)
-                    made[id(tensor)] = nn.Parameter(empty) if isinstance(tensor, nn.Parameter) else empty
+                    made[id(tensor)] = (
+                        nn.Parameter(empty, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else empty
+                    )
                 tensors[name] = made[id(tensor)]  # type: ignore[assignment]
 
 
