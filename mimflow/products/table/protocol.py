@@ -116,7 +116,9 @@ def _not_finite(row: PlannedRow, root: Path) -> str:
     for name, output in row.outputs.items():
         # Several protocols may measure one output: it is counted once.
         drawn = {each.infer.id: each.infer for each in row.measured if each.output == name and each.infer is not None}
-        if getattr(output, "on_nonfinite", "stop") == "redraw" and (samples := _found(drawn.values(), SamplesFacts, root)):
+        if getattr(output, "on_nonfinite", "stop") == "redraw" and (
+            samples := _found(drawn.values(), SamplesFacts, root)
+        ):
             redrawn, count = sum(facts.redrawn for facts in samples), sum(facts.count for facts in samples)
             texts.append(f"output {name}: {redrawn:,} drawn anew of {count:,} samples")
     return ", ".join(texts)
