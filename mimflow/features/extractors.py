@@ -48,12 +48,12 @@ class Extractor:
     """The layer that FID, KID, precision and recall compare: (B, F)."""
     logits: str
     """The layer that the Inception score takes the softmax of: (B, K)."""
-    spatial: str | None
-    """The layer that the sFID compares, flattened: (B, S); None where there is none."""
     classifies: bool
     """Whether the logits are over the data's own classes."""
     facts: dict[str, Any]
     """What is known of it, for the manifest."""
+    spatial: str | None = None
+    """The layer that the sFID compares, flattened: (B, S); None where there is none."""
 
     @property
     def name(self) -> str:
@@ -208,4 +208,4 @@ def efficientnet_lite0_extractor(
     layers = list(EfficientnetLite0Features.get_provided_features_list())
     module = _registered(name, EfficientnetLite0Features, layers, input_size=spec.input_size)
     facts = {"extractor": name, "extractor_sha256": SHA256}
-    return Extractor(module, "features", "logits", "spatial", classifies=False, facts=facts)
+    return Extractor(module, "features", "logits", classifies=False, facts=facts, spatial="spatial")

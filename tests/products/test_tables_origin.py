@@ -41,11 +41,11 @@ def test_rendered_table_is_fresh_until_something_changes(project: Path) -> None:
     render(project)
     assert reason(project) == ""
     edit(project, "tables/t", "- guided.fid", "- {output: guided, metrics: [{metric: fid, digits: 2}]}")
-    assert reason(project).startswith('spec.columns.3: guided.fid → {"output": "guided", ')
+    assert reason(project).startswith('column guided.fid: guided.fid → {"metric": "fid", ')
     render(project)
     assert reason(project) == ""
     edit(project, "mini/tarflow", "label: TARFlow", "label: TARFlow, small")
-    assert reason(project) == "labels.3: TARFlow → TARFlow, small"
+    assert reason(project) == "label TARFlow removed; label TARFlow, small added"
 
 
 @pytest.mark.fault("clocks")

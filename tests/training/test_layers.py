@@ -30,6 +30,7 @@ LAYERS: list[tuple[Any, set[str]]] = [
         KL_VAE,
         {
             *("tokenizer.encoder.down.0.block.0", "tokenizer.encoder.down.1.block.0"),
+            "tokenizer.encoder.down.1.attn.0",
             # The decoder has a residual block more a level than the encoder (LDM).
             *(f"tokenizer.decoder.up.{level}.block.{block}" for level in (0, 1) for block in (0, 1)),
             *("prior.blocks.0.transformer.layers.0", "prior.blocks.1.transformer.layers.0"),

@@ -20,6 +20,7 @@ import pytest
 from projects import command, edit, new_project
 from slurm import Cluster, missing, running_cluster, wait_until
 
+from mimflow.artifacts.manifest import read_manifest
 from mimflow.products.registry import open_plan
 from mimflow.workflow import launch
 
@@ -190,7 +191,7 @@ def test_the_table_is_made_by_jobs_of_slurms_and_rendered_on_the_head_node(table
     assert table.wait() == 0, table.output
     assert (table.project / "results/table1.md").stat().st_size > 100
     submitted = re.findall(r"Job (\d+) has been submitted with SLURM jobid", table.output)
-    assert len(submitted) == 10, "all but the table itself"
+    assert len(submitted) == 11, "all but the table itself"
     assert re.search(r"localrule render_table|render table table1", table.output)
     assert not list(table.project.glob(".snakemake/slurm_logs/rule_render*"))
 
@@ -230,3 +231,20 @@ def test_tasks_on_two_nodes_meet(cluster: Cluster, tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("PATH", cluster.path)
     cluster.ask("sbatch", "--wait", *words, f"--wrap={command_line}")
     assert sorted(out.read_text().splitlines()) == ["big 0 0 [1.0, 2.0]", "small 1 0 [1.0, 2.0]"]
+
+
+def test_a_training_is_shared_out_among_tasks_on_two_nodes(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = new_project(tmp_path / "project")
+    edit(project, "mini/tarflow", "steps: 60", "steps: 12\n    accumulate: 2")
+    command(project, "mimflow", "prepare", "digits")
+    job = open_plan(project).job("tarflow.main.s0", "train")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(entry for entry in sys.path if entry))
+    monkeypatch.setenv("PATH", cluster.path)
+    out = tmp_path / "out"
+    words = ["--partition=both", "--nodes=2", "--ntasks=2", "--mem=2000", f"--output={out}", f"--chdir={project}"]
+    train = f"{launch(1, {'mpi': 'srun', 'tasks': 2})}{sys.executable} -m mimflow train {job.id}"
+    cluster.ask("sbatch", "--wait", *words, f"--wrap={train}")
+    facts = read_manifest(project / job.manifest).facts
+    assert (facts["steps"], facts["processes"]) == (12, 2), out.read_text()
