@@ -58,29 +58,34 @@ class Line:
 class Lines(Measured):
     """What curves of numbers share."""
 
-    def value_name(self, value: MeasuredValue) -> str:
-        """The protocol of a number."""
+    def protocol_of(self, value: MeasuredValue) -> str:
+        """The protocol that a number is measured under."""
         protocol = value.protocol or self.figure.spec.protocol
         assert protocol is not None, "refused by FigureSpec"
         return protocol
 
     def column_of(self, value: MeasuredValue) -> Column:
         """The column of a number: of a sweep that of any of its points."""
-        protocol = self.value_name(value)
+        protocol = self.protocol_of(value)
         names = self.figure.outputs_named(value.output)
         return next(self.columns[name, value.metric, protocol] for name in names)
 
     def axis_label(self, value: MeasuredValue) -> str:
         """`FID-2k ↓`; with the output's name where other numbers of the figure are called the same."""
         headings = [self.column_of(each).heading for _, each in self.spec.asked]
+        several = headings.count(self.column_of(value).heading) > 1
+        return self.metric_label(value, f", {value.output}" if several else "")
+
+    def metric_label(self, value: MeasuredValue, of: str = "") -> str:
+        """The same without the output's name, but for what is given of it."""
         column = self.column_of(value)
-        text = column.heading + (f", {value.output}" if headings.count(column.heading) > 1 else "")
         unit = f" ({column.unit})" if column.unit else ""
-        return style.drawable(text + unit + {"lower": " ↓", "higher": " ↑"}.get(column.direction or "", ""))
+        arrow = {"lower": " ↓", "higher": " ↑"}.get(column.direction or "", "")
+        return style.drawable(column.heading + of + unit + arrow)
 
     def found(self, row: FigureRow, output: str, value: MeasuredValue) -> Cell:
         """A run's number of one of its outputs."""
-        return self.cell(row.name, output, value.metric, self.value_name(value))
+        return self.cell(row.name, output, value.metric, self.protocol_of(value))
 
     def line_values(self, value: MeasuredValue, x_of: str, lines: Iterable[Line]) -> Iterator[dict[str, object]]:
         """The drawn points of a number as lines of the file of values."""
@@ -98,7 +103,7 @@ class Lines(Measured):
                     "y": point.cell.value,
                     "y_std": point.cell.std,
                     "n": point.cell.n,
-                    "protocol": self.value_name(value),
+                    "protocol": self.protocol_of(value),
                     "key": " ".join(dict.fromkeys((*(across.jobs if across is not None else ()), *point.cell.jobs))),
                 }
 
