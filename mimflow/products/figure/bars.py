@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -46,7 +47,7 @@ class Bars(Lines):
             axis.grid(visible=False, axis="x")
             axis.set_ylabel(self.metric_label(lines[0][0]))
             if self.spec.log_y:
-                style.log_scale(axis, "y")
+                axis.set_yscale("log")
         style.legend(canvas, axes)
         return Drawn(values, self.remarks())
 
@@ -59,8 +60,15 @@ class Bars(Lines):
                 if output in row.outputs_of(value.output) or output in row.outputs_of(output)
                 if (cell := self.found(row, output, value)).value is not None
             ]
-            label = next((point.label for point in points if point.label), "")
-            yield Line(f"{value.output}, {label}" if label else output, tuple(points), joined=False)
+            yield Line(self._name(output), tuple(points), joined=False)
+
+    def _name(self, output: str) -> str:
+        """What an output's bars are called: `guided, weight 2` where it is a point of a sweep."""
+        for row in self.figure.rows:
+            for sweep in row.sweeps:
+                if output in row.outputs_of(sweep):
+                    return f"{sweep}, {row.point_label(sweep, output)}"
+        return output
 
     def _draw_bars(self, axis: Axes, line: Line, place: int, count: int, look: int) -> None:
         groups = [self.figure.table_name(row) for row in self.figure.rows]
@@ -68,16 +76,14 @@ class Bars(Lines):
         offset = (place - (count - 1) / 2) * width
         xs = [groups.index(point.x) + offset for point in line.points]
         ys = [point.cell.value for point in line.points if point.cell.value is not None]
-        stds = [point.cell.std or 0.0 for point in line.points]
+        # Of one seed there is no spread, and no mark of one.
+        stds = [math.nan if point.cell.std is None else point.cell.std for point in line.points]
         axis.bar(
             xs,
             ys,
             0.94 * width,
-            yerr=stds if any(stds) else None,
+            yerr=None if all(map(math.isnan, stds)) else stds,
             label=style.drawable(line.name, 60),
-            color=style.COLOURS[look % len(style.COLOURS)],
-            hatch=style.HATCHES[look % len(style.HATCHES)],
-            edgecolor="white",
-            linewidth=0,
+            **style.filling(look),
             error_kw={"elinewidth": 0.8, "capsize": 2},
         )

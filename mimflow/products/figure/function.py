@@ -48,7 +48,9 @@ def sources(function: str, root: Path) -> dict[str, str]:
         if each not in found:
             found[each] = sha256_of(each)
             waiting += _imported(each, root)
-    return {shown_path(each, root): found[each] for each in sorted(found)}
+    # Where an installed module lies is this machine's affair.
+    named = {each: shown_path(each, root) if each.is_relative_to(root) else each.name for each in found}
+    return {named[each]: found[each] for each in sorted(found)}
 
 
 def source_file(place: str, root: Path) -> Path | None:

@@ -124,9 +124,9 @@ class Lines(Measured):
                 texts = [style.drawable(text, 30) for text in places]
                 axis.set_xticks(range(len(texts)), texts, rotation=30 if max(map(len, texts)) > 8 else 0, ha="center")
             if getattr(self.spec, "log_x", False) and places is None:
-                style.log_scale(axis, "x")
+                axis.set_xscale("log")
             if self.spec.log_y:
-                style.log_scale(axis, "y")
+                axis.set_yscale("log")
             axis.set(xlabel=style.drawable(x_label), ylabel=self.axis_label(value))
             values += self.line_values(value, x_of, lines)
         style.legend(canvas, axes)
@@ -229,12 +229,13 @@ class Tradeoff(Lines):
         (axis,) = style.panels(canvas, 1, self.figure.spec.width)
         for place, line in enumerate(lines):
             draw_line(axis, line, style.look(place), None)
-            for point in {line.points[0], line.points[-1]} if line.joined and len(line.points) > 1 else ():
+            for point in (line.points[0], line.points[-1]) if line.joined and len(line.points) > 1 else ():
                 if point.label:
                     name_point(axis, point)
-        for which, logarithmic in (("x", self.spec.log_x), ("y", self.spec.log_y)):
-            if logarithmic:
-                style.log_scale(axis, which)
+        if self.spec.log_x:
+            axis.set_xscale("log")
+        if self.spec.log_y:
+            axis.set_yscale("log")
         axis.set(xlabel=self.axis_label(x), ylabel=self.axis_label(y))
         style.legend(canvas, [axis])
         return Drawn(list(self.line_values(y, x.name, lines)), self.remarks())
@@ -300,8 +301,8 @@ def draw_line(axis: Axes, line: Line, look: dict[str, Any], places: list[str] | 
         low, high = ([y + sign * std for y, std in zip(ys, spread, strict=True)] for sign in (-1, 1))
         axis.fill_between(xs, low, high, color=look["color"], alpha=0.18, linewidth=0)
     else:
-        bars = {"xerr": across} if any(across) else {}
-        axis.errorbar(xs, ys, spread, **bars, fmt="none", ecolor=look["color"], elinewidth=0.8, capsize=2)
+        sideways = across if any(across) else None
+        axis.errorbar(xs, ys, spread, sideways, fmt="none", ecolor=look["color"], elinewidth=0.8, capsize=2)
 
 
 def _arrays(line: Line, places: list[str] | None) -> tuple[list[Any], list[float], list[float | None]]:

@@ -29,10 +29,12 @@ class Python(Measured):
         import pandas
 
         values = list(self.values())
-        columns = list(dict.fromkeys(name for value in values for name in value))
-        frame = pandas.DataFrame(values, columns=columns)
         canvas.set_size_inches(style.WIDTHS[self.figure.spec.width], self.spec.height)
-        call(self.spec.function, self.figure.root, self.figure.name, frame, canvas)
+        if values:
+            frame = pandas.DataFrame(values, columns=list(dict.fromkeys(name for each in values for name in each)))
+            call(self.spec.function, self.figure.root, self.figure.name, frame, canvas)
+        else:
+            style.nothing(canvas, "nothing measured yet")
         return Drawn(values, self.remarks())
 
     def values(self) -> Iterator[dict[str, object]]:

@@ -25,6 +25,7 @@ def render_figure(figure: FigureProduct) -> dict[str, bytes]:
         inches = style.WIDTHS[figure.spec.width]
         canvas = Figure(figsize=(inches, style.PANEL_HEIGHT), layout="constrained")
         drawn = figure.drawing.draw(canvas)
+        style.write_out_logarithms(canvas)
         title = style.wrapped(figure.spec.title, inches, 8.5)
         canvas.suptitle(title, x=0.01, ha="left")
         style.add_height(canvas, 0.15 * (title.count("\n") + 1))

@@ -14,15 +14,13 @@ from mimflow.plan.build import Measurement
 from mimflow.plan.jobs import Job
 from mimflow.products.figure import style
 from mimflow.products.figure.base import Drawing, Drawn, missing
-from mimflow.products.figure.drawing import SpectrumDrawing
+from mimflow.products.figure.drawing import POWER, SpectrumDrawing
 from mimflow.products.figure.product import FigureRow
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-POWER = "spectrum"
-"""What the names of spectra of power have in them; these are drawn on logarithmic axes."""
 REFERENCES = {"image_spectrum": "reference_spectrum", "difference_spectrum": "difference_spectrum_reference"}
 """The functions that are the reference's, by those that are the images'."""
 
@@ -101,7 +99,6 @@ class Spectrum(Drawing):
                 values += self._values("reference", curve, drawn, [])
             if POWER in curve.name:
                 axis.set(xscale="log", yscale="log")
-                style.log_scale(axis, "x")
             axis.set(xlabel=style.drawable(curve.of), ylabel=style.drawable(curve.label))
         style.legend(canvas, axes)
         return Drawn(values, tuple(dict.fromkeys(remarks)))

@@ -64,9 +64,10 @@ class Training(Drawing):
                 self._draw_curve(axis, curve, label, place)
                 key = " ".join(job.id for job, _ in of)
                 values += [{"series": label, "x_of": self.spec.x, "y_of": column, **each, "key": key} for each in curve]
-            for which, logarithmic in (("x", self.spec.log_x), ("y", self.spec.log_y)):
-                if logarithmic:
-                    style.log_scale(axis, which)
+            if self.spec.log_x:
+                axis.set_xscale("log")
+            if self.spec.log_y:
+                axis.set_yscale("log")
             axis.set(xlabel=self.spec.x, ylabel=style.drawable(column))
         style.legend(canvas, axes)
         return Drawn(values, tuple(remarks))
