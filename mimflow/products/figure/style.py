@@ -37,7 +37,7 @@ SMALL = 6.0
 """Points of what stands beside marks and under a figure; everything else has 8."""
 DPI = 200
 """Of PNG files."""
-PARAMETERS: Mapping[str, Any] = {
+PARAMETERS: Mapping[Any, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same on every machine
     "font.size": 8,
     "axes.titlesize": 8,
