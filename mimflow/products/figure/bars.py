@@ -35,6 +35,7 @@ class Bars(Lines):
         groups = [self.figure.table_name(row) for row in self.figure.rows]
         axes = style.panels(canvas, len(panels), self.figure.spec.width)
         values: list[dict[str, object]] = []
+        remarks: list[str] = []
         for axis, lines in zip(axes, panels.values(), strict=True):
             for place, (value, line) in enumerate(lines):
                 self._draw_bars(axis, line, place, len(lines), names.index(line.name))
@@ -46,10 +47,9 @@ class Bars(Lines):
             )
             axis.grid(visible=False, axis="x")
             axis.set_ylabel(self.metric_label(lines[0][0]))
-            if self.spec.log_y:
-                axis.set_yscale("log")
+            remarks += style.logarithmic(axis, False, self.spec.log_y)
         style.legend(canvas, axes)
-        return Drawn(values, self.remarks())
+        return Drawn(values, (*self.remarks(), *dict.fromkeys(remarks)))
 
     def _lines(self, value: MeasuredValue) -> Iterator[Line]:
         """The bars of one output over all rows: of a sweep those of each point."""

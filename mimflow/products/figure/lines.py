@@ -113,6 +113,7 @@ class Lines(Measured):
         """A panel for each number, and one legend."""
         axes = style.panels(canvas, len(panels), self.figure.spec.width)
         values: list[dict[str, object]] = []
+        remarks: list[str] = []
         names = list(dict.fromkeys(line.name for _, lines in panels for line in lines))
         for axis, (value, lines) in zip(axes, panels, strict=True):
             places = categories(lines)
@@ -123,14 +124,12 @@ class Lines(Measured):
             if places is not None:
                 texts = [style.drawable(text, 30) for text in places]
                 axis.set_xticks(range(len(texts)), texts, rotation=30 if max(map(len, texts)) > 8 else 0, ha="center")
-            if getattr(self.spec, "log_x", False) and places is None:
-                axis.set_xscale("log")
-            if self.spec.log_y:
-                axis.set_yscale("log")
+            log_x = getattr(self.spec, "log_x", False) and places is None
+            remarks += style.logarithmic(axis, log_x, self.spec.log_y)
             axis.set(xlabel=style.drawable(x_label), ylabel=self.axis_label(value))
             values += self.line_values(value, x_of, lines)
         style.legend(canvas, axes)
-        return Drawn(values, self.remarks())
+        return Drawn(values, (*self.remarks(), *dict.fromkeys(remarks)))
 
 
 class Curves(Lines):
@@ -232,13 +231,10 @@ class Tradeoff(Lines):
             for point in (line.points[0], line.points[-1]) if line.joined and len(line.points) > 1 else ():
                 if point.label:
                     name_point(axis, point)
-        if self.spec.log_x:
-            axis.set_xscale("log")
-        if self.spec.log_y:
-            axis.set_yscale("log")
+        remarks = style.logarithmic(axis, self.spec.log_x, self.spec.log_y)
         axis.set(xlabel=self.axis_label(x), ylabel=self.axis_label(y))
         style.legend(canvas, [axis])
-        return Drawn(list(self.line_values(y, x.name, lines)), self.remarks())
+        return Drawn(list(self.line_values(y, x.name, lines)), (*self.remarks(), *remarks))
 
     def _lines(self, x: MeasuredValue, y: MeasuredValue) -> Iterator[Line]:
         series: dict[str, list[Point]] = {}

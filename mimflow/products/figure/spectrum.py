@@ -98,7 +98,7 @@ class Spectrum(Drawing):
                 _draw_curve(axis, drawn, "reference", look)
                 values += self._values("reference", curve, drawn, [])
             if POWER in curve.name:
-                axis.set(xscale="log", yscale="log")
+                remarks += style.logarithmic(axis, True, True)
             axis.set(xlabel=style.drawable(curve.of), ylabel=style.drawable(curve.label))
         style.legend(canvas, axes)
         return Drawn(values, tuple(dict.fromkeys(remarks)))

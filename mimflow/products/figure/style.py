@@ -162,6 +162,20 @@ def legend(figure: Figure, axes: list[Axes]) -> None:
     add_height(figure, 0.15 * -(-len(found) // columns) + 0.1)
 
 
+def logarithmic(axes: Axes, x: bool, y: bool) -> list[str]:
+    """Make axes logarithmic, along which anything is above 0; a sentence for each that has values, and none there."""
+    remarks = []
+    for asked, which, least, values in (
+        (x, "x", axes.dataLim.minposx, axes.dataLim.intervalx),
+        (y, "y", axes.dataLim.minposy, axes.dataLim.intervaly),
+    ):
+        if asked and math.isfinite(least):
+            axes.set(**{f"{which}scale": "log"})
+        elif asked and all(map(math.isfinite, values)):
+            remarks.append(f"Nothing is above 0 along {which}: the axis is not logarithmic.")
+    return remarks
+
+
 def write_out_logarithms(figure: Figure) -> None:
     """Give logarithmic axes numbers without mathematics, `0.1`, `10`, `10⁻⁵`: matplotlib's own would be its markup.
 
@@ -178,11 +192,11 @@ def write_out_logarithms(figure: Figure) -> None:
             axis.set_major_locator(MaxNLocator(4))
         else:
             axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if decades < WIDE else (1.0,), numticks=6))
-        axis.set_major_formatter(FuncFormatter(lambda value, _: logarithmic(value)))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: raised(value)))
         axis.set_minor_formatter(NullFormatter())
 
 
-def logarithmic(value: float) -> str:
+def raised(value: float) -> str:
     """A number of a logarithmic axis: `0.02`, `500`, `2×10⁵`, `10⁻⁷`."""
     if 1e-3 <= value < 1e5:
         return f"{value:g}"

@@ -64,13 +64,10 @@ class Training(Drawing):
                 self._draw_curve(axis, curve, label, place)
                 key = " ".join(job.id for job, _ in of)
                 values += [{"series": label, "x_of": self.spec.x, "y_of": column, **each, "key": key} for each in curve]
-            if self.spec.log_x:
-                axis.set_xscale("log")
-            if self.spec.log_y:
-                axis.set_yscale("log")
+            remarks += style.logarithmic(axis, self.spec.log_x, self.spec.log_y)
             axis.set(xlabel=self.spec.x, ylabel=style.drawable(column))
         style.legend(canvas, axes)
-        return Drawn(values, tuple(remarks))
+        return Drawn(values, tuple(dict.fromkeys(remarks)))
 
     def _curve(self, logs: list[tuple[Job, list[dict[str, float]]]], column: str) -> list[dict[str, Any]]:
         """The mean over seeds at every place that a log has the column at."""
