@@ -44,6 +44,7 @@ outputs:
   early: {kind: inverse, snapshot: {sweep: [0.25, 0.5, null]}}
   reconstruction: {kind: reconstruction}
   interpolation: {kind: interpolation, steps: 3}
+  latents: {kind: latents}
 seeds: [0, 1]
 """
 GAUSSIAN = """\
