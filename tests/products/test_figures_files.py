@@ -150,6 +150,8 @@ def test_why_names_every_job_and_traces_a_number(project: Path) -> None:
         assert job.folder in text
     number = why(figure, "widths-width-16", "unguided.fid")
     assert number.startswith("FID-1.5k") and "12 ± 2.83" in number.splitlines()[0] and "seed 1: 14" in number
+    with pytest.raises(PlanError, match=r"figure 'f' has no column 'fit' \(it has: unguided\.fid\)"):
+        why(figure, "flow", "fit")
     training = add(project, "[{run: flow}]", "{kind: training}", name="g")
     with pytest.raises(PlanError, match="figure 'g' has no rows and columns"):
         why(training, "flow", "loss")
