@@ -232,6 +232,15 @@ def test_a_mistake_in_a_function_is_a_line_with_its_place(project: Path, text: s
     assert str(refused.value).startswith(line) and "\n" not in str(refused.value)
 
 
+def test_a_mistake_has_its_place_in_a_project_that_is_named_by_a_relative_path(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(add(project, FLOW, own(project, "def draw(values, figure):\n    nothing\n")))
+    monkeypatch.chdir(project)
+    with pytest.raises(SpecError, match=r"^figures/own\.py:2: function of figure 'f': NameError"):
+        drawn(figure_of(Path()))
+
+
 @pytest.mark.parametrize(
     ("function", "text", "line"),
     [

@@ -79,6 +79,7 @@ def source_file(place: str, root: Path) -> Path | None:
 def call(function: str, root: Path, figure: str, *arguments: Any) -> None:
     """Import a function and call it; SpecError with file and line for whatever it raises."""
     place, _, name = function.partition(":")
+    root = root.absolute()  # as tracebacks name files
     file = source_file(place, root)
     assert file is not None, "refused by function_problem"
     try:
