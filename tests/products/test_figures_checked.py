@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from pathlib import Path
 
 import pytest
 from figures_project import add, drawn, figure_of, fill, make_figures_project
+from projects import REPOSITORY
 from specs_project import problems, write
 
 from mimflow.errors import SpecError
 from mimflow.plan.freshness import render_reason
+from mimflow.products.figure.registry import DRAWINGS
 from mimflow.products.registry import open_workspace
 from mimflow.products.render import render_product
 
@@ -273,3 +277,25 @@ def test_a_function_that_nothing_is_measured_for_is_not_called(project: Path) ->
 
 def test_the_project_itself_is_sound(project: Path) -> None:
     assert problems(project) == []
+
+
+def test_the_documents_figures_are_sound_and_its_pictures_small(tmp_path: Path) -> None:
+    document = (REPOSITORY / "docs/figures.md").read_text(encoding="utf-8")
+    shutil.copytree(REPOSITORY / "tests/tiny/specs", tmp_path / "specs")
+    (tmp_path / "specs/mini/classifier.yaml").rename(tmp_path / "specs/mini/classifier-digits.yaml")
+    for folder in ("tables", "protocols"):
+        shutil.rmtree(tmp_path / "specs" / folder)
+    for path, text in re.findall(r"^`([^`\s]+)`:\n\n```\w+\n(.*?)^```$", document, re.MULTILINE | re.DOTALL):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text, encoding="utf-8")
+    workspace = open_workspace(tmp_path)
+    assert workspace.problems == []
+    figures = list(workspace.sound("figure"))
+    assert (
+        {figure.spec.draw.kind for figure in figures}
+        == set(DRAWINGS)
+        == set(re.findall(r"^## (\w+)$", document, re.MULTILINE))
+    )
+    pictures = re.findall(r"\]\((figures/[^)]+)\)", document)
+    assert {Path(path).stem for path in pictures} == {figure.name for figure in figures}
+    assert all((REPOSITORY / "docs" / path).stat().st_size < 60_000 for path in pictures)

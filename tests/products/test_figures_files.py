@@ -53,7 +53,7 @@ def test_labels_are_text_in_every_format(project: Path) -> None:
         # Matplotlib calls glyphs by font and number; mathematics would draw no dollar.
         assert {f"#{font}-{index(ord(each)):x}" for each in "$_&<%#\\{"} <= used
     with Image.open(project / "results/f.png") as picture:
-        assert picture.text["Title"] == HOSTILE
+        assert picture.info["Title"] == HOSTILE
     assert HOSTILE in {value["series"] for value in csv.DictReader(io.StringIO(files["csv"].decode()))}
 
 
@@ -130,7 +130,7 @@ def test_the_item_of_a_paper_changes_no_figure(project: Path) -> None:
     rendered(project)
     edit(project, "figures/f", "title:", "paper: {of: simflow, item: Figure 7, needs: eight GPUs}\ntitle:")
     figure = figure_of(project)
-    assert figure.spec.paper.item == "Figure 7" and render_reason(figure) == ""
+    assert figure.spec.paper is not None and figure.spec.paper.item == "Figure 7" and render_reason(figure) == ""
 
 
 def test_curves_of_training_are_made_again_when_a_log_that_was_missing_is_there(project: Path) -> None:

@@ -125,6 +125,18 @@ def test_a_claim_compares_what_both_runs_draw(project: Path) -> None:
     assert (claim.metric, claim.direction) == ("fid", "lower")
 
 
+def test_a_figure_draws_outputs_as_bars_and_a_sweep_as_a_curve(project: Path) -> None:
+    new(project, "run", "gaussian", dataset="digits", like="gaussian-mnist5k")  # it sweeps nothing
+    for name, runs in (("plain", ["gaussian"]), ("swept", ["tarflow"]), ("both", ["gaussian", "tarflow"])):
+        new(project, "figure", name, runs=runs, protocol="digits")
+    workspace = open_workspace(project)
+    plain, curve, both = (workspace.get("figure", name).spec.draw for name in ("plain", "swept", "both"))
+    assert (plain.kind, both.kind, curve.kind) == ("bars", "bars", "curve")
+    assert plain.y == both.y == ["unguided.fid"]
+    (swept,) = workspace.runs["tarflow"].sweeps
+    assert (curve.x.sweep, curve.y) == (swept, [f"{swept}.fid"])
+
+
 @pytest.mark.parametrize(
     ("kind", "name", "asked", "words"),
     [
@@ -132,6 +144,7 @@ def test_a_claim_compares_what_both_runs_draw(project: Path) -> None:
         ("table", "A b", {}, r"'A b' can't be a name"),
         ("table", "t", {}, r"--run: missing"),
         ("table", "t", {"runs": ["tarflow"]}, r"--protocol: missing"),
+        ("figure", "f", {}, r"--run: missing"),
         ("claim", "t", {"runs": ["tarflow"]}, r"--run: twice"),
         ("run", "t", {}, r"--dataset: missing"),
         ("run", "t", {"dataset": "digit"}, r"no dataset named 'digit' \(did you mean 'digits'\?\)"),

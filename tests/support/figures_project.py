@@ -6,7 +6,7 @@ import csv
 import io
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 from artifacts import data_facts, train_facts
@@ -21,9 +21,6 @@ from mimflow.products.figure import style
 from mimflow.products.figure.product import FigureProduct
 from mimflow.products.figure.render import values_text
 from mimflow.products.registry import open_plan
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 FLOW = """\
 label: Flow
@@ -172,8 +169,8 @@ def _put_images(root: Path, job: Job) -> None:
     put(root, job, SamplesFacts(40, "ema.safetensors", "cpu", 1.0))
 
 
-def drawn(figure: FigureProduct) -> tuple[Figure, list[dict[str, str]], tuple[str, ...]]:
-    """A figure as its drawing leaves it, the lines of its file of values, and its remarks."""
+def drawn(figure: FigureProduct) -> tuple[Any, list[dict[str, str]], tuple[str, ...]]:
+    """A figure of matplotlib's as its drawing leaves it, the lines of its file of values, and its remarks."""
     from matplotlib.figure import Figure
 
     with style.styled():
