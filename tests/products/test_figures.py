@@ -191,6 +191,15 @@ def test_a_strip_of_interpolations_has_a_line_for_each_way(project: Path) -> Non
     assert remarks == ("Flow: 2 ways, not 3: no more are kept for pictures.",)
 
 
+def test_samples_that_were_made_elsewhere_stand_beside_runs(project: Path) -> None:
+    (project / "theirs.npz").write_bytes(b"never opened here")
+    given = f"{{samples: {{file: theirs.npz, sha256: {'a' * 64}, label: Theirs}}, output: unguided}}"
+    for draw in ("{kind: bars, y: [unguided.fid]}", "{kind: tradeoff, x: unguided.is, y: unguided.fid}"):
+        _, values, _ = drawn(fill(add(project, f"[{{run: gaussian}}, {given}]", draw)))
+        assert only(values, "run", "output", "y") == [("gaussian", "unguided", "40.0"), ("", "unguided", "1.0")]
+        assert values[1]["series" if "tradeoff" in draw else "x"] == "Theirs"
+
+
 # -- what is not there -------------------------------------------------------------------------------------------------
 
 

@@ -131,10 +131,9 @@ def _put(root: Path, job: Job) -> None:
     folder = root / job.folder
     folder.mkdir(parents=True, exist_ok=True)
     if job.stage == "evaluate":
-        run, seed, output = job.name.split(".")[:3]
-        known = METRICS.get(f"{run}.{seed}.{output}", {})
-        if output == "unguided":
-            factor = 3.0 if seed == "s1" else 1.0
+        known = METRICS.get(".".join(job.name.split(".")[:3]), {})
+        if ".unguided." in job.name:
+            factor = 3.0 if ".s1." in job.name else 1.0
             write_curves(
                 folder,
                 {
