@@ -7,6 +7,7 @@ import platform
 import resource
 import subprocess
 import sys
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -111,6 +112,7 @@ def git_refusal(root: Path) -> str | None:
     )
 
 
+@cache
 def _version(package: str) -> str | None:
     try:
         return version(package)
