@@ -96,9 +96,7 @@ def _of_run(plan: Plan, run: str, asked: Asked) -> Iterator[Job]:
         raise PlanError(f"run '{run}' has no phase '{asked.phase}' ({nearest(asked.phase, spec.phases)})")
     for seed in spec.seeds if asked.seed is None else [asked.seed]:
         yield from (
-            job
-            for job in plan.trained(run, seed)
-            if asked.phase is None or job.name == f"{run}.{asked.phase}.s{seed}"
+            job for job in plan.trained(run, seed) if asked.phase is None or job.name == f"{run}.{asked.phase}.s{seed}"
         )
 
 
