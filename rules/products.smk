@@ -35,4 +35,4 @@ for kind in WORKFLOW.product_kinds:
             "environment.yaml"
         localrule: True
         shell:
-            "exec python -m mimflow render {wildcards.product:q} " + TO_LOG
+            f"exec python -m mimflow render {{wildcards.product:q}} {TO_LOG}"

@@ -36,8 +36,7 @@ for stage, folder in FOLDERS.items():
         conda:
             "environment.yaml"
         shell:
-            "exec {params.launch}python -m mimflow {params.stage} {wildcards.job:q} --planned"
-            " " + TO_LOG
+            f"exec {{params.launch}}python -m mimflow {{params.stage}} {{wildcards.job:q}} --planned {TO_LOG}"
 
 
 # With `--config shards=8` eight jobs draw the pieces of one, which then puts them together.
@@ -68,5 +67,5 @@ for stage in SHARDED:
         conda:
             "environment.yaml"
         shell:
-            "exec python -m mimflow {params.stage} {wildcards.job:q} --planned --shard {params.shard:q}"
-            " " + TO_LOG
+            "exec python -m mimflow {params.stage} {wildcards.job:q} --planned"
+            f" --shard {{params.shard:q}} {TO_LOG}"
