@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 from artifacts import store_artifact
+from projects import REPOSITORY
 
 from mimflow.artifacts.log import GrowingLog, read_growing, read_log, write_log
 from mimflow.errors import ArtifactError
@@ -79,3 +81,11 @@ def test_a_log_that_is_none_has_no_rows(tmp_path: Path, data: bytes | None) -> N
     if data is not None:
         (tmp_path / "log.csv").write_bytes(data)
     assert read_growing(tmp_path / "log.csv") == []
+
+
+def test_what_objectives_log_is_documented() -> None:
+    folders = [REPOSITORY / "mimflow" / name for name in ("objectives", "priors")]
+    sources = "\n".join(path.read_text(encoding="utf-8") for folder in folders for path in folder.rglob("*.py"))
+    logged = set(re.findall(r'figures\["(\w+)"\]', sources))
+    table = (REPOSITORY / "docs/watching.md").read_text(encoding="utf-8").partition("| column |")[2]
+    assert {"nll", "entropy", "lecam"} <= logged <= set(re.findall(r"`(\w+)`", table))
