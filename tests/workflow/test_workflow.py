@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -33,6 +34,17 @@ def test_the_table_is_made(finished: Path) -> None:
         assert (finished / f"results/table1.{suffix}").stat().st_size > 100
     metrics = json.loads((finished / "results/metrics/table1/tarflow.json").read_text())
     assert metrics["unguided.fid"] > 0 and 0 <= metrics["unguided.class_accuracy"] <= 1
+
+
+def test_a_report_holds_what_was_rendered_in_categories(finished: Path, tmp_path: Path) -> None:
+    project = copy_project(finished, tmp_path / "project")
+    command(project, "snakemake", "--cores", "1", "results/table1.md", "--report", "report.html")
+    text = (project / "report.html").read_text(encoding="utf-8")
+    found = re.search(r"var categories = (\{.*\});", text)
+    assert found is not None
+    tables = json.loads(found[1])["Tables"]["table1"]
+    assert {f"results/table1.{suffix}" for suffix in ("md", "csv", "png")} <= set(tables)
+    assert "mimflow why table1" in text and "data:image/png" in text
 
 
 def test_progress_names_stage_step_speed_and_time(tmp_path: Path, finished: Path) -> None:
