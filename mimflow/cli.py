@@ -233,16 +233,25 @@ def explain(name: SpecName, project: Project = HERE) -> None:
     echo(explained(opened_workspace(project), name))
 
 
-@_command("mimflow diff tarflow-mnist5k tarflow-imagenet64-cond")
+@_command(
+    "mimflow diff tarflow-mnist5k tarflow-imagenet64-cond",
+    "mimflow diff HEAD~3:tarflow-mnist5k tarflow-mnist5k",
+    "mimflow diff tarflow-mnist5k results/by-name/checkpoints/tarflow-mnist5k.main.s0",
+)
 def diff(
-    left: SpecName,
+    left: Annotated[
+        str,
+        typer.Argument(
+            help="A spec, one at a revision (HEAD~3:NAME), or a result's folder.", autocompletion=spec_names
+        ),
+    ],
     right: Annotated[str, typer.Argument(help="Another of the same kind.", autocompletion=spec_names)],
     project: Project = HERE,
 ) -> None:
-    """Print the fields in which two specs differ."""
-    from mimflow.project.inspection import diff as compared
+    """Print the fields in which two specs differ, of today or of revisions, or a run and a finished result."""
+    from mimflow.products.compare import diff as compared
 
-    echo(compared(opened_workspace(project), left, right))
+    echo(compared(project, left, right))
 
 
 @_command("mimflow why table1 --row TARFlow --column guided.fid")
