@@ -33,6 +33,7 @@ from mimflow.plan.pins import pin_problems
 from mimflow.plan.pull import missing_outputs, nothing_to_do
 from mimflow.plan.shards import markers, shard_count
 from mimflow.plan.target import run_jobs
+from mimflow.products.dvc import drop_numbers, outdated
 from mimflow.products.registry import OF_RUNS, PRODUCTS, open_plan, open_workspace
 from mimflow.progress import report
 from mimflow.project.kinds import ProductKind
@@ -270,13 +271,17 @@ def open_workflow(
             report(refused, sys.stderr)
         update_markers(plan)
         update_links(plan)
+        drop_numbers(plan)
+        if outdated(plan):
+            report("dvc.yaml is not what products ask for now (`mimflow dvc` writes it)", sys.stderr)
         missing = missing_outputs(root)
         if missing and not recompute:
             _say_pull(plan, missing)
-        # DVC's stage declares them, and a plan without frozen networks leaves theirs empty.
-        for folder in paths.FOLDERS.values() if shown is None else ():
+        # DVC's stage declares them, and a plan without frozen networks, say, leaves theirs empty.
+        stores = [f"{paths.STORE}/{folder}" for folder in paths.FOLDERS.values()]
+        for folder in [*stores, paths.METRICS, paths.PLOTS] if shown is None else ():
             with storage_errors(root):
-                (root / paths.STORE / folder).mkdir(parents=True, exist_ok=True)
+                (root / folder).mkdir(parents=True, exist_ok=True)
         return Workflow(plan, main_process, root if shown else None, root, count, variant)
     except MimflowError as error:
         report(error, sys.stderr)

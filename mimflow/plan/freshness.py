@@ -24,7 +24,7 @@ from mimflow.plan.build import Plan
 from mimflow.plan.product import Product
 from mimflow.spec.changes import changes
 
-RENDER_VERSION = 2
+RENDER_VERSION = 3
 CLEARLY = 3.0
 """Seconds by which a marker is newer than what is to be made anew: file systems round times, to two at worst."""
 

@@ -24,6 +24,8 @@ SHARDED = ("features", "infer")
 BY_NAME = "results/by-name"
 METRICS = "results/metrics"
 """The numbers of products, for `dvc metrics`."""
+PLOTS = "results/plots"
+"""The logs of the trainings that products are rendered from, for `dvc plots`."""
 
 FAILURE = "failure.txt"
 """The file of an attempt's folder that says why the last process that worked on it gave up; absent otherwise."""
@@ -65,6 +67,11 @@ def product_name(target: str) -> str:
 def metrics_file(product: str, run: str) -> str:
     """The numbers of one run in one product, for `dvc metrics`."""
     return f"{METRICS}/{product}/{run}.json"
+
+
+def log_file(product: str, job: str) -> str:
+    """The log of a training under a product's name for it, `tarflow.s0`, for `dvc plots`."""
+    return f"{PLOTS}/{product}/{job}.csv"
 
 
 def marker(product: str) -> str:

@@ -1,134 +1,177 @@
-"""Training curves that somebody asks to see: those of runs, finished or under way, in one picture."""
+"""The fields in which two things differ that specs describe: specs of today or of a revision, and finished results."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import io
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from mimflow.artifacts.log import LEADING, LOG, VALIDATION, read_log
-from mimflow.artifacts.manifest import write_atomically
-from mimflow.errors import PlanError
-from mimflow.plan.activity import activity, rows_so_far
+from mimflow.artifacts.manifest import MANIFEST, Manifest, read_manifest
+from mimflow.errors import PlanError, SpecError
 from mimflow.plan.build import Plan
-from mimflow.plan.jobs import Job
-from mimflow.products.curves import Curve, columns_of, draw_curves
-from mimflow.spec.compose import nearest
+from mimflow.plan.jobs import KEY_LENGTH, Job
+from mimflow.plan.recorded import manifest_of
+from mimflow.products.registry import open_workspace
+from mimflow.project.inspection import find_spec
+from mimflow.project.workspace import Loaded
+from mimflow.spec.differences import differences, show
+from mimflow.tasks import PrepareTask, TrainTask
 
-FOLDER = "results/curves"
-KINDS = ("png", "svg", "pdf")
-NAME_LIMIT = 100
-"""Characters of a picture's name that is made of runs' names."""
-SHOWN = ("loss", f"{VALIDATION}loss")
-"""The columns whose last values are printed where nobody asks for others."""
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What is to be drawn."""
-
-    runs: Sequence[str]
-    """Runs and ablations."""
-    columns: Sequence[str] = ()
-    """None: all."""
-    over: str = "step"
-    phase: str | None = None
-    seed: int | None = None
-    out: Path | None = None
+Difference = tuple[str, Any, Any]
+"""A field, its value on the left, its value on the right."""
 
 
-@dataclass(frozen=True)
-class Drawn:
-    """A training's curve, and what is said of it."""
+def diff(root: Path, left: str, right: str) -> str:
+    """The fields in which two differ, a line each: specs by name or file, at a revision `HEAD~3:tarflow`, or the
+    folders of finished results.
 
-    curve: Curve
-    state: str
-    """`done`, or how far it is."""
-
-
-def compare_curves(plan: Plan, asked: Asked) -> str:
-    """Draw the curves that are asked for; a line for each with its last values, and the path of the picture.
-
-    PlanError for a run, a phase, a seed or a column that there is not, and where no training has begun.
+    Two specs are of one kind. A result is compared with what a run asks for in its place: of a checkpoint, the same
+    phase with the same seed, and all that they start from.
     """
-    out = asked.out or plan.root / FOLDER / f"{'+'.join(asked.runs)[:NAME_LIMIT]}.png"
-    kind = out.suffix.removeprefix(".")
-    if kind not in KINDS:
-        raise PlanError(f"{out}: '{kind}' is no kind of picture that is drawn (--out FILE.png, .svg or .pdf)")
-    jobs = _jobs(plan, asked)
-    found = [drawn for job in jobs if (drawn := _drawn(plan.root, job)) is not None]
-    if not found:
-        raise PlanError(
-            f"{', '.join(asked.runs)}: no training has begun yet (run `snakemake --cores all {jobs[0].manifest}`)"
-        )
-    curves = [drawn.curve for drawn in found]
-    there = columns_of(curves)
-    for column in asked.columns:
-        if column not in there:
-            raise PlanError(f"no log has a column '{column}' ({nearest(column, there) or ', '.join(there)})")
-    picture = draw_curves(curves, kind=kind, columns=asked.columns, over=asked.over)
-    write_atomically(out, lambda temporary: temporary.write_bytes(picture))
-    waiting = len(jobs) - len(found)
-    return "\n".join(
-        [
-            *_table(found, asked.columns or [name for name in SHOWN if name in there] or there),
-            *([f"{waiting} not begun"] if waiting else []),
-            str(out.relative_to(plan.root) if asked.out is None else out),
-        ]
-    )
+    with ExitStack() as opened:
+        sides = [opened.enter_context(_side(root, word)) for word in (left, right)]
+        found = list(_between(*sides))
+    width = max((len(field) for field, _, _ in found), default=0)
+    return "\n".join(f"{field:{width}}  {show(old)} → {show(new)}" for field, old, new in found) or "no field differs"
 
 
-def _jobs(plan: Plan, asked: Asked) -> list[Job]:
-    """The train jobs that are meant, each once: runs may share phases."""
-    runs = list(dict.fromkeys(run for name in asked.runs for run in _runs(plan, name)))
-    jobs = {job.id: job for run in runs for job in _of_run(plan, run, asked)}
-    if not jobs:
-        raise PlanError(f"{', '.join(asked.runs)}: nothing is trained: weights are given")
-    return list(jobs.values())
+@dataclass(frozen=True)
+class Described:
+    """What a job depends on, as it is planned or as its result recorded it."""
+
+    stage: str
+    name: str
+    key: str
+    task: Mapping[str, Any]
+    inputs: Mapping[str, Job | str]
+    """By role; the key alone of what a result was made from."""
+    root: Path
+    """The project, whose store may know more of those."""
+
+    @classmethod
+    def of_job(cls, job: Job, root: Path) -> Described:
+        """A job of a plan."""
+        return cls(job.stage, job.name, job.key, job.task.identity(), job.inputs, root)
+
+    @classmethod
+    def of_result(cls, manifest: Manifest, root: Path) -> Described:
+        """A finished result."""
+        return cls(manifest.stage, manifest.name, manifest.key, manifest.task, manifest.inputs, root)
+
+    def read(self, role: str) -> Described | str:
+        """What was read under a role; its key where no more is known, and `nothing` where nothing was."""
+        found = self.inputs.get(role, "nothing")
+        if isinstance(found, Job):
+            return Described.of_job(found, self.root)
+        manifest = manifest_of(self.root, found)
+        return found[:KEY_LENGTH] if manifest is None else Described.of_result(manifest, self.root)
 
 
-def _of_run(plan: Plan, run: str, asked: Asked) -> Iterator[Job]:
-    spec = plan.workspace.runs[run].spec
-    if asked.seed is not None and asked.seed not in spec.seeds:
-        seeds = ", ".join(map(str, spec.seeds))
-        raise PlanError(f"run '{run}' has no seed {asked.seed} (its seeds are {seeds})")
-    if asked.phase is not None and asked.phase not in spec.phases:
-        raise PlanError(f"run '{run}' has no phase '{asked.phase}' ({nearest(asked.phase, spec.phases)})")
-    for seed in spec.seeds if asked.seed is None else [asked.seed]:
-        yield from (
-            job for job in plan.trained(run, seed) if asked.phase is None or job.name == f"{run}.{asked.phase}.s{seed}"
-        )
+@dataclass(frozen=True)
+class Specified:
+    """A spec of today or of a revision."""
+
+    word: str
+    kind: str
+    loaded: Loaded[Any]
+    plan: Plan
+    root: Path
+    """The project of today, whose store is meant."""
+
+    def asked(self, result: Described) -> Described:
+        """What it asks for in place of a result. PlanError if it has nothing like it."""
+        name, rest = self.loaded.name, result.name.partition(".")[2]
+        if result.stage == PrepareTask.stage:
+            job = self.plan.prepare(self.loaded.spec.dataset if self.kind == "run" else name)
+        elif result.stage == TrainTask.stage and self.kind == "run":
+            run, named = self.loaded.spec, rest.partition(".")[0]
+            phase = named if named in run.phases else run.last_phase
+            if phase is None:
+                raise PlanError(f"'{self.word}' trains nothing: a checkpoint has nothing to be compared with")
+            job = self.plan.train(name, phase, result.task["seed"])
+        else:
+            job = self.plan.job(f"{name}.{rest}" if rest else name, result.stage)
+        return Described.of_job(job, self.root)
 
 
-def _runs(plan: Plan, name: str) -> list[str]:
-    workspace = plan.workspace
-    if name in workspace.ablations:
-        return workspace.members(name)
-    if name not in workspace.runs:
-        workspace.raise_problems()  # a spec that is wrong may be what it means
-        hint = nearest(name, [*workspace.runs, *workspace.ablations])
-        raise PlanError(f"no run or ablation '{name}'" + (f" ({hint})" if hint else ""))
-    return [name]
+def _between(left: Described | Specified, right: Described | Specified) -> Iterator[Difference]:
+    if isinstance(left, Specified) and isinstance(right, Specified):
+        if left.kind != right.kind:
+            raise PlanError(f"'{left.word}' is a {left.kind}, '{right.word}' a {right.kind}: compare two of one kind")
+        yield from differences(left.loaded.spec.model_dump(mode="json"), right.loaded.spec.model_dump(mode="json"))
+        return
+    if isinstance(left, Specified):
+        assert isinstance(right, Described)
+        left = left.asked(right)
+    elif isinstance(right, Specified):
+        right = right.asked(left)
+    assert isinstance(right, Described)
+    if left.stage != right.stage:
+        raise PlanError(f"a result of stage {left.stage} and one of {right.stage}: compare two of one stage")
+    yield from _of_jobs(left, right, "", set())
 
 
-def _drawn(root: Path, job: Job) -> Drawn | None:
-    """The curve of a training that is done or under way; None of one that has shown nothing yet."""
-    artifact = job.result(root)
-    if artifact is not None:
-        rows = read_log(artifact) if LOG in artifact.manifest.files else []
-        return Drawn(Curve(job.name, rows), "done")
-    under_way, rows = activity(root, job.id), rows_so_far(root, job.id)
-    return Drawn(Curve(job.name, rows), under_way.words) if rows and under_way is not None else None
+def _of_jobs(left: Described, right: Described, prefix: str, told: set[tuple[str, str]]) -> Iterator[Difference]:
+    """The fields of two tasks that differ, and those of what they read, under its role; what both share, once."""
+    if left.key == right.key or (left.key, right.key) in told:
+        return
+    told.add((left.key, right.key))
+    yield from differences(left.task, right.task, prefix)
+    for role in dict.fromkeys((*left.inputs, *right.inputs)):
+        place = f"{prefix}.{role}" if prefix else role
+        a, b = left.read(role), right.read(role)
+        if isinstance(a, Described) and isinstance(b, Described):
+            yield from _of_jobs(a, b, place, told)
+        elif (one := _short(a)) != (other := _short(b)):
+            yield place, one, other
 
 
-def _table(found: Sequence[Drawn], columns: Sequence[str]) -> Iterator[str]:
-    """The last values of each curve in columns under their heads."""
-    names = ["step", *(name for name in columns if name not in LEADING[:1])]
-    rows = [["training", *names, "state"]]
-    for drawn in found:
-        last = [[row[name] for row in drawn.curve.rows if name in row][-1:] for name in names]
-        rows.append([drawn.curve.name, *("".join(f"{value:.6g}" for value in each) for each in last), drawn.state])
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for name, *cells, state in rows:
-        aligned = [f"{cell:>{width}}" for cell, width in zip(cells, widths[1:-1], strict=True)]
-        yield "  ".join([f"{name:{widths[0]}}", *aligned, state])
+def _short(read: Described | str) -> str:
+    return read if isinstance(read, str) else read.key[:KEY_LENGTH]
+
+
+@contextmanager
+def _side(root: Path, word: str) -> Iterator[Described | Specified]:
+    """What a word means. PlanError or SpecError in a line if it means nothing."""
+    for folder in (Path(word), root / word):
+        if (folder / MANIFEST).is_file():
+            yield Described.of_result(read_manifest(folder / MANIFEST), root)
+            return
+    revision, colon, name = word.rpartition(":")
+    if not colon:
+        yield _specified(root, word, word, root)
+        return
+    with tempfile.TemporaryDirectory(prefix="mimflow-") as folder_of_then:
+        then = Path(folder_of_then)
+        _check_out(root, revision, then)
+        try:
+            found = _specified(then, word, name, root)
+        except SpecError as error:
+            raise SpecError("\n".join(f"{revision}: {line}" for line in str(error).splitlines())) from None
+        yield found
+
+
+def _specified(specs: Path, word: str, name: str, root: Path) -> Specified:
+    workspace = open_workspace(specs)
+    kind, loaded = find_spec(workspace, name)
+    return Specified(word, kind, loaded, Plan(workspace), root)
+
+
+def _check_out(root: Path, revision: str, folder: Path) -> None:
+    """Put the specs of a revision into a folder; the working tree stays as it is. PlanError in git's words."""
+    words = ["git", "-C", str(root), "archive", "--format=tar", revision, "--", "specs"]
+    try:
+        done = subprocess.run(words, capture_output=True, check=False)
+    except OSError as error:
+        raise PlanError(f"{revision}: git can't be asked: {error.strerror}") from error
+    if done.returncode:
+        said = done.stderr.decode(errors="replace").strip().splitlines()
+        raise PlanError(f"{revision}: no revision with specs ({said[-1] if said else 'git says nothing'})")
+    with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
+        archive.extractall(folder, filter="data")

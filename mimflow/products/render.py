@@ -13,6 +13,7 @@ from mimflow.errors import ArtifactError, PlanError, storage_errors
 from mimflow.plan import paths
 from mimflow.plan.freshness import number_digests, product_identity, product_key, product_record
 from mimflow.plan.product import Product
+from mimflow.products.logs import log_files
 
 LISTED = 5
 """Missing results that a message names."""
@@ -29,7 +30,7 @@ def render_product(product: Product, partial: bool = False) -> list[Path]:
     if not partial:
         require_all(product)
     identity, inputs = product_identity(product), number_digests(product)
-    files = dict(product.render(partial))
+    files = {**product.render(partial), **log_files(product)}
     record = Manifest(
         stage="render",
         name=product.name,

@@ -1,4 +1,4 @@
-"""To look at specs: check them, print them resolved with the origin of each value, compare two."""
+"""To look at specs: check them, print them resolved with the origin of each value."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import Any
 from mimflow.errors import PlanError, SpecError
 from mimflow.project.workspace import Loaded, Owner, Workspace
 from mimflow.spec.compose import locate, nearest, shown_path
-from mimflow.spec.differences import differences, show
 
 
 def check(workspace: Workspace, names: list[str]) -> str:
@@ -124,13 +123,3 @@ def _nested(item: Any) -> bool:
     if isinstance(item, dict):
         return bool(item)
     return isinstance(item, list) and any(isinstance(element, (dict, list)) for element in item)
-
-
-def diff(workspace: Workspace, left: str, right: str) -> str:
-    """The fields in which two specs of one kind differ, a line each."""
-    (left_kind, a), (right_kind, b) = find_spec(workspace, left), find_spec(workspace, right)
-    if left_kind != right_kind:
-        raise PlanError(f"'{left}' is a {left_kind}, '{right}' a {right_kind}: compare two of one kind")
-    found = list(differences(a.spec.model_dump(mode="json"), b.spec.model_dump(mode="json")))
-    width = max((len(field) for field, _, _ in found), default=0)
-    return "\n".join(f"{field:{width}}  {show(old)} → {show(new)}" for field, old, new in found) or "no field differs"

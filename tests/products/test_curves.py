@@ -18,7 +18,7 @@ from mimflow.cli import app
 from mimflow.errors import PlanError
 from mimflow.plan import paths
 from mimflow.plan.jobs import Job
-from mimflow.products.compare import Asked, compare_curves
+from mimflow.products.asked_curves import Asked, compare_curves
 from mimflow.products.curves import Curve, columns_of, draw_curves
 from mimflow.products.registry import open_plan
 

@@ -9,8 +9,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+from mimflow.products.dvc import write_dvc
+from mimflow.products.registry import open_plan
+
 REPOSITORY = Path(__file__).resolve().parents[2]
-WORKFLOW = ("Snakefile", "rules", "profiles", "dvc.yaml", ".dvcignore", ".gitignore")
+WORKFLOW = ("Snakefile", "rules", "profiles", ".dvcignore", ".gitignore")
 TIMEOUT = 900
 
 
@@ -24,6 +27,7 @@ def new_project(root: Path) -> Path:
         else:
             shutil.copy(source, root / name)
     shutil.copytree(REPOSITORY / "tests" / "tiny" / "specs", root / "specs")
+    write_dvc(open_plan(root))
     return root
 
 

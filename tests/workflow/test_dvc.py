@@ -28,9 +28,6 @@ def versioned(project: Path) -> Path:
     run(project, "git", "init", "-q")
     run(project, "dvc", "init", "-q")
     shutil.copy(REPOSITORY / ".dvc/config", project / ".dvc/config")
-    # The tiny project has no package of its own: its code is what is installed.
-    (project / "mimflow").mkdir()
-    (project / "mimflow/README").write_text("installed\n")
     run(project, "git", "add", "-A")
     run(project, "git", "commit", "-qm", "specs")
     return project
