@@ -194,12 +194,16 @@ def new(
     ] = None,
     protocol: Annotated[str | None, typer.Option(help="What a table or claim is measured under.")] = None,
     like: Annotated[str | None, typer.Option(help="The run that a new one extends, of those that come along.")] = None,
+    epochs: Annotated[
+        float | None, typer.Option(help="How long runs are trained: a few, to see it all work first.", min=0.01)
+    ] = None,
     project: Project = HERE,
 ) -> None:
     """Write a commented spec to begin with: of a folder of images, all from data set to table."""
-    from mimflow.project.new import Asked, write_new
+    from mimflow.project.new import Asked, from_root, write_new
 
-    asked = Asked(name, images, size, dataset, run or [], protocol, like)
+    found = from_root(project, images) if images is not None else None
+    asked = Asked(name, found, size, dataset, run or [], protocol, like, epochs)
     for path in write_new(lambda: opened_workspace(project), kind, asked):
         echo(path)
 
