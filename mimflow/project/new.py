@@ -169,7 +169,8 @@ def _run(workspace: Workspace, asked: Asked) -> str:
     if not like.phases:
         raise PlanError(f"run '{source.name}' trains nothing, and has no training that a new one could change")
     training = [
-        f"  {phase}: {{{_length(trained, asked.epochs)}, optimizer: {{lr: {trained.optimizer.lr:g}}}}}"
+        f"  {phase}: {{{_length(trained, asked.epochs)}, optimizer: {{lr: {trained.optimizer.lr:g}}}"
+        f"{_warm_up(trained, asked.epochs)}}}"
         for phase, trained in like.phases.items()
         if trained.optimizer is not None
     ]
@@ -191,6 +192,20 @@ def _length(phase: Phase, epochs: float | None) -> str:
     if epochs is not None:
         return f"epochs: {epochs:g}" + (", steps: null" if phase.steps is not None else "")
     return f"epochs: {phase.epochs:g}" if phase.epochs is not None else f"steps: {phase.steps}"
+
+
+def _warm_up(phase: Phase, epochs: float | None) -> str:
+    """The warm-up that a phase of so many epochs has: the share that it had, a tenth where that can't be told."""
+    schedule = phase.schedule
+    if epochs is None or not (schedule.warmup_steps or schedule.warmup_epochs):
+        return ""
+    share = 0.1
+    if phase.epochs is not None and schedule.warmup_epochs:
+        share = schedule.warmup_epochs / phase.epochs
+    elif phase.steps is not None and schedule.warmup_steps:
+        share = schedule.warmup_steps / phase.steps
+    in_steps = "warmup_steps: 0, " if schedule.warmup_steps else ""
+    return f", schedule: {{{in_steps}warmup_epochs: {share * epochs:.2g}}}"
 
 
 @dataclass(frozen=True)
