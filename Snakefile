@@ -9,7 +9,8 @@ sys.path.append(sys.path.pop(0))
 from snakemake.utils import min_version
 
 from mimflow.plan.paths import FOLDERS, SHARDED
-from mimflow.workflow import launch, open_workflow, partition_of
+from mimflow.terminal import begin_lines, to_log
+from mimflow.workflow import executor_name, launch, open_workflow, partition_of
 
 min_version("9.0")
 
@@ -20,10 +21,12 @@ WORKFLOW = open_workflow(
     shards=config.get("shards", 1),
     settings=config.get("set"),
 )
+TO_LOG = to_log()
 
 
 onstart:
     WORKFLOW.begin()
+    begin_lines()
 
 
 # What `snakemake` makes when it is asked for nothing: the products that say so.

@@ -180,6 +180,28 @@ def status(
     echo(describe_running(project))
 
 
+@_command(
+    "mimflow curves tarflow-mnist5k",
+    "mimflow curves tarflow-digits simflow-digits --columns loss,val_loss --over epoch --out compared.svg",
+)
+def curves(
+    runs: Annotated[list[str], typer.Argument(help="Runs or ablations, by name.", autocompletion=spec_names)],
+    columns: Annotated[str, typer.Option(help="Which columns of the logs, between commas; all if not given.")] = "",
+    over: Annotated[Literal["step", "epoch"], typer.Option(help="What the curves are drawn over.")] = "step",
+    phase: Annotated[str | None, typer.Option(help="One phase alone.")] = None,
+    seed: Annotated[int | None, typer.Option(help="One seed alone.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The picture: .png, .svg or .pdf; not given: results/curves/RUN.png.")
+    ] = None,
+    project: Project = HERE,
+) -> None:
+    """Draw training curves, finished and running, into one picture, and print the last values."""
+    from mimflow.products.compare import Asked, compare_curves
+
+    named = tuple(filter(None, columns.split(",")))
+    echo(compare_curves(opened_plan(project), Asked(runs, named, over, phase, seed, out)))
+
+
 @_command("mimflow new project flowers --images data/flowers", "mimflow new ablation lr --run flowers-tarflow")
 def new(
     kind: Annotated[

@@ -43,6 +43,7 @@ class Progress:
         self.stream = None if quiet else sys.stderr if stream is None else stream
         self._record: Path | None = None
         self._validated: dict[str, float | None] = {}
+        self._validated_at = 0
         self._warning = ""
         self.start(0)
 
@@ -77,9 +78,9 @@ class Progress:
         """Print a line under the job's label. Where nobody listens any more, the work goes on without."""
         report(f"[{self.label}] {text}", self.stream)
 
-    def validated(self, figures: Mapping[str, float | None]) -> None:
-        """Keep the figures of a validation in the record."""
-        self._validated = dict(figures)
+    def validated(self, figures: Mapping[str, float | None], step: int) -> None:
+        """Keep the figures of a validation after so many steps in the record."""
+        self._validated, self._validated_at = dict(figures), step
         self._write(time.monotonic())
 
     def warn(self, text: str) -> None:
@@ -103,6 +104,7 @@ class Progress:
             "seconds": round(now - self._began, 3),
             "figures": self._shown,
             "validation": self._validated,
+            "validated_at": self._validated_at,
             "warning": self._warning,
         }
         # A name that begins with a dot is swept away where a killed process has left it.

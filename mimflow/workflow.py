@@ -229,6 +229,11 @@ def launch(threads: int, resources: Any) -> str:
     return " ".join([*words, "--kill-on-bad-exit=1", ""])
 
 
+def executor_name(workflow: Any) -> str:
+    """What runs the jobs of Snakemake's workflow: `local`, `slurm`; a report of it has no executor."""
+    return str(getattr(workflow.executor_plugin, "name", "local"))
+
+
 def partition_of(settings: Any, stage: str) -> str | None:
     """The partition of Slurm's that a profile or command line names for a stage; None if it names none.
 

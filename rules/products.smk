@@ -12,7 +12,19 @@ for kind in WORKFLOW.product_kinds:
             marker=".mimflow/markers/{product}",
         output:
             # `update`: Snakemake leaves the old files, which the render replaces one by one, the record last.
-            update(multiext("results/{product}", *(f".{suffix}" for suffix in kind.suffixes), ".manifest.json")),
+            update(
+                [
+                    report(
+                        f"results/{{product}}.{suffix}",
+                        caption="product.rst",
+                        category=f"{kind.name.removesuffix('s').capitalize()}s",
+                        subcategory="{product}",
+                        labels={"file": suffix},
+                    )
+                    for suffix in kind.suffixes
+                ]
+            ),
+            update("results/{product}.manifest.json"),
         wildcard_constraints:
             product=WORKFLOW.names_of(kind),
         message:
@@ -23,4 +35,4 @@ for kind in WORKFLOW.product_kinds:
             "environment.yaml"
         localrule: True
         shell:
-            "exec python -m mimflow render {wildcards.product:q} 2> >(trap '' HUP INT TERM; tee -a {log:q} >&2)"
+            f"exec python -m mimflow render {{wildcards.product:q}} {TO_LOG}"

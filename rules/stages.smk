@@ -24,7 +24,7 @@ for stage, folder in FOLDERS.items():
         threads: lambda wildcards: WORKFLOW.threads(wildcards.job)
         resources:
             gpu=lambda wildcards, rule=stage: WORKFLOW.gpus(
-                wildcards.job, workflow.executor_plugin.name, partition_of(workflow.resource_settings, rule)
+                wildcards.job, executor_name(workflow), partition_of(workflow.resource_settings, rule)
             ),
             mem_mb=lambda wildcards: WORKFLOW.memory_mb(wildcards.job),
         # The longest chain of jobs first: the last one is done the sooner.
@@ -35,10 +35,8 @@ for stage, folder in FOLDERS.items():
             ".mimflow/logs/{job}.log",
         conda:
             "environment.yaml"
-        # What a job says when it is asked to stop is logged, too, where all processes of a group are.
         shell:
-            "exec {params.launch}python -m mimflow {params.stage} {wildcards.job:q} --planned"
-            " 2> >(trap '' HUP INT TERM USR1; tee -a {log:q} >&2)"
+            f"exec {{params.launch}}python -m mimflow {{params.stage}} {{wildcards.job:q}} --planned {TO_LOG}"
 
 
 # With `--config shards=8` eight jobs draw the pieces of one, which then puts them together.
@@ -58,7 +56,7 @@ for stage in SHARDED:
         threads: lambda wildcards: WORKFLOW.threads(wildcards.job)
         resources:
             gpu=lambda wildcards, rule=stage: WORKFLOW.gpus(
-                wildcards.job, workflow.executor_plugin.name, partition_of(workflow.resource_settings, rule)
+                wildcards.job, executor_name(workflow), partition_of(workflow.resource_settings, rule)
             ),
             mem_mb=lambda wildcards: WORKFLOW.memory_mb(wildcards.job),
         priority: lambda wildcards: WORKFLOW.priority(wildcards.job)
@@ -69,5 +67,5 @@ for stage in SHARDED:
         conda:
             "environment.yaml"
         shell:
-            "exec python -m mimflow {params.stage} {wildcards.job:q} --planned --shard {params.shard:q}"
-            " 2> >(trap '' HUP INT TERM USR1; tee -a {log:q} >&2)"
+            "exec python -m mimflow {params.stage} {wildcards.job:q} --planned"
+            f" --shard {{params.shard:q}} {TO_LOG}"

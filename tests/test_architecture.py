@@ -93,7 +93,7 @@ ROOMS = """
     plan
     products
     stages
-    workflow
+    terminal workflow
     api
     verbs
     cli __main__

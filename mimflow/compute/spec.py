@@ -28,3 +28,6 @@ class Compute(Spec):
     third slower, for what does not fit. Results are the same."""
     compile: Annotated[bool, OUTSIDE_KEY] = False
     """Whether layers are compiled for training (torch.compile). Results are the same up to rounding."""
+    watch: Annotated[list[Literal["tensorboard", "wandb"]], OUTSIDE_KEY] = []
+    """Where the rows of training's log are shown besides in it: TensorBoard's files of events, an offline run of
+    Weights & Biases', both below `results/watch`. They need `pip install 'mimflow[watch]'`."""

@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from mimflow.artifacts.lock import holder
+from mimflow.artifacts.log import LEADING, LOG, VALIDATION, read_growing
 from mimflow.plan import paths
 from mimflow.progress import RECORD, duration
 
+SHOWN = ("loss", "grad_norm")
+"""What the names of figures end with that are shown of a training's last row: those of every player."""
 SILENT = 60.0
 """Seconds after which it is worth saying that a job that runs has not said how far it is."""
 
@@ -35,9 +38,13 @@ class Activity:
     """Steps or images of the present process."""
     images_per_second: float = 0.0
     figures: dict[str, float] = field(default_factory=dict)
-    """What it showed last: the loss."""
+    """What it showed last: losses and norms of gradients of the last row of its log."""
     validation: dict[str, float | None] = field(default_factory=dict)
-    """Figures on the validation split, of the last snapshot."""
+    """Figures of the last look at the validation split."""
+    validated_at: int = 0
+    """The step of that look."""
+    best: tuple[float, int] | None = None
+    """The least loss on the validation split that its log knows of, and at which step it was."""
     warning: str = ""
     """What was last amiss."""
     failure: str = ""
@@ -79,11 +86,10 @@ class Activity:
 def activity(root: Path, job: str) -> Activity | None:
     """What is known of the work on a job; None if there is none, or none any more."""
     at_work = next((held for lock in paths.work_locks(root, job) if (held := holder(lock))), None)
-    attempts = [(_time(folder), folder) for folder in paths.work(root, job).glob("[!.]*") if folder.is_dir()]
-    if not attempts:
+    folder = _last_attempt(root, job)
+    if folder is None:
         return Activity(job, at_work) if at_work else None
-    # Attempts with other code may lie beside it; the last that anybody worked on is the one.
-    when, folder = max(attempts)
+    rows = read_growing(folder / LOG)
     record, failure = _read(folder / RECORD), _text(folder / paths.FAILURE)
     done, total = _number(record, "done"), _number(record, "total")
     seconds = _number(record, "seconds")
@@ -100,11 +106,13 @@ def activity(root: Path, job: str) -> Activity | None:
         total=int(total),
         per_second=speed,
         images_per_second=_number(record, "images") / seconds if seconds else 0.0,
-        figures=_figures(record, "figures"),
+        figures=_figures(record, "figures") | _last_figures(rows),
         validation=_figures(record, "validation"),
+        validated_at=int(_number(record, "validated_at")),
+        best=_best(rows),
         warning=str(record.get("warning", "")),
         failure=failure if not at_work else "",
-        silent=max(0.0, time.time() - when) if at_work else 0.0,
+        silent=max(0.0, time.time() - _time(folder)) if at_work else 0.0,
     )
 
 
@@ -113,6 +121,29 @@ def activities(root: Path) -> Iterator[Activity]:
     folder = paths.work(root, "")
     jobs = {path.name.partition(".")[0] for path in folder.glob("[!.]*")}
     return (found for job in sorted(jobs) if (found := activity(root, job)) is not None)
+
+
+def rows_so_far(root: Path, job: str) -> list[dict[str, float]]:
+    """The rows that the log of a training which is not done has so far; none of one that has not begun."""
+    folder = _last_attempt(root, job)
+    return [] if folder is None else read_growing(folder / LOG)
+
+
+def _last_attempt(root: Path, job: str) -> Path | None:
+    """The folder of the attempt that anybody worked on last: some with other code may lie beside it."""
+    attempts = [(_time(folder), folder) for folder in paths.work(root, job).glob("[!.]*") if folder.is_dir()]
+    return max(attempts)[1] if attempts else None
+
+
+def _last_figures(rows: list[dict[str, float]]) -> dict[str, float]:
+    last = rows[-1] if rows else {}
+    named = sorted((name for name in last if name.endswith(SHOWN)), key=lambda name: name not in LEADING)
+    return {name: last[name] for name in named if not name.startswith(VALIDATION)}
+
+
+def _best(rows: list[dict[str, float]]) -> tuple[float, int] | None:
+    losses = [(row[f"{VALIDATION}loss"], int(row["step"])) for row in rows if f"{VALIDATION}loss" in row]
+    return min(losses, default=None)
 
 
 def _checkpoint_step(attempt: Path) -> int:

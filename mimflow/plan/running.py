@@ -48,7 +48,9 @@ def _at_work(found: Activity) -> Iterator[str]:
     if found.figures:
         yield f"  last: {_figures(found.figures)}"
     if found.validation:
-        yield f"  last validation: {_figures(found.validation)}"
+        at = f" at step {found.validated_at}" if found.validated_at else ""
+        best = f" (least loss {found.best[0]:.4g} at step {found.best[1]})" if found.best is not None else ""
+        yield f"  last validation: {_figures(found.validation)}{at}{best}"
     yield f"  health: {found.health}"
 
 

@@ -1,4 +1,7 @@
-"""Training curves as a picture: a panel for each figure of the log, a line for each phase."""
+"""Training curves as a picture: a panel for each figure of the log, a line for each phase.
+
+A figure on the validation split stands in the panel of its namesake, a dot at each look.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from mimflow.artifacts.log import LEADING
+from mimflow.artifacts.log import KEPT, LEADING, SECONDS, VALIDATION
 
 ACROSS = 3
 """Panels in a row."""
@@ -15,7 +18,7 @@ PANEL = (3.6, 2.4)
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 """Okabe and Ito's palette, which people with any colour vision can tell apart."""
 STYLES = ("-", "--", ":", "-.")
-SUFFIXES = ("step", "epoch")
+PLACES = ("step", "epoch", SECONDS, KEPT)
 """Columns that say where a row stands, and are no figures."""
 
 
@@ -27,13 +30,24 @@ class Curve:
     rows: Sequence[Mapping[str, float]]
 
 
-def draw_curves(curves: Sequence[Curve], *, kind: str = "png") -> bytes:
-    """A picture of kind png or svg, the same bytes for the same logs: figures over steps, first `loss`."""
+def columns_of(curves: Sequence[Curve]) -> list[str]:
+    """The figures that logs hold, `loss` first, those on the validation split under their own names."""
+    names = list(dict.fromkeys(name for curve in curves for row in curve.rows for name in row if name not in PLACES))
+    return sorted(names, key=lambda name: (name.removeprefix(VALIDATION) not in LEADING, name == "lr"))
+
+
+def draw_curves(
+    curves: Sequence[Curve], *, kind: str = "png", columns: Sequence[str] = (), over: str = "step"
+) -> bytes:
+    """A picture of kind png, svg or pdf, the same bytes for the same logs: figures over steps, first `loss`.
+
+    `columns` are the figures to draw, all of them if none is named; `over` is `step` or `epoch`.
+    """
     import matplotlib
     from matplotlib.figure import Figure
 
-    names = list(dict.fromkeys(name for curve in curves for row in curve.rows for name in row if name not in SUFFIXES))
-    names.sort(key=lambda name: (name not in LEADING, name == "lr"))
+    names = list(dict.fromkeys(name.removeprefix(VALIDATION) for name in columns or columns_of(curves)))
+    drawn = set(columns or columns_of(curves))
     # A user's matplotlibrc must not change the bytes.
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
@@ -45,31 +59,36 @@ def draw_curves(curves: Sequence[Curve], *, kind: str = "png") -> bytes:
             if place >= len(names):
                 axis.set_axis_off()
                 continue
-            _panel(axis, names[place], curves)
+            shown = [name for name in (names[place], f"{VALIDATION}{names[place]}") if name in drawn]
+            _panel(axis, names[place], shown, curves, over)
         if len(curves) > 1:
             handles, labels = axes[0].get_legend_handles_labels()
             figure.legend(handles, labels, loc="outside lower center", ncols=min(4, len(labels)), frameon=False)
         if not names:
             figure.text(0.5, 0.5, "no steps: nothing to draw", ha="center", va="center")
         stream = io.BytesIO()
-        figure.savefig(stream, format=kind, metadata={"Date": None} if kind == "svg" else {"Software": None})
+        undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind, {"Software": None})
+        figure.savefig(stream, format=kind, metadata=undated)
     return stream.getvalue()
 
 
-def _panel(axis: object, name: str, curves: Sequence[Curve]) -> None:
+def _panel(axis: object, title: str, names: Sequence[str], curves: Sequence[Curve], over: str) -> None:
     for place, curve in enumerate(curves):
-        points = [(row["step"], row[name]) for row in curve.rows if name in row]
         colour, style = COLOURS[place % len(COLOURS)], STYLES[place // len(COLOURS) % len(STYLES)]
-        marker = "." if len(points) == 1 else None
-        axis.plot(  # type: ignore[attr-defined]
-            *zip(*points, strict=True) if points else ((), ()),
-            color=colour,
-            linestyle=style,
-            marker=marker,
-            linewidth=1.2,
-            label=curve.name,
-        )
-    axis.set_title(name, loc="left", parse_math=False)  # type: ignore[attr-defined]
-    axis.set_xlabel("step")  # type: ignore[attr-defined]
+        for name in names:
+            points = [(row[over], row[name]) for row in curve.rows if name in row and over in row]
+            validation = name.startswith(VALIDATION)
+            axis.plot(  # type: ignore[attr-defined]
+                *zip(*points, strict=True) if points else ((), ()),
+                color=colour,
+                linestyle="none" if validation else style,
+                marker="o" if validation else "." if len(points) == 1 else None,
+                markersize=3,
+                linewidth=1.2,
+                label="_" if validation and name != names[0] else curve.name,
+            )
+    also = f" (● {names[-1]})" if names[-1].startswith(VALIDATION) else ""
+    axis.set_title(f"{title}{also}", loc="left", parse_math=False)  # type: ignore[attr-defined]
+    axis.set_xlabel(over)  # type: ignore[attr-defined]
     axis.spines[["top", "right"]].set_visible(False)  # type: ignore[attr-defined]
     axis.grid(alpha=0.25, linewidth=0.5)  # type: ignore[attr-defined]

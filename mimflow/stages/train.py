@@ -10,7 +10,7 @@ import torch
 
 from mimflow.artifacts.checkpoint import AVERAGED, MOMENTS, WEIGHTS, TrainFacts, weights_file
 from mimflow.artifacts.features import open_features
-from mimflow.artifacts.log import write_log
+from mimflow.artifacts.log import VALIDATION, write_log
 from mimflow.artifacts.manifest import Artifact
 from mimflow.artifacts.stored_latents import open_latents
 from mimflow.compute.devices import peak_memory_mb, resolve
@@ -33,6 +33,7 @@ from mimflow.training.loop import Splits, Trainer
 from mimflow.training.memory import out_of_memory
 from mimflow.training.sharding import gathered, shard
 from mimflow.training.validation import validate
+from mimflow.training.writers import open_writers, require_writers
 from mimflow.weights.given import given_file
 from mimflow.weights.tensors import not_finite, save_state
 
@@ -46,10 +47,12 @@ def run(task: TrainTask, inputs: dict[str, Artifact], work: Path, progress: Prog
     None in a process that is not the first of its job.
 
     Inputs: `data`; `start0`, `start1`, … for weights of other jobs; `features:NAME` for stored features. Raises
-    DeviceError before anything is read, ArtifactError for weights that are missing or do not fit, PeerLostError where
-    another process of the job has ended, and what `Trainer.run` raises. Of several processes the first writes.
+    DeviceError, and PlanError for a package that `compute.watch` needs, before anything is read, ArtifactError for
+    weights that are missing or do not fit, PeerLostError where another process of the job has ended, and what
+    `Trainer.run` raises. Of several processes the first writes.
     """
     device = resolve(task.compute.device)
+    require_writers(task.compute.watch)
     torch.set_num_threads(task.compute.threads)
     out = work / "out"
     if place().rank == 0:
@@ -125,8 +128,21 @@ def _train(
         with memory_errors(out_of_memory(task.phase_name, phase)):
             shard(objective, world, device)
     objective.to(device)
+    writers = open_writers(task.compute.watch, progress.label.rpartition(" ")[2], job, task.identity())
     trainer = Trainer(
-        objective, phase, task.phase_name, phase.trained, splits, task.seed, device, work, out, progress, job, world
+        objective,
+        phase,
+        task.phase_name,
+        phase.trained,
+        splits,
+        task.seed,
+        device,
+        work,
+        out,
+        progress,
+        job,
+        world,
+        writers,
     )
     if phase.continues:
         trainer.state.continue_from(inputs["start0"])
@@ -162,7 +178,11 @@ def _train(
         epochs=round(trainer.epoch, 4),
         lr=trainer.last_lr,
         skipped=trainer.skipped,
-        final={name: value for name, value in trainer.log.rows[-1].items() if name not in ("step", "epoch", "lr")},
+        final={
+            name: value
+            for name, value in trainer.log.rows[-1].items()
+            if name not in ("step", "epoch", "lr") and not name.startswith(VALIDATION)
+        },
         val=val,
         snapshots=trainer.snapshot_figures,
         health=health,

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from mimflow.artifacts.checkpoint import snapshot_file, snapshot_name
+from mimflow.artifacts.log import LOG
 from mimflow.artifacts.manifest import sha256_of
 from mimflow.compute.devices import autocast
 from mimflow.compute.memory import memory_errors
@@ -33,6 +34,7 @@ from mimflow.training import checkpoint
 from mimflow.training.batches import InOrder, Shuffled
 from mimflow.training.ema import Ema
 from mimflow.training.gradients import Gradients, turn_to
+from mimflow.training.live import Live, RowWriter
 from mimflow.training.log import TrainingLog
 from mimflow.training.memory import out_of_memory
 from mimflow.training.optimisers import build_optimiser, step_where
@@ -59,8 +61,8 @@ class Trainer:
     """A phase of training under way.
 
     `job` is the key of the job that it is: of checkpoints below `work`, it goes on from its own alone. `out` receives
-    snapshots. Raises DataError if there is too little to train on, or to share out among the processes of `world`;
-    `run` says what it raises.
+    snapshots, `writers` the log's rows as they are made. Raises DataError if there is too little to train on, or to
+    share out among the processes of `world`; `run` says what it raises.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class Trainer:
         progress: Progress,
         job: str,
         world: World = ONE_PROCESS,
+        writers: Sequence[RowWriter] = (),
     ):
         self.objective = objective
         self.phase = phase
@@ -125,7 +128,10 @@ class Trainer:
         self.state = TrainingState(objective, self.players, self.optimisers, self.ema)
 
         self.step = 0
-        self.log = TrainingLog(self.total)
+        self.log = TrainingLog(self.total, per_epoch)
+        self.live = Live(work / LOG, writers) if world.first else None
+        self._shown: dict[str, float] = {}
+        self._validated: tuple[int, dict[str, float | None]] | None = None
         self.snapshot_figures: dict[str, dict[str, float | None]] = {}
         self._snapshot_digests: dict[str, str] = {}
         self.seconds = 0.0
@@ -166,11 +172,18 @@ class Trainer:
             if self.step == 0:
                 self.objective.prepare(self._split_in_order())
             self.progress.start(self.total, self.step)
-            self._snapshots()
-            while self.step < self.total:
-                self._stop_if_asked()
-                self._advance()
-            figures = self._validate()
+            self._validate_row()
+            if self.live is not None:
+                self.live.begin(self.log.rows, self.step)
+            try:
+                self._snapshots()
+                while self.step < self.total:
+                    self._stop_if_asked()
+                    self._advance()
+                figures = self._validate()
+            finally:
+                if self.live is not None:
+                    self.live.close()
             self.writer.finish()
             return figures
 
@@ -185,14 +198,26 @@ class Trainer:
     def _advance(self) -> None:
         self.watch.add(self.step, self._step())
         self.step += 1
+        due, watched = self.world.most(self.writer.due, self.live is not None and self.live.due)
         if self.log.ends_row(self.step):
             self._read()
-        shown = self.log.rows[-1] if self.log.rows else {}
-        self.progress.advance(self.step, self.phase.batch_size, **{k: v for k, v in shown.items() if k == "loss"})
+            self._validate_row()
+            self._show(self.log.rows[-1], kept=True)
+        elif watched:
+            self._read()
+            self._show(self.log.between(self.step, self.epoch, self.last_lr), kept=False)
+        shown = {name: value for name, value in self._shown.items() if name == "loss"}
+        self.progress.advance(self.step, self.phase.batch_size, **shown)
         self._snapshots()
-        (due,) = self.world.most(self.writer.due)
         if due or self.step == self.total:
             self._save()
+
+    def _show(self, row: dict[str, float] | None, kept: bool) -> None:
+        """Show a row to those who watch."""
+        if row is not None:
+            self._shown = row
+            if self.live is not None:
+                self.live.add(row, time.monotonic() - self._began, kept)
 
     def _step(self) -> list[Turn]:
         """All players' turns in this step."""
@@ -353,7 +378,15 @@ class Trainer:
                     self._snapshot_digests[name] = sha256_of(path)
                 self.snapshot_figures[name] = self._validate()
 
+    def _validate_row(self) -> None:
+        """Put figures on the validation split into the log's last row, where it is to have some."""
+        if self.log.lacks_validation(self.step):
+            self.log.validated(self._validate())
+
     def _validate(self) -> dict[str, float | None]:
+        """Figures on the validation split, which are computed once a step."""
+        if self._validated is not None and self._validated[0] == self.step:
+            return self._validated[1]
         self.objective.begin_step(self.step, logged=False)
         figures = validate(
             self.objective,
@@ -364,5 +397,6 @@ class Trainer:
             self._stop_if_asked,
             self.world,
         )
-        self.progress.validated(figures)
+        self.progress.validated(figures, self.step)
+        self._validated = self.step, figures
         return figures

@@ -13,7 +13,7 @@ from projects import new_project
 from mimflow.artifacts.lock import holder, locked
 from mimflow.errors import Interrupted, NotFiniteError
 from mimflow.plan import paths
-from mimflow.plan.activity import activity
+from mimflow.plan.activity import activity, rows_so_far
 from mimflow.plan.describe import describe_plan
 from mimflow.plan.listing import list_all
 from mimflow.plan.running import describe_running
@@ -70,6 +70,20 @@ def test_one_that_runs_shows_step_speed_time_left_and_health(project: Path) -> N
         plan, "tarflow.s0.guided"
     )
     assert "running at step 30 of 60" in list_all(plan, "runs")
+
+
+def test_one_that_trains_shows_the_last_row_of_its_log_and_its_best_validation(project: Path) -> None:
+    job = tarflow(project)
+    folder = attempt(project, job, validation={"loss": 1.25}, validated_at=24)
+    head = "step,epoch,lr,loss,nll,grad_norm,seconds,kept,val_loss\n"
+    rows = "12,1,1e-3,1.75,2,0.5,3,1,1.125\n24,2,1e-3,1.5,2,0.25,6,1,1.25\n25,2.1,1e-3,1.625,2,0.75,9,0,\n26,2.2,1e"
+    (folder / "log.csv").write_text(head + rows)  # the last row is being written
+    hold(project, job, os.getpid())
+    assert describe_running(project).splitlines()[2:4] == [
+        "  last: loss 1.625, grad_norm 0.75",
+        "  last validation: loss 1.25 at step 24 (least loss 1.125 at step 12)",
+    ]
+    assert rows_so_far(project, job)[-1]["step"] == 25
 
 
 def test_a_killed_one_is_interrupted_at_its_last_checkpoint(project: Path) -> None:
@@ -132,7 +146,7 @@ def test_progress_is_kept_in_a_file_that_is_always_whole(tmp_path: Path) -> None
         progress.start(10, done=4)
         progress.advance(5, images=8, loss=0.5)  # within a second of the last write: not written
         assert json.loads(path.read_text())["done"] == 4
-        progress.validated({"loss": 0.25})
+        progress.validated({"loss": 0.25}, 6)
         progress.warn("warning: pale")
         progress.advance(10, images=8, loss=0.125)
     record = json.loads(path.read_text())
@@ -147,6 +161,7 @@ def test_progress_is_kept_in_a_file_that_is_always_whole(tmp_path: Path) -> None
         "images": 16,
         "figures": {"loss": 0.125},
         "validation": {"loss": 0.25},
+        "validated_at": 6,
         "warning": "warning: pale",
     }
     assert [file.name for file in tmp_path.iterdir()] == [RECORD]
