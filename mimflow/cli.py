@@ -1,8 +1,8 @@
 """The command line: one verb a stage, and verbs to look at specs, plans and results. Parses and calls; no logic.
 
 Exit codes: 0 done, 2 a spec, plan or data problem, 3 not finite, 4 out of memory, 5 can't write or read, 6 locked, 7 a
-bad artifact, 8 no such device, 9 another process of the job has ended, 143 stopped by a signal (training: after a
-checkpoint). Anything else is a bug.
+bad artifact, 8 no such device, 9 another process of the job has ended, 10 numbers made again are different, 143 stopped
+by a signal (training: after a checkpoint). Anything else is a bug.
 """
 
 from __future__ import annotations
@@ -282,6 +282,29 @@ def why(
     from mimflow.products.trace import why as traced
 
     echo(traced(opened_plan(project).product(product), row, column))
+
+
+@_command("mimflow reproduce results/table1.md", "mimflow reproduce table1 --row tarflow-mnist5k --keep again")
+def reproduce(
+    product: ProductName,
+    row: Annotated[list[str] | None, typer.Option(help="Only a row, by its run or label; several if repeated.")] = None,
+    tolerance: Annotated[
+        float | None,
+        typer.Option(min=0, help="How far off numbers may be, as a share; not given: 0, elsewhere 0.02."),
+    ] = None,
+    keep: Annotated[
+        Path | None, typer.Option(help="A folder for what is made; there another call goes on. Not given: none.")
+    ] = None,
+    project: Project = HERE,
+) -> None:
+    """Make a product's numbers again from its record and compare each: exit 10 where one is different."""
+    from mimflow.stages.reproduce import DifferentError
+    from mimflow.stages.reproduce import reproduce as made_again
+
+    found = made_again(opened_plan(project), product, row or [], tolerance, keep)
+    echo(found.text)
+    if found.different:
+        raise DifferentError(f"{found.product}: {found.different} of {len(found.numbers)} numbers are different")
 
 
 @app.command()

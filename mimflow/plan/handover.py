@@ -32,7 +32,7 @@ class HandedOver:
     """By stage and name, as in a plan."""
 
 
-def hand_over(plan: Plan, job: Job) -> None:
+def hand_over(plan: Plan | HandedOver, job: Job) -> None:
     """Write down a job with all that it reads from. Where that can't be written, its process plans for itself."""
     names = [name for (stage, name), named in plan.names.items() if stage == job.stage and named.id == job.id]
     text = json.dumps({"names": names, "job": _plain(job)}, ensure_ascii=False)
