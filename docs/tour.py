@@ -86,6 +86,8 @@ def _run(folder: Path, setup: list[str], commands: list[str]) -> list[str]:
         "COLUMNS": str(WIDTH),
         "NO_COLOR": "1",
         "TERM": "dumb",
+        "DVC_NO_ANALYTICS": "1",
+        **{f"GIT_{who}_{what}": "tour" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")},
     }
     done = subprocess.run(
         ["bash", "-c", "\n".join(lines), "tour", str(folder)],

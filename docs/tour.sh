@@ -87,23 +87,10 @@ mimflow rm photos-mimflow
 #: `snakemake --cores all results/runs/RUN.md` trains a run, samples, measures it under its data set's protocol, and writes a page: numbers, pictures, curves, health, spec with origins, provenance.
 sed -n 1,40p results/runs/photos-mimflow.md
 
-#: ## Variants from the command line
+#: ## Watching
 #:
-#: An override makes a run with a name, which is a spec like any other: nothing changes without a trace. This one is on digits, from the example that came with the project.
-mimflow plan tarflow -s phases.main.epochs=2
-snakemake --cores all results/runs/tarflow-epochs-2.md
-mimflow diff tarflow tarflow-epochs-2
-cat specs/mini/tarflow-epochs-2.yaml
-
-#: ## Specs to begin with
-#:
-#: `mimflow new` writes commented specs that validate: dataset, classifier, protocol, run, ablation, table, claim, or project for all.
-mimflow new ablation step-size --run photos-tarflow
-cat specs/ablations/step-size.yaml
-mimflow new run wide --dataset photos --like photos-tarflow
-mimflow new claim masks-help --run photos-mimflow --run photos-tarflow --protocol photos-1k
-mimflow validate
-mimflow plan step-size
+#: Jobs say how far they are; `mimflow status --watch` shows what runs, wherever it was started. Logs grow while training, and `curves` draws and compares them, finished and running:
+mimflow curves photos-tarflow photos-mimflow --columns loss
 
 #: ## Python
 #:
@@ -125,6 +112,40 @@ again = mimflow.load("results/by-name/checkpoints/photos-tarflow.main.s0")
 print("of a folder", again)
 END
 python day.py
+
+#: ## Starting something new
+#:
+#: An override makes a run with a name, which is a spec like any other: nothing changes without a trace. This one is on digits, from the example that came with the project.
+mimflow plan tarflow -s phases.main.epochs=2
+snakemake --cores all results/runs/tarflow-epochs-2.md
+mimflow diff tarflow tarflow-epochs-2
+cat specs/mini/tarflow-epochs-2.yaml
+
+#: `mimflow new` writes commented specs that validate: dataset, classifier, protocol, run, ablation, table, claim, or project for all.
+mimflow new ablation step-size --run photos-tarflow
+cat specs/ablations/step-size.yaml
+mimflow new run wide --dataset photos --like photos-tarflow
+mimflow new claim masks-help --run photos-mimflow --run photos-tarflow --protocol photos-1k
+mimflow validate
+mimflow plan step-size
+
+#: ## DVC
+#:
+#: `dvc.yaml` is written from the products that say `by_default: true`: here the example's table goes, and only the own one is versioned. `dvc repro` runs the same DAG.
+rm specs/tables/first.yaml
+mimflow dvc
+git init -q && dvc init -q && git add -A && git commit -qm "A table of photographs"
+dvc repro
+dvc metrics show
+git status --short
+
+#: ## Reproducing
+#:
+#: From a number to what it was made by:
+mimflow why photos --row TARFlow --column guided.fid
+
+#: A row made again from its record, in a scratch folder, and compared number by number:
+mimflow reproduce results/photos.md --row TARFlow
 
 #: ## Help
 #:

@@ -32,6 +32,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
+    context_settings={"max_content_width": 110},  # or what a command does is cut off
     epilog=_examples(
         "mimflow init mine                         # a project of your own, with an example",
         "mimflow plan table1                       # what would run, why, and what it comes to",
