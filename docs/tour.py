@@ -36,7 +36,7 @@ class Block:
 
 def pages(folder: Path) -> dict[str, str]:
     """The pages by name, of a tour through `folder`, which is not there yet. AssertionError where a command fails."""
-    setup, parts = _read(SCRIPT.read_text(encoding="utf-8"))
+    setup, parts = read()
     commands = [command for blocks in parts.values() for block in blocks for command in block.commands]
     said = _run(folder, setup, commands)
     printed = iter(said)
@@ -51,9 +51,9 @@ def masked(text: str, folder: Path) -> str:
     return re.sub(r"\b\d+(?:\.\d+)? (s|min|h)\b", lambda found: re.sub(r"\d", "0", found[0]), text)
 
 
-def _read(script: str) -> tuple[list[str], dict[str, list[Block]]]:
-    """The commands before the first page, and the blocks of each page."""
-    setup, _, rest = script.partition("\n#= ")
+def read() -> tuple[list[str], dict[str, list[Block]]]:
+    """The commands of the script before the first page, and the blocks of each page."""
+    setup, _, rest = SCRIPT.read_text(encoding="utf-8").partition("\n#= ")
     parts: dict[str, list[Block]] = {}
     for page in rest.split("\n#= "):
         name, _, body = page.partition("\n")

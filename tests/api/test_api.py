@@ -166,6 +166,8 @@ def test_mistakes_are_a_line(project: Path, tmp_path: Path) -> None:
         system.encode(np.zeros((2, 1, 8, 8), np.uint8))
     with pytest.raises(SpecError, match="no noise levels"):
         system.log_prob(np.zeros((1, 8, 8, 1), np.uint8), [0], level=0.1)
+    with pytest.raises(SpecError, match=r"the system has no tokenizer \(classifier is what it has\)"):
+        mimflow.load("classifier").encode(np.zeros((1, 8, 8, 1), np.uint8))
     with pytest.raises(PlanError, match="run mimflow in a project"):
         mimflow.load("tarflow", project=tmp_path)
 
