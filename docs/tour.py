@@ -20,7 +20,7 @@ SCRIPT = DOCS / "tour.sh"
 WIDTH = 160
 MARK = "\x1e"
 """Printed before each command; the output between two is that of the first."""
-LONG = ("snakemake", "dvc repro")
+LONG = ("snakemake", "mimflow prepare", "mimflow train", "dvc repro")
 """Commands that say how far they are, each time in other words: left out of the pages."""
 LANGUAGES = {"py": "python", "yaml": "yaml"}
 """Of files that the tour writes, by their endings."""

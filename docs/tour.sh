@@ -41,10 +41,13 @@ mimflow data lock photos
 mimflow plan photos
 
 #: Everything: prepare, train, sample, measure, render; a table, and a page for each run. Stopped with Ctrl-C it goes on where it was; called again it does what is missing.
-snakemake --cores all results/photos.md results/runs/photos-mimflow.md
+snakemake --cores all results/photos.md results/runs/photos-tarflow.md
 
-#: Two epochs teach little, and the table says so. Beside it lie `photos.tex`, `photos.csv` and a picture of samples; the page of the run is `results/runs/photos-mimflow.md`.
+#: Two epochs teach little, and the table says so. Beside it lie `photos.tex`, `photos.csv` and a picture of samples; the page of the run is `results/runs/photos-tarflow.md`.
 cat results/photos.md
+
+#: A figure of how they were trained:
+mimflow curves photos-tarflow photos-mimflow --columns loss
 
 #: The model in Python, here or in a notebook (`examples/` has some, as scripts and as notebooks):
 cat > look.py <<'END'
@@ -85,12 +88,12 @@ mimflow rm photos-mimflow
 #: ## A run is a target
 #:
 #: `snakemake --cores all results/runs/RUN.md` trains a run, samples, measures it under its data set's protocol, and writes a page: numbers, pictures, curves, health, spec with origins, provenance.
-sed -n 1,40p results/runs/photos-mimflow.md
+sed -n 1,40p results/runs/photos-tarflow.md
 
 #: ## Watching
 #:
-#: Jobs say how far they are; `mimflow status --watch` shows what runs, wherever it was started. Logs grow while training, and `curves` draws and compares them, finished and running:
-mimflow curves photos-tarflow photos-mimflow --columns loss
+#: Jobs say how far they are; `mimflow status --watch` shows what runs, wherever it was started. Logs grow while training, and `curves` draws them, finished and running:
+mimflow curves photos-mimflow --over epoch --columns loss,val_loss
 
 #: ## Python
 #:
@@ -115,11 +118,12 @@ python day.py
 
 #: ## Starting something new
 #:
-#: An override makes a run with a name, which is a spec like any other: nothing changes without a trace. This one is on digits, from the example that came with the project.
+#: An override makes a run with a name, which is a spec like any other: nothing changes without a trace. This one is on digits, from the example that came with the project. Each stage is a command, too, that does one job of those that `plan` lists.
 mimflow plan tarflow -s phases.main.epochs=2
-snakemake --cores all results/runs/tarflow-epochs-2.md
-mimflow diff tarflow tarflow-epochs-2
 cat specs/mini/tarflow-epochs-2.yaml
+mimflow diff tarflow tarflow-epochs-2
+mimflow prepare digits
+mimflow train tarflow-epochs-2.main.s0
 
 #: `mimflow new` writes commented specs that validate: dataset, classifier, protocol, run, ablation, table, claim, or project for all.
 mimflow new ablation step-size --run photos-tarflow
