@@ -47,7 +47,7 @@ snakemake --cores all results/photos.md results/runs/photos-tarflow.md
 cat results/photos.md
 
 #: A figure of how they were trained:
-mimflow curves photos-tarflow photos-mimflow --columns loss
+mimflow curves photos-tarflow photos-mimflow
 
 #: The model in Python, here or in a notebook (`examples/` has some, as scripts and as notebooks):
 cat > look.py <<'END'
@@ -93,7 +93,7 @@ sed -n 1,40p results/runs/photos-tarflow.md
 #: ## Watching
 #:
 #: Jobs say how far they are; `mimflow status --watch` shows what runs, wherever it was started. Logs grow while training, and `curves` draws them, finished and running:
-mimflow curves photos-mimflow --over epoch --columns loss,val_loss
+mimflow curves photos-mimflow --phase joint --over epoch
 
 #: ## Python
 #:

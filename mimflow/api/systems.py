@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from mimflow.api.trained import Trained, from_folder, from_run
 from mimflow.compute.devices import resolve
 from mimflow.data.pixels import to_uint8, to_unit
-from mimflow.errors import ArtifactError, NotFiniteError, SpecError
+from mimflow.errors import ArtifactError, DeviceError, NotFiniteError, SpecError
 from mimflow.nn.draws import Draws
 from mimflow.nn.modes import evaluating
 from mimflow.outputs.prior import PriorSampler
@@ -36,15 +36,16 @@ def load(
     *,
     seed: int | None = None,
     averaged: bool | None = None,
-    device: str = "auto",
+    device: str | torch.device = "auto",
     project: Path | str | None = None,
 ) -> TrainedSystem:
     """A trained system: `load("mimflow-mnist5k", seed=0)`, ready to encode, decode, sample and judge.
 
     `source` is a run of the project that has been trained, or the folder of an artifact: one of the store, or what
     `mimflow import-checkpoint` wrote. `seed` is the run's, its first one by default. `averaged` asks for the averaged
-    weights or for those of the last step; by default averaged ones where there are any. `device` is `auto`, `cpu` or
-    `cuda`. `project` is the folder that holds `specs`; by default the one that the working folder lies in.
+    weights or for those of the last step; by default averaged ones where there are any. `device` is `auto` (a GPU where
+    there is one), `cpu`, `cuda`, or any that PyTorch knows, `cuda:1`. `project` is the folder that holds `specs`; by
+    default the one that the working folder lies in.
 
     Raises PlanError for a run that no spec describes or that has no such seed, ArtifactError for weights that are
     missing, corrupt or do not fit, and DeviceError.
@@ -54,7 +55,22 @@ def load(
         trained = from_folder(folder, averaged)
     else:
         trained = from_run(find_project(project), str(source), seed, averaged)
-    return TrainedSystem(trained, resolve(device))
+    return TrainedSystem(trained, _device(device))
+
+
+def _device(asked: str | torch.device) -> torch.device:
+    """The device that is asked for. DeviceError if it is not there."""
+    if asked in ("auto", "cpu", "cuda"):
+        return resolve(str(asked))
+    try:
+        device = torch.device(asked)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # the latter where PyTorch is built without CUDA
+        reason = str(error).splitlines()[0]
+        raise DeviceError(
+            f"device '{asked}': {reason} (auto, cpu, cuda, or another that PyTorch finds here)"
+        ) from error
+    return device
 
 
 class TrainedSystem:

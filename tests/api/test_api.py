@@ -19,7 +19,7 @@ import mimflow
 from mimflow.artifacts.manifest import Artifact, read_manifest
 from mimflow.artifacts.samples import read_samples
 from mimflow.data.prepared import Prepared
-from mimflow.errors import ArtifactError, PlanError, SpecError
+from mimflow.errors import ArtifactError, DeviceError, PlanError, SpecError
 
 pytestmark = pytest.mark.slow
 
@@ -63,6 +63,13 @@ def test_a_system_is_found_from_a_folder_below_and_opened_by_the_folder_of_its_a
     sampler = {"kind": "inverse", "guidance": {"kind": "linear", "weight": 2.0}}
     assert np.array_equal(named.sample([1, 2, 3], output=sampler), opened.sample([1, 2, 3], output=sampler))
     assert repr(opened) == "TrainedSystem(tokenizer=pixel, prior=tarflow, images=8×8×1, classes=10)"
+
+
+def test_a_device_is_one_that_pytorch_finds(project: Path) -> None:
+    assert mimflow.load("gaussian", device=torch.device("cpu")).device.type == "cpu"
+    for device in ("gpu", "cuda:99"):
+        with pytest.raises(DeviceError, match=rf"^device '{device}': .* \(auto, cpu, cuda, or another that PyTorch"):
+            mimflow.load("gaussian", device=device)
 
 
 def test_guidance_takes_the_weight_that_is_given(project: Path) -> None:
