@@ -20,7 +20,18 @@ import typer
 from mimflow.compute.memory import memory_errors
 from mimflow.errors import MimflowError, PlanError, storage_errors
 from mimflow.progress import report
-from mimflow.verbs import HERE, ProductName, Project, SpecName, echo, opened_plan, opened_workspace, spec_names, stages
+from mimflow.verbs import (
+    HERE,
+    ProductName,
+    Project,
+    SpecName,
+    echo,
+    opened_plan,
+    opened_workspace,
+    run_names,
+    spec_names,
+    stages,
+)
 
 
 def _examples(*lines: str) -> str:
@@ -32,6 +43,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
+    context_settings={"max_content_width": 110},  # or what a command does is cut off
     epilog=_examples(
         "mimflow init mine                         # a project of your own, with an example",
         "mimflow plan table1                       # what would run, why, and what it comes to",
@@ -210,18 +222,34 @@ def new(
     name: Annotated[str, typer.Argument(help="What it is to be called.")],
     images: Annotated[str | None, typer.Option(help="Of a data set or a project: the folder of your images.")] = None,
     size: Annotated[int, typer.Option(help="Pixels that a side of an image becomes.", min=1)] = 32,
-    dataset: Annotated[str | None, typer.Option(help="The data set of a run or a protocol.")] = None,
-    run: Annotated[
-        list[str] | None, typer.Option(help="What an ablation varies, a table shows (several), a claim compares (two).")
+    dataset: Annotated[
+        str | None, typer.Option(help="The data set of a run or a protocol.", autocompletion=spec_names)
     ] = None,
-    protocol: Annotated[str | None, typer.Option(help="What a table or claim is measured under.")] = None,
-    like: Annotated[str | None, typer.Option(help="The run that a new one extends, of those that come along.")] = None,
+    run: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What an ablation varies, a table shows (several), a claim compares (two).", autocompletion=spec_names
+        ),
+    ] = None,
+    protocol: Annotated[
+        str | None, typer.Option(help="What a table or claim is measured under.", autocompletion=spec_names)
+    ] = None,
+    like: Annotated[
+        str | None,
+        typer.Option(
+            help="The run that a new one extends, here or of those that come along.", autocompletion=run_names
+        ),
+    ] = None,
+    epochs: Annotated[
+        float | None, typer.Option(help="How long runs are trained: a few, to see it all work first.", min=0.01)
+    ] = None,
     project: Project = HERE,
 ) -> None:
     """Write a commented spec to begin with: of a folder of images, all from data set to table."""
-    from mimflow.project.new import Asked, write_new
+    from mimflow.project.new import Asked, from_root, write_new
 
-    asked = Asked(name, images, size, dataset, run or [], protocol, like)
+    found = from_root(project, images) if images is not None else None
+    asked = Asked(name, found, size, dataset, run or [], protocol, like, epochs)
     for path in write_new(lambda: opened_workspace(project), kind, asked):
         echo(path)
 
@@ -312,7 +340,7 @@ def reproduce(
         raise DifferentError(f"{found.product}: {found.different} of {len(found.numbers)} numbers are different")
 
 
-@app.command()
+@_command("mimflow schema")
 def schema(
     folder: Annotated[Path | None, typer.Argument(help="Where they go; not given: specs/schemas.")] = None,
     project: Project = HERE,
@@ -325,7 +353,7 @@ def schema(
         echo(path)
 
 
-@app.command()
+@_command("mimflow metrics docs/metrics.md")
 def metrics(
     file: Annotated[Path, typer.Argument(help="Where the page goes.")] = Path("docs/metrics.md"),
 ) -> None:
@@ -337,7 +365,7 @@ def metrics(
     echo(file)
 
 
-@app.command()
+@_command("mimflow weights")
 def weights(project: Project = HERE) -> None:
     """List the files of weights that only you can bring: which are there, and where the others are published."""
     from mimflow.project.weights import describe_weights
@@ -345,7 +373,7 @@ def weights(project: Project = HERE) -> None:
     echo(describe_weights(opened_workspace(project)))
 
 
-@app.command()
+@_command("mimflow gc", "mimflow gc --delete")
 def gc(
     delete: Annotated[bool, typer.Option("--delete", help="Delete them; without it they are only listed.")] = False,
     project: Project = HERE,
@@ -356,7 +384,7 @@ def gc(
     echo(collect(opened_plan(project), delete))
 
 
-@app.command()
+@_command("mimflow render table1", "mimflow render table1 --partial")
 def render(
     product: ProductName,
     partial: Annotated[bool, typer.Option("--partial", help="Render with the seeds that are there: n=2/3.")] = False,
@@ -369,7 +397,7 @@ def render(
         echo(path)
 
 
-@app.command()
+@_command("mimflow claims", "mimflow claims --strict")
 def claims(
     page: Annotated[str, typer.Argument(help="A page of claims: claims or results/claims.md.")] = "claims",
     strict: Annotated[
@@ -387,7 +415,7 @@ def claims(
     echo(describe_claims(product, strict))
 
 
-@app.command()
+@_command("mimflow dvc")
 def dvc(project: Project = HERE) -> None:
     """Write dvc.yaml: it versions the store and the products that are made by default."""
     from mimflow.products.dvc import write_dvc
@@ -395,7 +423,7 @@ def dvc(project: Project = HERE) -> None:
     echo(write_dvc(opened_plan(project)))
 
 
-@data.command()
+@data.command(epilog=_examples("mimflow data lock flowers", "mimflow data lock --names-only"))
 def lock(
     names: Annotated[list[str] | None, typer.Argument(help="Data sets of folders; all that are here if none.")] = None,
     names_only: Annotated[
@@ -410,7 +438,10 @@ def lock(
         echo(line)
 
 
-@app.command("import-checkpoint")
+@_command(
+    "mimflow import-checkpoint model.pth --from ml-tarflow --spec tarflow-imagenet64-cond --out weights/tarflow",
+    name="import-checkpoint",
+)
 def import_checkpoint(
     file: Annotated[Path, typer.Argument(help="The checkpoint: .pth or .safetensors.")],
     source: Annotated[

@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 from mimflow.errors import PlanError, StorageError
 from mimflow.plan.paths import SHARDED
 from mimflow.project.locate import find_project
+from mimflow.spec.shipped import SHIPPED
 
 if TYPE_CHECKING:
     from mimflow.plan.build import Plan
@@ -26,6 +27,14 @@ if TYPE_CHECKING:
 def spec_names(incomplete: str) -> list[str]:
     """Names of specs that begin so, for shell completion: by files alone, as it has to be there at once."""
     return sorted({file.stem for file in (find_project(HERE) / "specs").rglob(f"{incomplete}*.yaml")})
+
+
+def run_names(incomplete: str) -> list[str]:
+    """Names of specs that begin so, here and of runs that come along."""
+    shipped = [
+        file for folder in ("mini", "systems") for file in (SHIPPED / "specs" / folder).glob(f"{incomplete}*.yaml")
+    ]
+    return sorted({*spec_names(incomplete), *(file.stem for file in shipped)})
 
 
 Project = Annotated[

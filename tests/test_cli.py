@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 from projects import new_project
+from typer.main import get_command
 from typer.testing import CliRunner
 
 import mimflow
 from mimflow.cli import app
+from mimflow.plan.paths import FOLDERS
 
 
 def run(*words: str) -> str:
@@ -23,10 +25,13 @@ def test_it_says_its_version() -> None:
     assert run("--version") == f"mimflow {mimflow.__version__}\n"
 
 
-@pytest.mark.parametrize("command", ["plan", "new", "ls", "status", "rm", "validate", "explain", "diff", "why"])
+COMMANDS = [name for name in get_command(app).commands if name not in (*FOLDERS, "data")]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, "data lock"])
 def test_help_shows_commands_that_can_be_typed(command: str) -> None:
-    examples = re.findall(r"^    (mimflow .*)$", run(command, "--help"), re.MULTILINE)
-    assert examples and all(line.split()[1] == command for line in examples)
+    examples = re.findall(r"^    (mimflow .*)$", run(*command.split(), "--help"), re.MULTILINE)
+    assert examples and all(line.removeprefix("mimflow ").startswith(command) for line in examples)
 
 
 def test_a_project_is_found_from_a_folder_inside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,7 +43,8 @@ def test_a_project_is_found_from_a_folder_inside_it(tmp_path: Path, monkeypatch:
 
 
 def test_names_of_specs_are_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from mimflow.verbs import spec_names
+    from mimflow.verbs import run_names, spec_names
 
     monkeypatch.chdir(new_project(tmp_path / "project") / "specs")
     assert spec_names("t") == ["table1", "tarflow"]
+    assert run_names("tarflow-m") == ["tarflow-mnist5k"] and "tarflow" in run_names("tar")  # what comes along, and here

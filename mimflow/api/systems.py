@@ -4,27 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 import torch
 from pydantic import TypeAdapter, ValidationError
-from torch import Tensor
+from torch import Tensor, nn
 
 from mimflow.api.trained import Trained, from_folder, from_run
 from mimflow.compute.devices import resolve
 from mimflow.data.pixels import to_uint8, to_unit
-from mimflow.errors import NotFiniteError, SpecError
+from mimflow.errors import ArtifactError, DeviceError, NotFiniteError, SpecError
 from mimflow.nn.draws import Draws
 from mimflow.nn.modes import evaluating
 from mimflow.outputs.prior import PriorSampler
 from mimflow.outputs.registry import OUTPUTS
 from mimflow.outputs.spec import OutputSpec, SamplerSpec
-from mimflow.priors.base import NULL_CLASS, FlowPrior
+from mimflow.priors.base import NULL_CLASS, FlowPrior, Prior
 from mimflow.project.locate import find_project
 from mimflow.seeds import derive
 from mimflow.spec.compose import nearest
 from mimflow.system.modules import SystemModules, load_weights
+from mimflow.tokenizers.base import Tokenizer
 
 BATCH_SIZE = 250
 """Images that pass through the networks at once."""
@@ -35,15 +36,16 @@ def load(
     *,
     seed: int | None = None,
     averaged: bool | None = None,
-    device: str = "auto",
+    device: str | torch.device = "auto",
     project: Path | str | None = None,
 ) -> TrainedSystem:
     """A trained system: `load("mimflow-mnist5k", seed=0)`, ready to encode, decode, sample and judge.
 
     `source` is a run of the project that has been trained, or the folder of an artifact: one of the store, or what
     `mimflow import-checkpoint` wrote. `seed` is the run's, its first one by default. `averaged` asks for the averaged
-    weights or for those of the last step; by default averaged ones where there are any. `device` is `auto`, `cpu` or
-    `cuda`. `project` is the folder that holds `specs`; by default the one that the working folder lies in.
+    weights or for those of the last step; by default averaged ones where there are any. `device` is `auto` (a GPU where
+    there is one), `cpu`, `cuda`, or any that PyTorch knows, `cuda:1`. `project` is the folder that holds `specs`; by
+    default the one that the working folder lies in.
 
     Raises PlanError for a run that no spec describes or that has no such seed, ArtifactError for weights that are
     missing, corrupt or do not fit, and DeviceError.
@@ -53,7 +55,22 @@ def load(
         trained = from_folder(folder, averaged)
     else:
         trained = from_run(find_project(project), str(source), seed, averaged)
-    return TrainedSystem(trained, resolve(device))
+    return TrainedSystem(trained, _device(device))
+
+
+def _device(asked: str | torch.device) -> torch.device:
+    """The device that is asked for. DeviceError if it is not there."""
+    if asked in ("auto", "cpu", "cuda"):
+        return resolve(str(asked))
+    try:
+        device = torch.device(asked)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # the latter where PyTorch is built without CUDA
+        reason = str(error).splitlines()[0]
+        raise DeviceError(
+            f"device '{asked}': {reason} (auto, cpu, cuda, or another that PyTorch finds here)"
+        ) from error
+    return device
 
 
 class TrainedSystem:
@@ -72,8 +89,12 @@ class TrainedSystem:
         self._averaged = trained.averaged
         self.modules = SystemModules(trained.system, trained.shapes)
         """The networks: `modules.tokenizer`, `modules.prior`."""
-        for path, only in trained.weights:
-            load_weights(self.modules, path, only)
+        found = {name for path, only in trained.weights for name in load_weights(self.modules, path, only)}
+        self._missing = {
+            name: trained.weights[0][0].parent
+            for name, module in self.modules.named_children()
+            if name not in found and module.state_dict()
+        }
         self.modules.to(device).eval().requires_grad_(False)
 
     def __repr__(self) -> str:
@@ -87,13 +108,13 @@ class TrainedSystem:
 
         Images are uint8 (N, H, W, C), or float (N, C, H, W) in [−1, 1]. ValueError for others.
         """
-        tokenizer = self.modules.module("tokenizer")
+        tokenizer = self._module("tokenizer")
         return self._in_batches(lambda part: tokenizer.encode(part), self._images(images))
 
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:
         """Latents (N, tokens, channels) → images (N, C, H, W) float32 on the CPU, not clamped; `pixels` rounds them."""
-        tokenizer = self.modules.module("tokenizer")
+        tokenizer = self._module("tokenizer")
         return self._in_batches(lambda part: tokenizer.decode(part), latents)
 
     def pixels(self, images: Tensor) -> np.ndarray:
@@ -120,7 +141,7 @@ class TrainedSystem:
         """
         spec = self._sampler(output, guidance)
         sampler: PriorSampler = OUTPUTS.build(spec)
-        tokenizer, prior = self.modules.module("tokenizer"), self.modules.module("prior")
+        tokenizer, prior = self._module("tokenizer"), self._module("prior")
         asked = np.full(labels, NULL_CLASS) if isinstance(labels, int) else np.asarray(labels)
         classes = torch.as_tensor(asked, dtype=torch.int64)
         self._require_classes(classes)
@@ -156,7 +177,7 @@ class TrainedSystem:
         if len(classes) != len(given):
             raise ValueError(f"{len(classes)} labels for {len(given)} images")
         self._require_classes(classes)
-        tokenizer = self.modules.module("tokenizer")
+        tokenizer = self._module("tokenizer")
 
         def judge(part: Tensor, of: Tensor) -> Tensor:
             return prior.log_prob(tokenizer.encode(part), of)
@@ -164,6 +185,23 @@ class TrainedSystem:
         return self._in_batches(judge, given, classes.long())
 
     # -- what they share -------------------------------------------------------------------------------------------
+
+    @overload
+    def _module(self, name: Literal["tokenizer"]) -> Tokenizer: ...
+
+    @overload
+    def _module(self, name: Literal["prior"]) -> Prior: ...
+
+    def _module(self, name: Literal["tokenizer", "prior"]) -> nn.Module:
+        """A network that is there with its weights. SpecError if the system has none, ArtifactError if they are not."""
+        if getattr(self.modules, name) is None:
+            raise SpecError(f"the system has no {name} ({', '.join(self.spec.modules)} is what it has)")
+        if name in self._missing:
+            raise ArtifactError(
+                f"{self._missing[name]}: holds no weights of the {name} "
+                "(a run without training takes both files in its weights: load that run)"
+            )
+        return self.modules.module(name)
 
     def _in_batches(self, function: Any, *tensors: Tensor) -> Tensor:
         with evaluating(*self.modules.children()):
@@ -190,7 +228,7 @@ class TrainedSystem:
             raise ValueError(f"class {int(wrong[0])}: classes are 0 to {self.shapes.num_classes - 1}, −1 for none")
 
     def _density(self, level: float | None) -> FlowPrior:
-        prior, spec = self.modules.prior, self.spec.prior
+        prior, spec = self._module("prior"), self.spec.prior
         if not isinstance(prior, FlowPrior) or spec is None:
             raise SpecError(f"prior '{getattr(spec, 'kind', None)}' has no density (a flow has one)")
         if spec.noise_levels and level is None:

@@ -18,10 +18,11 @@ def describe_plan(plan: Plan, word: str, with_paths: bool = False) -> str:
     require_pinned(plan, target.jobs)
     lines = _statuses(plan, target)
     states = max(4, *(len(line.state) for line in lines))
+    stages = max(8, *(len(line.stage) for line in lines))
     names = max(len(line.name) for line in lines)
     places = max(len(line.path) for line in lines) if with_paths else 0
     shown = [
-        f"{line.state:{states}}  {line.stage:8}  {line.name:{names}}  "
+        f"{line.state:{states}}  {line.stage:{stages}}  {line.name:{names}}  "
         f"{line.path if with_paths else line.id:{places}}  {line.reason}".rstrip()
         for line in lines
     ]

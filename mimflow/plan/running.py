@@ -38,7 +38,7 @@ def watch(root: Path, echo: Callable[[str], object], on_terminal: bool) -> None:
 
 def _at_work(found: Activity) -> Iterator[str]:
     yield f"{found.name or found.job}: {found.place or 'has not begun to count'} ({found.holder})"
-    speed = [f"{found.per_second:.3g} {found.unit}s/s"] if found.per_second else []
+    speed = [_speed(found.per_second, found.unit)] if found.per_second else []
     if found.images_per_second and found.unit == "step":
         speed.append(f"{found.images_per_second:.3g} images/s")
     if found.seconds_left is not None:
@@ -52,6 +52,13 @@ def _at_work(found: Activity) -> Iterator[str]:
         best = f" (least loss {found.best[0]:.4g} at step {found.best[1]})" if found.best is not None else ""
         yield f"  last validation: {_figures(found.validation)}{at}{best}"
     yield f"  health: {found.health}"
+
+
+def _speed(per_second: float, unit: str) -> str:
+    """So many a second, or the seconds that one takes where it takes more than one."""
+    if per_second < 1:
+        return f"{1 / per_second:.3g} s a {unit}"
+    return f"{per_second:.3g} {unit}{'es' if unit == 'batch' else 's'}/s"
 
 
 def _figures(figures: Mapping[str, float | None]) -> str:

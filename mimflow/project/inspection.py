@@ -12,6 +12,13 @@ from mimflow.errors import PlanError, SpecError
 from mimflow.project.workspace import Loaded, Owner, Workspace
 from mimflow.spec.compose import locate, nearest, shown_path
 
+IN_WORDS = {
+    "weights": ("file of weights", "files of weights"),
+    "published": ("source of published numbers", "sources of published numbers"),
+    "claims": ("page of claims", "pages of claims"),
+}
+"""What kinds are called, one and several, where that is not their name and an s."""
+
 
 def check(workspace: Workspace, names: list[str]) -> str:
     """A sentence if the specs (all, or those named by name or file) are valid; SpecError with their problems if not.
@@ -22,9 +29,7 @@ def check(workspace: Workspace, names: list[str]) -> str:
     if not names:
         workspace.raise_problems()
         counts = [(kind, sum(1 for _ in workspace.all(kind))) for kind in workspace.kinds]
-        found = ", ".join(
-            f"{count} {kind}{'s' * (count != 1 and kind not in ('published', 'weights'))}" for kind, count in counts
-        )
+        found = ", ".join(_counted(kind, count) for kind, count in counts if count) or "there is no spec yet"
         unread = workspace.unread()
         left = [f"not read, because {_where(workspace)}: {', '.join(unread)}"] if unread else []
         return "\n".join([f"valid: {found}", *left, *_warned(workspace, [("run", name) for name in workspace.runs])])
@@ -34,6 +39,12 @@ def check(workspace: Workspace, names: list[str]) -> str:
         raise SpecError("\n".join(problems))
     valid = "valid: " + ", ".join(sorted({_shown(workspace, owner) for owner in owners}))
     return "\n".join([valid, *_warned(workspace, owners)])
+
+
+def _counted(kind: str, count: int) -> str:
+    """`2 runs`, in words for kinds whose names are plurals."""
+    one, several = IN_WORDS.get(kind, (kind, f"{kind}s"))
+    return f"{count} {one if count == 1 else several}"
 
 
 def _warned(workspace: Workspace, owners: list[Owner]) -> list[str]:

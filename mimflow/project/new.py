@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import chdir
 from dataclasses import dataclass
@@ -14,16 +15,20 @@ from mimflow.data.sources.base import SPLITS
 from mimflow.data.sources.folder import ImageFolder
 from mimflow.data.sources.spec import ImageFolderSpec
 from mimflow.errors import PlanError, SpecError
+from mimflow.outputs.spec import OutputSpec
 from mimflow.project.run import RunSpec
-from mimflow.project.workspace import Workspace
+from mimflow.project.workspace import Loaded, Workspace
 from mimflow.spec.base import SLUG
 from mimflow.spec.compose import nearest, shown_path
 from mimflow.spec.shipped import SHIPPED
 from mimflow.spec.validate import NAME_HINT
+from mimflow.training.spec import Phase
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
-SYSTEMS = {"tarflow": "tarflow-mnist5k", "mimflow": "mimflow-photos"}
-"""What a project of one's own images starts with, by the runs that come along."""
+SYSTEMS = {"TARFlow": "tarflow-mnist5k", "MIMFlow": "mimflow-photos"}
+"""What a project of one's own images starts with, and the runs that come along which it extends."""
+CONTENTS = ("samples", "reconstructions", "representation", "interpolations", "likelihood")
+"""What a new run gives, of what the one that it extends does."""
 WIDTHS = (16, 32, 64, 128, 128)
 """Of a classifier's stages, each of half the pixels a side."""
 VALIDATION = 5
@@ -31,7 +36,12 @@ VALIDATION = 5
 TRAINING = """\
 # How long it is trained, and with which step size:
 phases:
-  {phase}: {{{length}{lr}}}
+{phases}
+"""
+OUTPUTS_LEFT_OUT = """\
+# '{label}' gives these too, and each takes time; without its line it is there again.
+outputs:
+{outputs}
 """
 TWIN = """\
 # It is no twin of a paper's run any more:
@@ -56,6 +66,16 @@ class Asked:
     protocol: str | None = None
     like: str | None = None
     """The run that a new one extends, of the project or one that comes along."""
+    epochs: float | None = None
+    """How long each phase of a run is; as long as of the one that it extends, if None."""
+    label: str = ""
+    """What a run is called in tables; if empty, its name."""
+
+
+def from_root(root: Path, path: str) -> str:
+    """A path as specs have it, relative to the project, of one that is typed in the working folder."""
+    absolute = Path(path).is_absolute() or path.startswith("~")
+    return path if absolute else Path(os.path.relpath(path, root)).as_posix()
 
 
 def write_new(open_workspace: Callable[[], Workspace], kind: str, asked: Asked) -> list[str]:
@@ -92,9 +112,10 @@ def _whole(asked: Asked) -> Iterator[tuple[str, Asked]]:
     yield "dataset", asked
     yield "classifier", Asked(f"{name}-classifier", dataset=name)
     yield "protocol", Asked(f"{name}-1k", dataset=name, runs=[f"{name}-classifier"])
-    for system, like in SYSTEMS.items():
-        yield "run", Asked(f"{name}-{system}", dataset=name, like=like)
-    yield "table", Asked(name, protocol=f"{name}-1k", runs=[f"{name}-{system}" for system in SYSTEMS])
+    runs = {f"{name}-{system.lower()}": (system, like) for system, like in SYSTEMS.items()}
+    for run, (system, like) in runs.items():
+        yield "run", Asked(run, dataset=name, like=like, epochs=asked.epochs, label=system)
+    yield "table", Asked(name, protocol=f"{name}-1k", runs=list(runs))
 
 
 def _fill(template: str, **values: object) -> str:
@@ -144,22 +165,47 @@ def _run(workspace: Workspace, asked: Asked) -> str:
     name = _need(asked.dataset, "--dataset", "the data set that it is trained on")
     size = workspace.get("dataset", name).spec.transform.size
     source = _known(workspace, asked.like or next(iter(SYSTEMS.values())))
-    like: RunSpec = source.workspace.runs[source.name].spec
+    like: RunSpec = source.loaded.spec
     if not like.phases:
         raise PlanError(f"run '{source.name}' trains nothing, and has no training that a new one could change")
-    phase = next(iter(like.phases))
-    trained = like.phases[phase]
-    lr = f", optimizer: {{lr: {trained.optimizer.lr:g}}}" if trained.optimizer is not None else ""
-    length = f"epochs: {trained.epochs:g}" if trained.epochs is not None else f"steps: {trained.steps}"
+    training = [
+        f"  {phase}: {{{_length(trained, asked.epochs)}, optimizer: {{lr: {trained.optimizer.lr:g}}}"
+        f"{_warm_up(trained, asked.epochs)}}}"
+        for phase, trained in like.phases.items()
+        if trained.optimizer is not None
+    ]
     return _fill(
         "run",
         name=asked.name,
+        label=asked.label or asked.name,
         like=source.name,
         dataset=name,
         patches=_patches(like, source.workspace.datasets[like.dataset].spec.transform.size, size),
+        outputs=_left_out(source.loaded) if source.workspace is not workspace else "",
         twin=TWIN if like.twin_of is not None else "",
-        training="" if trained.objective.closed_form else TRAINING.format(phase=phase, length=length, lr=lr),
+        training=TRAINING.format(phases="\n".join(training)) if training else "",
     )
+
+
+def _length(phase: Phase, epochs: float | None) -> str:
+    """How long a phase is, as a spec says it; as it is, or so many epochs."""
+    if epochs is not None:
+        return f"epochs: {epochs:g}" + (", steps: null" if phase.steps is not None else "")
+    return f"epochs: {phase.epochs:g}" if phase.epochs is not None else f"steps: {phase.steps}"
+
+
+def _warm_up(phase: Phase, epochs: float | None) -> str:
+    """The warm-up that a phase of so many epochs has: the share that it had, a tenth where that can't be told."""
+    schedule = phase.schedule
+    if epochs is None or not (schedule.warmup_steps or schedule.warmup_epochs):
+        return ""
+    share = 0.1
+    if phase.epochs is not None and schedule.warmup_epochs:
+        share = schedule.warmup_epochs / phase.epochs
+    elif phase.steps is not None and schedule.warmup_steps:
+        share = schedule.warmup_steps / phase.steps
+    in_steps = "warmup_steps: 0, " if schedule.warmup_steps else ""
+    return f", schedule: {{{in_steps}warmup_epochs: {share * epochs:.2g}}}"
 
 
 @dataclass(frozen=True)
@@ -168,6 +214,10 @@ class _Known:
 
     workspace: Workspace
     name: str
+
+    @property
+    def loaded(self) -> Loaded[RunSpec]:
+        return self.workspace.runs[self.name]
 
 
 def _known(workspace: Workspace, name: str) -> _Known:
@@ -200,6 +250,30 @@ def _patches(like: RunSpec, old: int, new: int) -> str:
     )
 
 
+def _left_out(like: Loaded[RunSpec]) -> str:
+    """The lines that leave out what a run of a paper's study gives beside what any run does; nothing if there is none.
+
+    The page of a run makes and measures all its outputs.
+    """
+    shown = _shown_outputs(like)
+    points = {name for sweep in like.sweeps.values() for name in sweep.names}
+    others = [name for name in (*like.spec.outputs, *like.sweeps) if name not in shown and name not in points]
+    if not others:
+        return ""
+    lines = "\n".join(f"  {name}: null" for name in others)
+    return OUTPUTS_LEFT_OUT.format(label=like.spec.label or like.name, outputs=lines)
+
+
+def _shown_outputs(run: Loaded[RunSpec]) -> dict[str, OutputSpec]:
+    """Of samples, with guidance and without, and of what else one looks at first, the first output; of no sweep."""
+    points = {name for sweep in run.sweeps.values() for name in sweep.names}
+    found: dict[tuple[str, bool], str] = {}
+    for name, output in run.spec.outputs.items():
+        if name not in points and output.content in CONTENTS:
+            found.setdefault((output.content, getattr(output, "guidance", None) is not None), name)
+    return {name: run.spec.outputs[name] for name in found.values()}
+
+
 def _ablation(workspace: Workspace, asked: Asked) -> str:
     run = _need(next(iter(asked.runs), None), "--run", "the run that is varied")
     spec: RunSpec = workspace.get("run", run).spec
@@ -225,7 +299,7 @@ def _table(workspace: Workspace, asked: Asked) -> str:
     _need(next(iter(runs), None), "--run", "a run that it shows; several are given one by one")
     name = _need(asked.protocol, "--protocol", "the protocol that its numbers are measured under")
     protocol = workspace.get("protocol", name).spec
-    outputs = {of: output for run in runs for of, output in workspace.get("run", run).spec.outputs.items()}
+    outputs = {of: output for run in runs for of, output in _shown_outputs(workspace.get("run", run)).items()}
     columns = ["parameters", "epochs"]
     for of, output in outputs.items():
         measuring = [metric for metric in protocol.metrics if output.content in metric.measures]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +32,46 @@ MADE_HERE = ("prepare", "reference")
 """The stages that are run where what they make is missing; nothing is trained without being asked for."""
 
 
+@dataclass(frozen=True)
+class Measured:
+    """The numbers of samples that were made elsewhere."""
+
+    protocol_name: str
+    protocol: ProtocolSpec
+    given: GivenSamples
+    job: Job
+    """What measured them."""
+    values: dict[str, MetricValue]
+    count: int
+    """Samples that were measured."""
+    how: dict[str, str]
+    """How, in words, by term."""
+
+    def text(self, samples: Path) -> str:
+        """Numbers and protocol in lines."""
+        return "\n".join(
+            [
+                f"{samples} under {self.protocol_name}",
+                *_numbers(self.protocol, self.values, self.count),
+                *_text(self.how),
+            ]
+        )
+
+    def json(self) -> str:
+        """The same for programs."""
+        return _json(self.protocol_name, self.given, self.values, self.count, self.how, self.job)
+
+
 def measure(plan: Plan, samples: Path, protocol_name: str, labels: Path | None, out: Path | None) -> str:
-    """The numbers of samples that were made elsewhere, with their protocol, as a text, and as JSON in `out`.
+    """The numbers of samples that were made elsewhere, with their protocol, as a text, and as JSON in `out`."""
+    measured = measure_given(plan, samples, protocol_name, labels)
+    if out is not None:
+        write_text(out, measured.json())
+    return measured.text(samples)
+
+
+def measure_given(plan: Plan, samples: Path, protocol_name: str, labels: Path | None) -> Measured:
+    """Measure samples that were made elsewhere.
 
     They are looked at before anything else is done: ArtifactError says what would be right. What they are compared with
     is made first where it is missing; PlanError where a classifier has to be trained for that.
@@ -52,10 +90,8 @@ def measure(plan: Plan, samples: Path, protocol_name: str, labels: Path | None, 
     artifact = _made(plan, job)
     values, count = read_metrics(artifact)
     facts = read_facts(artifact, EvaluateFacts)
-    lines = dict(_lines(plan, protocol_name, given, facts))
-    if out is not None:
-        write_text(out, _json(protocol_name, given, values, count, lines, job))
-    return "\n".join([f"{samples} under {protocol_name}", *_numbers(protocol, values, count), *_text(lines)])
+    how = dict(_lines(plan, protocol_name, given, facts))
+    return Measured(protocol_name, protocol, given, job, values, count, how)
 
 
 def make_reference(

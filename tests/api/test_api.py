@@ -12,13 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from projects import new_project, result_of
+from projects import copy_project, new_project, result_of
+from sklearn.datasets import load_digits
 
 import mimflow
 from mimflow.artifacts.manifest import Artifact, read_manifest
 from mimflow.artifacts.samples import read_samples
 from mimflow.data.prepared import Prepared
-from mimflow.errors import ArtifactError, PlanError, SpecError
+from mimflow.errors import ArtifactError, DeviceError, PlanError, SpecError
 
 pytestmark = pytest.mark.slow
 
@@ -39,7 +40,8 @@ def images(finished: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 def test_the_package_offers_names_and_imports_nothing_before_they_are_asked_for() -> None:
     code = "import mimflow, sys; print(mimflow.__all__, 'torch' in sys.modules, 'pydantic' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "['TrainedSystem', 'compose', 'load', 'results'] False False"
+    names = "['TrainedSystem', 'compose', 'evaluate', 'images', 'load', 'results']"
+    assert done.stdout.strip() == f"{names} False False"
     with pytest.raises(AttributeError, match="module 'mimflow' has no attribute 'lod'"):
         mimflow.lod  # noqa: B018
 
@@ -61,6 +63,13 @@ def test_a_system_is_found_from_a_folder_below_and_opened_by_the_folder_of_its_a
     sampler = {"kind": "inverse", "guidance": {"kind": "linear", "weight": 2.0}}
     assert np.array_equal(named.sample([1, 2, 3], output=sampler), opened.sample([1, 2, 3], output=sampler))
     assert repr(opened) == "TrainedSystem(tokenizer=pixel, prior=tarflow, images=8×8×1, classes=10)"
+
+
+def test_a_device_is_one_that_pytorch_finds(project: Path) -> None:
+    assert mimflow.load("gaussian", device=torch.device("cpu")).device.type == "cpu"
+    for device in ("gpu", "cuda:99"):
+        with pytest.raises(DeviceError, match=rf"^device '{device}': .* \(auto, cpu, cuda, or another that PyTorch"):
+            mimflow.load("gaussian", device=device)
 
 
 def test_guidance_takes_the_weight_that_is_given(project: Path) -> None:
@@ -99,6 +108,45 @@ def test_results_are_the_tables_numbers(project: Path) -> None:
     assert set(frame["n"]) == {1}
 
 
+def test_images_are_those_that_are_trained_on(
+    project: Path, images: tuple[np.ndarray, np.ndarray], tmp_path: Path
+) -> None:
+    for found, expected in zip(mimflow.images("digits"), images, strict=True):
+        assert np.array_equal(found, expected)
+    digits = load_digits()
+    pixels, labels = mimflow.images("digits", "train")
+    assert len(pixels) == 1797 - 297 and np.bincount(labels).sum() == 1500
+    one = np.round(digits.images[0] * 255 / 16).astype(np.uint8)
+    assert any(
+        np.array_equal(image[..., 0], one) for split in ("train", "val") for image in mimflow.images("digits", split)[0]
+    )
+    with pytest.raises(PlanError, match=r"no dataset named 'digit' \(did you mean 'digits'"):
+        mimflow.images("digit")
+    with pytest.raises(ValueError, match="no split 'test': train and val"):
+        mimflow.images("digits", "test")
+    with pytest.raises(ArtifactError, match=r"data set 'digits' is not prepared \(mimflow prepare digits\)"):
+        mimflow.images("digits", project=new_project(tmp_path / "new"))
+
+
+def test_samples_of_the_store_are_evaluated_as_the_table_was(project: Path, tmp_path: Path) -> None:
+    other = copy_project(project, tmp_path / "project")
+    samples, labels = read_samples(result_of(other, "outputs", "tarflow.s0.guided") / "samples.npz")
+    frame = mimflow.evaluate(samples, "digits-200", labels=labels, project=other)
+    table = mimflow.results("table1", project=other)
+    guided = table[(table["run"] == "tarflow") & (table["output"] == "guided")].set_index("metric")["value"]
+    measured = frame.set_index("metric")["value"]
+    assert measured["fid"] == guided["fid"]
+    assert set(frame["count"]) == {200} and set(frame["protocol"]) == {"digits-200"}
+    file = tmp_path / "theirs.npz"
+    np.savez(file, samples)
+    again = mimflow.evaluate(file, "digits-200", labels=labels.tolist(), project=other)
+    assert again["value"].tolist() == frame["value"].tolist()
+    with pytest.raises(ArtifactError, match=r"100 images, the protocol measures 200"):
+        mimflow.evaluate(samples[:100], "digits-200", labels=labels[:100], project=other)
+    with pytest.raises(PlanError, match=r"no protocol named 'digits-20' \(did you mean 'digits-200'"):
+        mimflow.evaluate(samples, "digits-20", project=other)
+
+
 def test_compose_puts_values_into_a_run(project: Path) -> None:
     spec = mimflow.compose("tarflow", {"prior.width": 64, "phases.main.optimizer.lr": 1e-3})
     assert spec.prior is not None
@@ -125,6 +173,8 @@ def test_mistakes_are_a_line(project: Path, tmp_path: Path) -> None:
         system.encode(np.zeros((2, 1, 8, 8), np.uint8))
     with pytest.raises(SpecError, match="no noise levels"):
         system.log_prob(np.zeros((1, 8, 8, 1), np.uint8), [0], level=0.1)
+    with pytest.raises(SpecError, match=r"the system has no tokenizer \(classifier is what it has\)"):
+        mimflow.load("classifier").encode(np.zeros((1, 8, 8, 1), np.uint8))
     with pytest.raises(PlanError, match="run mimflow in a project"):
         mimflow.load("tarflow", project=tmp_path)
 

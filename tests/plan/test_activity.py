@@ -86,6 +86,20 @@ def test_one_that_trains_shows_the_last_row_of_its_log_and_its_best_validation(p
     assert rows_so_far(project, job)[-1]["step"] == 25
 
 
+@pytest.mark.parametrize(
+    ("record", "speed"),
+    [
+        ({"done": 15}, "  2 s a step, 64 images/s, 1:30 left"),  # 5 steps in 10 s, 45 are left
+        ({"unit": "batch"}, "  2 batches/s, 0:15 left"),
+    ],
+)
+def test_speed_is_said_so_that_it_is_read(project: Path, record: dict[str, object], speed: str) -> None:
+    job = tarflow(project)
+    attempt(project, job, **record)
+    hold(project, job, os.getpid())
+    assert describe_running(project).splitlines()[1].startswith(speed)
+
+
 def test_a_killed_one_is_interrupted_at_its_last_checkpoint(project: Path) -> None:
     job = tarflow(project)
     folder = attempt(project, job)

@@ -10,11 +10,13 @@ import pytest
 import yaml
 from PIL import Image
 from projects import REPOSITORY, command, copy_project, new_project
+from typer.testing import CliRunner
 
+from mimflow.cli import app
 from mimflow.errors import DataError, PlanError, SpecError
 from mimflow.products.begin import begin_project
 from mimflow.products.registry import open_plan, open_workspace
-from mimflow.project.new import Asked, write_new
+from mimflow.project.new import Asked, from_root, write_new
 from mimflow.project.variant import write_variant
 from mimflow.project.workspace import Workspace
 
@@ -83,10 +85,49 @@ def test_a_folder_of_images_becomes_everything_up_to_a_table(project: Path) -> N
     dataset = plan.workspace.datasets["flowers"].spec
     assert (dataset.num_classes, dataset.split.kind, dataset.split_images) == (2, "stratified", {"val": 4})
     assert [row.run for row in plan.product("flowers").rows] == ["flowers-tarflow", "flowers-mimflow"]  # type: ignore[attr-defined]
+    shown = plan.product("flowers").spec.columns  # type: ignore[attr-defined]
+    assert [str(column) for column in shown] == [
+        "parameters",
+        "epochs",
+        "unguided.fid",
+        "unguided.class_accuracy",
+        "guided.fid",
+        "guided.class_accuracy",
+        "reconstruction.fid",
+        "reconstruction.psnr",
+    ]
+    runs = plan.workspace.runs
+    assert list(runs["flowers-tarflow"].spec.outputs) == ["unguided", "guided", "likelihood"]
+    assert runs["flowers-mimflow"].spec.label == "MIMFlow"
     for path in written:
         assert "\n# " in (project / path).read_text(), f"{path} explains nothing"
     with pytest.raises(PlanError, match=r"specs/datasets/flowers.yaml: is there already"):
         new(project, "project", "flowers", images="data/flowers")
+
+
+def test_a_project_to_see_it_all_work_is_trained_as_long_as_is_said(project: Path) -> None:
+    new(project, "project", "flowers", images="data/flowers", size=32, epochs=0.5)
+    runs = open_workspace(project).runs
+    lengths = {name: [phase.epochs for phase in loaded.spec.phases.values()] for name, loaded in runs.items()}
+    assert lengths["flowers-tarflow"] == [0.5] and lengths["flowers-mimflow"] == [0.5, 0.5]
+    # Of the thirty epochs of tarflow-mnist5k the first warms up.
+    assert runs["flowers-tarflow"].spec.phases["main"].schedule.warmup_epochs == 0.017
+    by_steps = "main: {epochs: null, steps: 60, schedule: {warmup_epochs: 0, warmup_steps: 10}}"
+    (project / "specs/mini/by-steps.yaml").write_text(f"extends: tarflow\nphases: {{{by_steps}}}\n")
+    new(project, "run", "short", dataset="digits", like="by-steps", epochs=3)
+    short = open_workspace(project).runs["short"].spec.phases["main"]
+    assert (short.epochs, short.steps) == (3, None)
+    assert (short.schedule.warmup_epochs, short.schedule.warmup_steps) == (0.5, 0)
+
+
+def test_a_folder_is_named_as_it_is_seen_from_where_one_is(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(project / "data")
+    assert from_root(Path(".."), "flowers") == "data/flowers"
+    assert from_root(Path(".."), "../../elsewhere") == "../elsewhere"
+    assert from_root(project, "/srv/flowers") == "/srv/flowers" and from_root(project, "~/flowers") == "~/flowers"
+    done = CliRunner().invoke(app, ["new", "dataset", "flowers", "--images", "flowers"])
+    assert done.output == "specs/datasets/flowers.yaml\n"
+    assert open_workspace(project).datasets["flowers"].spec.source.path == "data/flowers"
 
 
 def test_train_and_val_folders_are_kept_apart(project: Path) -> None:
@@ -211,7 +252,8 @@ def test_plan_takes_settings(tmp_path: Path) -> None:
     told = command(
         project, "python", "-m", "mimflow", "plan", "gaussian", "-s", "prior.ridge=0.1", PYTHONPATH=str(REPOSITORY)
     ).stdout
-    assert told.startswith("run gaussian-ridge-0-1\n") and "train     gaussian-ridge-0-1.main.s0" in told
+    assert told.startswith("run gaussian-ridge-0-1\n")
+    assert re.search(r"^run +train +gaussian-ridge-0-1\.main\.s0 ", told, re.MULTILINE), told
     assert (project / "specs/mini/gaussian-ridge-0-1.yaml").is_file()
 
 

@@ -105,7 +105,7 @@ def test_strict_code_refuses_what_other_code_made(project: Path) -> None:
     planned = command(project, "mimflow", "plan", "table1").stdout.splitlines()
     assert planned[0].split() == ["done", "prepare", "digits", job.id]
     rewrite_manifest(manifest, made=read_manifest(manifest).made | {"source": "f" * 64})
-    assert "done  prepare   digits" in command(project, "mimflow", "plan", "table1").stdout
+    assert command(project, "mimflow", "plan", "table1").stdout.split()[:3] == ["done", "prepare", "digits"]
     assert "code changed since" in command(project, "mimflow", "plan", "table1").stdout
     done = command(project, "mimflow", "prepare", "digits", "--strict-code", check=False)
     assert done.returncode == 2 and "the code of its stage has changed since it was made" in done.stdout

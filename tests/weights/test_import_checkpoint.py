@@ -13,6 +13,7 @@ import torch
 from projects import REPOSITORY
 from safetensors.torch import load_file, save_file
 
+import mimflow
 from mimflow.errors import ArtifactError, PlanError
 from mimflow.products.registry import open_workspace
 from mimflow.project.importing import import_checkpoint
@@ -127,6 +128,34 @@ def test_an_imported_checkpoint_computes_what_the_public_code_does(workspace: Wo
         z, _, _ = modules.prior(modules.tokenizer.encode(images), labels)
     torch.testing.assert_close(z, torch.from_numpy(REFERENCE["z"]), atol=2e-5, rtol=0)
     assert set(load_file(out / "weights.safetensors")) == set(modules.state_dict())
+
+
+def test_an_imported_checkpoint_is_loaded_by_its_folder(workspace: Workspace) -> None:
+    file, out = workspace.root / "public.pth", workspace.root / "imported"
+    torch.save(STATE, file)
+    import_checkpoint(file, "ml-tarflow", workspace, "reference", out)
+    system = mimflow.load(out, device="cpu")
+    # Of z and the mean log-determinant a dimension, as the public code gives them: TARFlow, equation 3.
+    z, logdet = torch.from_numpy(REFERENCE["z"]).flatten(1), torch.from_numpy(REFERENCE["logdet"])
+    expected = (-(z**2) / 2 - np.log(2 * np.pi) / 2 + logdet[:, None]).sum(1)
+    found = system.log_prob(torch.from_numpy(REFERENCE["x"]), REFERENCE["y"])
+    torch.testing.assert_close(found, expected, atol=1e-2, rtol=1e-5)
+    assert system.sample([0, 1], output={"kind": "inverse", "ema": False}).shape == (2, 8, 8, 3)
+
+
+def test_what_an_imported_checkpoint_does_not_hold_is_not_made_up(workspace: Workspace) -> None:
+    file, out = workspace.root / "public.pth", workspace.root / "imported"
+    torch.save(state_of(STARFLOW), file)
+    import_checkpoint(file, "ml-starflow", workspace, "latents", out)
+    system = mimflow.load(out, device="cpu")
+    for use in (
+        lambda: system.encode(np.zeros((1, 8, 8, 3), np.uint8)),
+        lambda: system.sample([0], output={"kind": "inverse"}),
+    ):
+        with pytest.raises(
+            ArtifactError, match=r"imported: holds no weights of the tokenizer \(a run without training"
+        ):
+            use()
 
 
 def test_an_imported_checkpoint_of_noise_levels(workspace: Workspace) -> None:
