@@ -20,7 +20,7 @@ PRODUCTS = (
         TableSpec,
         ("tables",),
         "mimflow.products.table.product:TableProduct",
-        ("md", "tex", "csv", "png"),
+        ("md", "tex", "csv", "html", "json", "png"),
         check="mimflow.products.table.check:check_table",
     ),
     ProductKind(
