@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from mimflow.artifacts.metrics import METRICS
 from mimflow.plan import paths
 from mimflow.plan.jobs import Job
 
@@ -33,12 +34,24 @@ class Product(ABC):
     def jobs(self) -> Mapping[str, Job]:
         """The jobs whose results it reads, by a name of its own for each: `tarflow.s0.guided`, never a label."""
 
+    def shown(self) -> Mapping[str, tuple[Job, str]]:
+        """The results whose content it shows, by the same names: job, and the file of it; where one changes, or comes
+        to be there after it was rendered without, it is rendered again.
+        """
+        return {name: (job, METRICS) for name, job in self.jobs().items() if job.stage == "evaluate"}
+
     @abstractmethod
     def render(self, partial: bool) -> Mapping[str, bytes]:
         """The contents of its files, by path relative to the project: those of `files`, and others if it has any.
 
         `partial`: with the results that are there. All are there otherwise. ArtifactError for corrupt ones.
         """
+
+    def section(self) -> str | None:
+        """What a report shows of it below its title, with the results that are there: HTML that needs no other file,
+        and whose ids begin with its name and a point. None: the picture and the values among its files.
+        """
+        return None
 
     def identity(self) -> dict[str, Any]:
         """What it depends on besides its spec and its jobs, as plain data: labels of others, templates."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from mimflow.products.claims.spec import ClaimsSpec
 from mimflow.products.page.spec import PageSpec
+from mimflow.products.report.spec import ReportSpec
 from mimflow.products.table.spec import TableSpec
 from mimflow.project.kinds import ProductKind
 from mimflow.project.workspace import Workspace
@@ -30,6 +31,14 @@ PRODUCTS = (
         "mimflow.products.claims.product:ClaimsProduct",
         ("md", "csv"),
         check="mimflow.products.claims.check:check_claims",
+    ),
+    ProductKind(
+        "report",
+        ReportSpec,
+        ("overviews",),
+        "mimflow.products.report.product:ReportProduct",
+        ("html",),
+        check="mimflow.products.report.check:check_report",
     ),
 )
 OF_RUNS = (

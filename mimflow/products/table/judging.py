@@ -135,16 +135,18 @@ def rules(rows: Sequence[Row], columns: Sequence[Column], baseline: str) -> tupl
     if baseline:
         texts.append(f"In brackets: the change against {baseline}, better or worse where it exceeds the noise.")
     if texts:
-        texts += _noise([cell.n for row in rows for cell in row.cells])
+        texts += _noise([[cell.n for cell in _column(rows, index)] for index in range(len(columns))])
     if untold:
         which = "any column" if len(untold) == len(several) else wording.listed([_name(column) for column in untold])
         texts.append(f"What is best in {which} can't be told: one seed, and no spread of the metric's own.")
     return tuple(texts)
 
 
-def _noise(counts: Sequence[int]) -> list[str]:
-    """What noise is, as far as the numbers of seeds of a table's cells ask for it."""
-    return [*([SEEDS] if max(counts) > 1 else []), *([ONE_SEED] if counts.count(1) > 1 else [])]
+def _noise(counts: Sequence[Sequence[int]]) -> list[str]:
+    """What noise is, as far as the seeds that cells of a column have ask for it."""
+    several = any(max(column) > 1 and len([n for n in column if n]) > 1 for column in counts)
+    alone = any(column.count(1) > 1 for column in counts)
+    return [*([SEEDS] if several else []), *([ONE_SEED] if alone else [])]
 
 
 def _column(rows: Sequence[Row], index: int) -> list[Cell]:

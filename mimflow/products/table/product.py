@@ -216,6 +216,12 @@ class TableProduct(Product):
 
         return render_table(self)
 
+    def section(self) -> str:
+        """The body of its HTML page, whose numbers open where they come from, and its samples."""
+        from mimflow.products.table.section import table_section
+
+        return table_section(self)
+
     def why(self, row: str, column: str) -> str:
         """Where a number comes from. PlanError lists the choices where there is no such row or column."""
         from mimflow.products.table.why import why

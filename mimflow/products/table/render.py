@@ -51,6 +51,13 @@ def _metrics(collected: Table, row: Row) -> str:
 
 def sample_picture(table: TableProduct, collected: Table) -> bytes:
     """What there is to see of each row and output, of the first seed that there is any of."""
+    found = pictured(table, collected)
+    strips = [read_strip(artifact.file(name), title) for artifact, name, title in found[:STRIPS]]
+    return picture(strips, len(found) - len(strips))
+
+
+def pictured(table: TableProduct, collected: Table) -> list[tuple[Artifact, str, str]]:
+    """The outputs that a table's picture shows, the file in each, and the titles of their strips."""
     measured = collected.measured
     images = [
         image
@@ -59,11 +66,8 @@ def sample_picture(table: TableProduct, collected: Table) -> bytes:
         if group.output and (image := _images(table, row, group, measured.output_of(cells, group))) is not None
     ]
     # What several protocols measure is shown once.
-    found = list({artifact.folder: (artifact, name, title) for artifact, name, title in reversed(images)}.values())[
-        ::-1
-    ]
-    strips = [read_strip(artifact.file(name), title) for artifact, name, title in found[:STRIPS]]
-    return picture(strips, len(found) - len(strips))
+    found = {artifact.folder: (artifact, name, title) for artifact, name, title in reversed(images)}
+    return list(found.values())[::-1]
 
 
 def _images(table: TableProduct, row: PlannedRow, group: Group, output: str) -> tuple[Artifact, str, str] | None:

@@ -15,10 +15,10 @@ import jinja2
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from mimflow.errors import SpecError
-from mimflow.products.table.html import html_cell, html_table
+from mimflow.products.table.html import html_cell, html_table, placed_table
 from mimflow.products.table.latex import latex, latex_cell, tabular, unknown_characters
 from mimflow.products.table.layout import markdown, markdown_cell, pipe_table, raised
-from mimflow.products.table.model import Table
+from mimflow.products.table.model import Block, Row, Table
 from mimflow.products.table.product import TEMPLATES
 
 TEXTS: Mapping[str, dict[str, Callable[..., str]]] = {
@@ -65,6 +65,18 @@ def render_own(table: Table, kind: str) -> str:
     name = f"table.{kind}.j2"
     text = _environment(kind, [], name).get_template(name).render(table=table)
     return text + unknown_characters(text) if kind == "tex" else text
+
+
+def render_section(table: Table, cell: Callable[[Row, int], str], **more: Any) -> str:
+    """What a report shows of a table. `cell` sets a measured cell, by its row and the place of its column."""
+
+    def set_table(block: Block, caption: str) -> str:
+        return placed_table(block, caption, cell) if block is table.measured else html_table(block, caption)
+
+    name = "section.html.j2"
+    environment = _environment("html", [], name)
+    environment.filters["html_table"] = set_table
+    return environment.get_template(name).render(table=table, **more)
 
 
 def render_users(table: Table, file: Path, shown: str) -> str:
