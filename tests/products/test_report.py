@@ -126,7 +126,7 @@ def test_without_a_list_it_shows_what_is_there_and_says_what_the_rest_costs(proj
     (row,) = [[text_of(cell) for cell in row] for row in document.iter("tr") if "another.md" in text_of(row)]
     # Of one seed: its last training, two outputs, their evaluations; besides the extractor, which is there.
     assert row[1:4] == ["table", "5 of 6", "6"]  # and the training's first phase
-    assert row[4].startswith("about 0:") and row[5] == "snakemake --cores all results/another.md"
+    assert row[4].startswith("about 0:") and row[5] == "results/another.md"
 
 
 def test_claims_stand_in_it_with_their_verdicts(document: Element) -> None:

@@ -58,5 +58,5 @@ def _of(product: ClaimsProduct, comparison: PlannedComparison, control: bool) ->
             number = None if value is None else value.value
             texts.append(f"{number:.6g}" if number is not None else f"— ({value.reason if value else 'not measured'})")
             lines += [(0, f"{side}, {each.run}, seed {each.seed}"), *measurement_lines(each, root, 1)]
-        seeds.append((pair[0].seed, *texts))
+        seeds.append((pair[0].seed, texts[0], texts[1]))
     return Compared(comparison.spec, control, tuple(seeds), text_of(iter(lines)))

@@ -85,7 +85,8 @@ def judged(rows: Sequence[Row], columns: Sequence[Column], baseline: str | None)
     marked = [list(row.cells) for row in rows]
     for index, column in enumerate(columns):
         for place, mark in _marks([row.cells[index] for row in rows], column):
-            marked[place][index] = replace(marked[place][index], **{mark: True})
+            cell = marked[place][index]
+            marked[place][index] = replace(cell, best=True) if mark == "best" else replace(cell, second=True)
     against = next((row.cells for row in rows if row.run == baseline), None) if baseline is not None else None
     for row, cells in zip(rows, marked, strict=True):
         if against is not None and row.run != baseline:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 from mimflow.artifacts.manifest import Artifact
 from mimflow.plan import paths
@@ -65,9 +66,10 @@ def pictured(table: TableProduct, collected: Table) -> list[tuple[Artifact, str,
         for group in measured.groups
         if group.output and (image := _images(table, row, group, measured.output_of(cells, group))) is not None
     ]
-    # What several protocols measure is shown once.
-    found = {artifact.folder: (artifact, name, title) for artifact, name, title in reversed(images)}
-    return list(found.values())[::-1]
+    found: dict[Path, tuple[Artifact, str, str]] = {}
+    for artifact, name, title in images:  # what several protocols measure is shown once
+        found.setdefault(artifact.folder, (artifact, name, title))
+    return list(found.values())
 
 
 def _images(table: TableProduct, row: PlannedRow, group: Group, output: str) -> tuple[Artifact, str, str] | None:

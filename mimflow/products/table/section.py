@@ -11,8 +11,9 @@ from markupsafe import Markup
 from mimflow.products.table.collect import collect
 from mimflow.products.table.html import html_cell
 from mimflow.products.table.model import Group, Row, Table
+from mimflow.products.table.picture import STRIPS
 from mimflow.products.table.product import PlannedRow, TableProduct
-from mimflow.products.table.render import STRIPS, pictured, sample_picture
+from mimflow.products.table.render import pictured, sample_picture
 from mimflow.products.table.results import Result, results
 from mimflow.products.table.templating import render_section
 from mimflow.products.table.why import origin_lines
