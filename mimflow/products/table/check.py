@@ -44,10 +44,6 @@ def check_table(workspace: Workspace, loaded: Loaded[TableSpec]) -> Iterator[str
         yield from _check_row(workspace, loaded, ("rows", index, kind), members)
     # What a broken run would have is not known: it has been told, and its table is not blamed.
     known = runs if all(run in workspace.runs for run in runs) else []
-    if known and table.baseline is not None and table.baseline not in known:
-        yield loaded.line(
-            ("baseline",), f"no row of the table is run '{table.baseline}'", nearest(table.baseline, known)
-        )
     yield from _check_columns(workspace, loaded, known)
     yield from _check_given(workspace, loaded, known)
 
@@ -118,6 +114,9 @@ def _check_row(
 
 
 def _check_columns(workspace: Workspace, table: Loaded[TableSpec], runs: list[str]) -> Iterator[str]:
+    baseline = table.spec.baseline
+    if runs and baseline is not None and baseline not in runs:
+        yield table.line(("baseline",), f"no row of the table is run '{baseline}'", nearest(baseline, runs))
     outputs: dict[str, OutputSpec] = {}
     for run in runs:
         for name, output in _named_outputs(workspace.runs[run]):
