@@ -48,19 +48,30 @@ class Estimate:
         return f"about {units.span(self.seconds)}{side}; {units.size(self.bytes)}{gpu} ({source})"
 
 
+class Estimator:
+    """What jobs of a project would take; `known` are jobs to learn from how fast this machine is."""
+
+    def __init__(self, root: Path, known: Iterable[Job]):
+        self.root = root
+        self._costs, self._history = Costs(root, known), History(root)
+
+    def of(self, jobs: Iterable[Job]) -> Estimate:
+        """What these jobs would take, none of which is done."""
+        asked = list(jobs)
+        seconds = {job.id: self._costs.seconds(job) for job in asked}
+        return Estimate(
+            jobs=len(asked),
+            recorded=sum(self._costs.recorded(job) is not None for job in asked),
+            seconds=sum(seconds.values()),
+            longest=max(self._costs.chains(asked).values(), default=0.0),
+            gpu_seconds=sum(seconds[job.id] * job.task.processes for job in asked if _takes_gpu(job, self._history)),
+            bytes=sum(_bytes(job, self._history, self.root) for job in asked),
+        )
+
+
 def estimate(root: Path, jobs: Iterable[Job], known: Iterable[Job]) -> Estimate:
     """What these jobs would take, none of which is done; `known` are jobs to learn from how fast this machine is."""
-    asked = list(jobs)
-    costs, history = Costs(root, known), History(root)
-    seconds = {job.id: costs.seconds(job) for job in asked}
-    return Estimate(
-        jobs=len(asked),
-        recorded=sum(costs.recorded(job) is not None for job in asked),
-        seconds=sum(seconds.values()),
-        longest=max(costs.chains(asked).values(), default=0.0),
-        gpu_seconds=sum(seconds[job.id] * job.task.processes for job in asked if _takes_gpu(job, history)),
-        bytes=sum(_bytes(job, history, root) for job in asked),
-    )
+    return Estimator(root, known).of(jobs)
 
 
 def _newest(job: Job, history: History) -> Manifest | None:

@@ -47,6 +47,12 @@ class Product(ABC):
         `partial`: with the results that are there. All are there otherwise. ArtifactError for corrupt ones.
         """
 
+    def section(self) -> str | None:
+        """What a report shows of it below its title, with the results that are there: HTML that needs no other file,
+        and whose ids begin with its name and a point. None: the picture and the values among its files.
+        """
+        return None
+
     def identity(self) -> dict[str, Any]:
         """What it depends on besides its spec and its jobs, as plain data: labels of others, templates."""
         return {}

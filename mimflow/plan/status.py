@@ -98,6 +98,15 @@ def job_statuses(asked: Iterable[Job], root: Path, runs: bool = True) -> list[St
     return [status(job, root, job.id in needed, history) for job in ordered.values()]
 
 
+def would_run(asked: Iterable[Job], root: Path) -> list[Job]:
+    """Those of these jobs, and of what they read from, that have to run for all of them to be there."""
+    asked, needed = list(asked), set[str]()
+    for job in asked:
+        _need(job, root, needed)
+    found = {each.id: each for job in asked for each in (*job.upstream(), job) if each.id in needed}
+    return list(found.values())
+
+
 def _need(job: Job, root: Path, needed: set[str]) -> None:
     if job.id in needed or job.done(root):
         return

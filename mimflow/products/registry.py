@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from mimflow.products.claims.spec import ClaimsSpec
 from mimflow.products.figure.spec import FigureSpec
 from mimflow.products.page.spec import PageSpec
+from mimflow.products.report.spec import ReportSpec
 from mimflow.products.table.spec import TableSpec
 from mimflow.project.kinds import ProductKind
 from mimflow.project.workspace import Workspace
@@ -21,7 +22,7 @@ PRODUCTS = (
         TableSpec,
         ("tables",),
         "mimflow.products.table.product:TableProduct",
-        ("md", "tex", "csv", "png"),
+        ("md", "tex", "csv", "html", "json", "png"),
         check="mimflow.products.table.check:check_table",
     ),
     ProductKind(
@@ -39,6 +40,14 @@ PRODUCTS = (
         "mimflow.products.claims.product:ClaimsProduct",
         ("md", "csv"),
         check="mimflow.products.claims.check:check_claims",
+    ),
+    ProductKind(
+        "report",
+        ReportSpec,
+        ("overviews",),
+        "mimflow.products.report.product:ReportProduct",
+        ("html",),
+        check="mimflow.products.report.check:check_report",
     ),
 )
 OF_RUNS = (

@@ -10,6 +10,7 @@ from mimflow.artifacts.data import DataFacts
 from mimflow.artifacts.facts import read_facts
 from mimflow.artifacts.manifest import Artifact, Manifest
 from mimflow.errors import PlanError
+from mimflow.plan.build import Measurement
 from mimflow.plan.jobs import Job
 from mimflow.plan.product import Product
 from mimflow.plan.status import CHANGED, code_changed
@@ -70,6 +71,16 @@ def training_lines(job: Job, root: Path, depth: int, weights: str | None = None)
             yield from job_lines(upstream.stage, upstream, root, depth + 1)
         else:
             yield from training_lines(upstream, root, depth + 1)
+
+
+def measurement_lines(measurement: Measurement, root: Path, depth: int) -> Iterator[Line]:
+    """The jobs behind a measurement: its evaluation, the output, and what trained the weights."""
+    yield from job_lines("evaluation", measurement.evaluate, root, depth)
+    if measurement.infer is not None:
+        yield from job_lines("output", measurement.infer, root, depth)
+        for role, job in measurement.infer.inputs.items():
+            if role.startswith("weights"):
+                yield from training_lines(job, root, depth)
 
 
 def given_lines(weights: list[RunWeights | FileWeights] | None) -> Iterator[str]:

@@ -43,7 +43,7 @@ def test_dvc_yaml_of_this_repository_is_what_mimflow_dvc_writes() -> None:
 def test_what_is_made_by_default_is_what_its_specs_say(project: Path, tables: list[str]) -> None:
     by_default(project, *tables)
     plan = open_plan(project)
-    suffixes = ("md", "tex", "csv", "png", "manifest.json")
+    suffixes = ("md", "tex", "csv", "html", "json", "png", "manifest.json")
     assert outs_of(dvc_yaml(plan)) == [f"results/{name}.{suffix}" for name in sorted(tables) for suffix in suffixes]
     assert Workflow(plan, main_process=False).default_targets() == [f"results/{name}.md" for name in sorted(tables)]
 

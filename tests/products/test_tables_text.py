@@ -59,6 +59,7 @@ def test_every_line_of_a_markdown_table_has_all_columns(project: Path) -> None:
 
 def test_markdown_escapes() -> None:
     assert markdown("a|b *c* _d_ e_f `g` [h]\n i") == r"a\|b \*c\* \_d\_ e_f \`g\` \[h\] i"
+    assert markdown("$x$ ~~y~~ &lt; R&D, #1 #") == r"\$x\$ \~\~y\~\~ \&lt; R&D, #1 \#"
 
 
 @pytest.mark.parametrize(

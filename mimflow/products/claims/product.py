@@ -16,6 +16,7 @@ from mimflow.products.claims.spec import ClaimsSpec
 from mimflow.project.claim import ClaimSpec, Comparison
 
 TEMPLATE = Path(__file__).resolve().parent / "claims.md.j2"
+SECTION = TEMPLATE.with_name("section.html.j2")
 
 
 @dataclass(frozen=True)
@@ -76,12 +77,18 @@ class ClaimsProduct(Product):
         return {name: each.evaluate for name, each in named}
 
     def identity(self) -> dict[str, Any]:
-        """What each claim says, the verdict that is committed, and the template."""
+        """What each claim says, the verdict that is committed, and the templates."""
         claims = {claim.name: claim.spec.identity() | {"verdict": claim.spec.verdict} for claim in self.claims}
-        return {"claims": claims, "template": sha256_of(TEMPLATE)}
+        return {"claims": claims, "templates": {path.name: sha256_of(path) for path in (TEMPLATE, SECTION)}}
 
     def render(self, partial: bool) -> dict[str, bytes]:
         """Markdown and CSV."""
         from mimflow.products.claims.render import render_claims
 
         return render_claims(self)
+
+    def section(self) -> str:
+        """The verdicts, and behind each what was compared and where its numbers come from."""
+        from mimflow.products.claims.section import claims_section
+
+        return claims_section(self)

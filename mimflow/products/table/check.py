@@ -22,6 +22,7 @@ def check_table(workspace: Workspace, loaded: Loaded[TableSpec]) -> Iterator[str
         if isinstance(column, OutputColumns) and column.protocol is not None:
             yield from workspace.unknown(loaded, ("columns", index, "protocol"), "protocol", column.protocol)
     yield from _check_published(workspace, loaded)
+    yield from _check_counterparts(workspace, loaded)
     if table.template is not None:
         yield from _check_template(workspace, loaded, table.template)
     runs = yield from check_rows(workspace, loaded)
@@ -118,6 +119,9 @@ def _check_row(workspace: Workspace, table: Loaded[Any], path: FieldPath, member
 
 
 def _check_columns(workspace: Workspace, table: Loaded[TableSpec], runs: list[str]) -> Iterator[str]:
+    baseline = table.spec.baseline
+    if runs and baseline is not None and baseline not in runs:
+        yield table.line(("baseline",), f"no row of the table is run '{baseline}'", nearest(baseline, runs))
     outputs: dict[str, OutputSpec] = {}
     for run in runs:
         for name, output in _named_outputs(workspace.runs[run]):
@@ -231,16 +235,31 @@ def _check_published(workspace: Workspace, table: Loaded[TableSpec]) -> Iterator
         yield from workspace.unknown(table, ("published", index, "file"), "published", rows.file)
         if rows.file not in workspace.published:
             continue
-        entries = workspace.published[rows.file].spec.entries
         for position, name in enumerate(rows.entries):
             path: FieldPath = ("published", index, "entries", position)
             if name in rows.entries[:position]:
                 yield table.line(path, f"entry '{name}' twice", "each once")
-            if name not in entries:
-                yield table.line(path, f"'{rows.file}' has no entry '{name}'", nearest(name, entries))
-            elif not entries[name].primary:
-                yield table.line(
-                    path,
-                    f"entry '{name}' is quoted second-hand by its source",
-                    "tables show primary sources only",
-                )
+            yield from _check_entry(workspace, table, path, rows.file, name)
+
+
+def _check_counterparts(workspace: Workspace, table: Loaded[TableSpec]) -> Iterator[str]:
+    """Whether there is what rows say was published of them."""
+    for index, row in enumerate(table.spec.rows):
+        if row.published is None:
+            continue
+        path: FieldPath = ("rows", index, "published")
+        yield from workspace.unknown(table, (*path, "file"), "published", row.published.file)
+        if row.published.file in workspace.published:
+            yield from _check_entry(workspace, table, (*path, "entry"), row.published.file, row.published.entry)
+
+
+def _check_entry(
+    workspace: Workspace, table: Loaded[TableSpec], path: FieldPath, file: str, name: str
+) -> Iterator[str]:
+    entries = workspace.published[file].spec.entries
+    if name not in entries:
+        yield table.line(path, f"'{file}' has no entry '{name}'", nearest(name, entries))
+    elif not entries[name].primary:
+        yield table.line(
+            path, f"entry '{name}' is quoted second-hand by its source", "tables show primary sources only"
+        )

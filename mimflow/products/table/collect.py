@@ -12,12 +12,12 @@ from mimflow.artifacts.facts import read_facts
 from mimflow.contents.base import Content
 from mimflow.metrics.number import Number
 from mimflow.outputs.spec import OutputSpec
-from mimflow.products.table import wording
+from mimflow.products.table import judging, wording
 from mimflow.products.table.model import Block, Cell, Column, Group, Row, Table
 from mimflow.products.table.picks import Picked, curve, heading_suffix, picks, sweep_lines
 from mimflow.products.table.product import PlannedRow, TableProduct
 from mimflow.products.table.protocol import protocol_lines
-from mimflow.products.table.published import published_block
+from mimflow.products.table.published import compared_blocks, published_block, with_published
 from mimflow.products.table.results import Result, results
 from mimflow.products.table.spec import AskedMetric
 from mimflow.project.deviations import deviation_lines
@@ -41,14 +41,20 @@ def collect(table: TableProduct) -> Table:
         Row(
             table.row_name(row),
             row.run,
-            tuple(_cell(column, row, found, counts, picked, root, notes) for column in columns),
+            with_published(
+                table.plan.workspace,
+                row.published,
+                columns,
+                [_cell(column, row, found, counts, picked, root, notes) for column in columns],
+            ),
         )
         for row in table.rows
     ]
+    baseline = next((row.label for row in rows if row.run == table.spec.baseline), "")
     return Table(
         name=table.name,
         title=table.spec.title,
-        measured=Block(groups, _with_best(rows, columns), table.spec.protocol),
+        measured=Block(groups, judging.judged(rows, columns, table.spec.baseline), table.spec.protocol),
         footnotes=tuple(notes.texts),
         published=tuple(published_block(table.plan.workspace, rows, asked) for rows in table.spec.published),
         protocol=(*protocol_lines(table, found), *sweep_lines(table, found)),
@@ -59,6 +65,8 @@ def collect(table: TableProduct) -> Table:
             if row.spec is not None and (lines := deviation_lines(table.plan.workspace, row.spec))
         ),
         notes=tuple(table.spec.notes),
+        rules=judging.rules(rows, columns, baseline),
+        compared=tuple(compared_blocks(table, rows, groups)),
         swept=tuple(_swept_blocks(table, groups, found)),
     )
 
@@ -254,7 +262,8 @@ def _metric_cell(column: Column, asked: int, there: Mapping[int, Result], notes:
     """The mean over seeds, the spread from two seeds on, and why a seed that was measured has no value."""
     assert column.metric is not None
     measured = {seed: result.values[column.metric] for seed, result in there.items()}
-    values = [value.value for value in measured.values() if value.value is not None]
+    seeds = tuple((seed, value.value) for seed, value in measured.items() if value.value is not None)
+    values = [value for _, value in seeds]
     reasons = {seed: value.reason or "not said" for seed, value in measured.items() if value.value is None}
     marks = tuple(dict.fromkeys(notes.mark(_reason(seed, text, asked)) for seed, text in reasons.items()))
     short = f"{len(values)}/{asked}" if len(values) < asked and (values or len(reasons) < asked) else ""
@@ -269,30 +278,14 @@ def _metric_cell(column: Column, asked: int, there: Mapping[int, Result], notes:
         spread="" if std is None else wording.decimals(std, column.digits),
         n=len(values),
         short=short,
+        seeds=seeds,
+        own_std=measured[seeds[0][0]].std if len(seeds) == 1 else None,
         marks=marks,
     )
 
 
 def _reason(seed: int, reason: str, asked: int) -> str:
     return f"No value: {reason}." if asked == 1 else f"No value for seed {seed}: {reason}."
-
-
-def _with_best(rows: list[Row], columns: list[Column]) -> tuple[Row, ...]:
-    """The same rows, the best of each column marked; equal as printed is equal. One value alone is no best."""
-    marked = [list(row.cells) for row in rows]
-    for index, column in enumerate(columns):
-        printed = {
-            place: round(row.cells[index].value or 0.0, column.digits)
-            for place, row in enumerate(rows)
-            if row.cells[index].value is not None
-        }
-        if column.direction is None or len(printed) < 2:
-            continue
-        best = min(printed.values()) if column.direction == "lower" else max(printed.values())
-        for place, value in printed.items():
-            if value == best:
-                marked[place][index] = replace(marked[place][index], best=True)
-    return tuple(replace(row, cells=tuple(cells)) for row, cells in zip(rows, marked, strict=True))
 
 
 # -- facts ---------------------------------------------------------------------------------------------------------
@@ -314,19 +307,20 @@ def _fact(name: str, row: PlannedRow, root: Path, notes: Footnotes) -> Cell:
     assert artifact is not None
     facts = read_facts(artifact, TrainFacts)
     count = facts.system_parameters if name == "parameters" else facts.prior_parameters
-    return Cell() if count is None else Cell(wording.parameter_count(count))
+    return Cell() if count is None else Cell(wording.parameter_count(count), jobs=(row.trained[seed][-1].id,))
 
 
 def _epochs(row: PlannedRow, seed: int, root: Path, notes: Footnotes) -> Cell:
     """Passes over the training split in all phases that lead to the row's weights."""
     tasks = ((job, job.task) for job in row.trained[seed])
     iterated = [job for job, task in tasks if isinstance(task, TrainTask) and not task.phase.objective.closed_form]
+    last = row.trained[seed][-1].id
     if not iterated:
-        return Cell("closed form")
+        return Cell("closed form", jobs=(last,))
     epochs = 0.0
     for job in iterated:
         artifact = job.result(root)
         if artifact is None:
             return Cell(marks=(notes.mark(f"The epochs of {job.name} are not in the store."),))
         epochs += read_facts(artifact, TrainFacts).epochs
-    return Cell(f"{round(epochs, 2):g}")
+    return Cell(f"{round(epochs, 2):g}", jobs=(last,))

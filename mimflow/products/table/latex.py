@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from mimflow.products.table.layout import RAISED, after, heading
 from mimflow.products.table.model import Block, Cell, Group
@@ -51,15 +52,19 @@ def unknown_characters(tex: str) -> str:
 
 
 def latex_cell(cell: Cell) -> str:
-    r"""`\textbf{12.3} $\pm$ 0.4 (n=2/3)\textsuperscript{1}`."""
-    text = rf"\textbf{{{latex(cell.text)}}}" if cell.best else latex(cell.text)
+    r"""`\textbf{12.3} $\pm$ 0.4 (n=2/3)\textsuperscript{1}`; the second best is `\underline{12.9}`."""
+    text = latex(cell.text)
+    text = rf"\textbf{{{text}}}" if cell.best else rf"\underline{{{text}}}" if cell.second else text
     marks = ",".join(map(str, cell.marks))
     tail = after(cell)
     return text + (f" {latex(tail)}" if tail else "") + (rf"\textsuperscript{{{marks}}}" if marks else "")
 
 
-def tabular(block: Block) -> str:
-    """A block as a `tabular`: outputs above, their metrics below them, no vertical rules."""
+def tabular(block: Block, cell: Callable[[Cell], str] = latex_cell) -> str:
+    """A block as a `tabular`: outputs above, their metrics below them, no vertical rules.
+
+    `cell` sets a cell: a template's own macro, where it is to look otherwise.
+    """
     sourced = any(row.source for row in block.rows)
     grouped = any(group.heading for group in block.groups)
     metrics = [latex(heading(column)) if group.heading else "" for group in block.groups for column in group.columns]
@@ -74,7 +79,7 @@ def tabular(block: Block) -> str:
     lines.append(r"\midrule")
     for row in block.rows:
         source = [latex(row.source)] if sourced else []
-        lines.append(_row([latex(row.label), *map(latex_cell, row.cells), *source]))
+        lines.append(_row([latex(row.label), *(cell(each).strip() for each in row.cells), *source]))
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections.abc import Callable
 
 from mimflow.artifacts.cells import to_cell
 from mimflow.products.table.model import Block, Cell, Column, Group, Table
@@ -12,10 +13,14 @@ from mimflow.products.table.model import Block, Cell, Column, Group, Table
 _ARROWS = {"lower": " ↓", "higher": " ↑"}
 RAISED = dict(zip("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹", strict=True))
 """Superscript digits, by digit."""
-_MARKDOWN = re.compile(r"[\\`*|<\[\]]|(?<!\w)_|_(?!\w)")
+_MARKDOWN = re.compile(r"[\\`*|<\[\]$~]|&(?=#?\w+;)|(?<!\S)#(?=#*$)|(?<!\w)_|_(?!\w)")
 _CSV_COLUMNS = ("row", "run", "output", "metric", "value", "std", "n", "count", "protocol", "source", "key")
 _POINT = "point"
 """A column more, of tables with sweeps: the values of a point."""
+_CHANGE = "change"
+"""A column more, of tables with a baseline: the value minus the baseline's."""
+_BESIDE = ("published", "difference")
+"""Columns more, of tables whose rows name published entries: the published value, and the measured one minus it."""
 
 
 def heading(column: Column) -> str:
@@ -29,8 +34,10 @@ def raised(number: int) -> str:
 
 
 def after(cell: Cell) -> str:
-    """What follows a value: its spread, and how many seeds it is from where some are missing."""
-    return (f" ± {cell.spread}" if cell.spread else "") + (f" (n={cell.short})" if cell.short else "")
+    """What follows a value: its spread, how many seeds it is from where some are missing, the change."""
+    spread = f" ± {cell.spread}" if cell.spread else ""
+    short = f" (n={cell.short})" if cell.short else ""
+    return spread + short + (f" ({cell.change.words})" if cell.change else "")
 
 
 # -- Markdown ------------------------------------------------------------------------------------------------------
@@ -42,18 +49,22 @@ def markdown(text: str) -> str:
 
 
 def markdown_cell(cell: Cell) -> str:
-    """`**12.3** ± 0.4 (n=2/3)¹`."""
-    text = f"**{markdown(cell.text)}**" if cell.best else markdown(cell.text)
+    """`**12.3** ± 0.4 (n=2/3) (−3.2, better)¹`; the second best is `<ins>12.9</ins>`, which GitHub underlines."""
+    text = markdown(cell.text)
+    text = f"**{text}**" if cell.best else f"<ins>{text}</ins>" if cell.second else text
     return text + after(cell) + ",".join(map(raised, cell.marks))
 
 
-def pipe_table(block: Block) -> str:
-    """A block as a Markdown table that can be read as text, too: outputs above, their metrics below them."""
+def pipe_table(block: Block, cell: Callable[[Cell], str] = markdown_cell) -> str:
+    """A block as a Markdown table that can be read as text, too: outputs above, their metrics below them.
+
+    `cell` sets a cell: a template's own macro, where it is to look otherwise.
+    """
     grouped = any(group.heading for group in block.groups)
     sourced = any(row.source for row in block.rows)
     first = ["", *("" if group.heading else heading(column) for group in block.groups for column in group.columns)]
     second = ["", *(heading(column) if group.heading else "" for group in block.groups for column in group.columns)]
-    body = [[markdown(row.label), *map(markdown_cell, row.cells)] for row in block.rows]
+    body = [[markdown(row.label), *(cell(each).strip() for each in row.cells)] for row in block.rows]
     lines = [list(map(markdown, first)), list(map(markdown, second)), *body]
     widths = [max(3, *(len(line[index]) for line in lines)) for index in range(len(first))]
     spans = _spans(block.groups, widths)
@@ -110,7 +121,9 @@ def tidy(table: Table) -> str:
     """
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow((*_CSV_COLUMNS, *([_POINT] if table.swept else [])))
+    changes = any(cell.change is not None for row in table.measured.rows for cell in row.cells)
+    more = [*([_CHANGE] if changes else []), *(_BESIDE if table.compared else []), *([_POINT] if table.swept else [])]
+    writer.writerow((*_CSV_COLUMNS, *more))
     for block in (table.measured, *table.swept, *table.published):
         for row in block.rows:
             for column, cell in zip(block.columns, row.cells, strict=True):
@@ -127,7 +140,13 @@ def tidy(table: Table) -> str:
                         column.protocol if row.run else block.protocol,
                         row.source,
                         " ".join(cell.jobs),
+                        *([cell.change.value if cell.change else None] if changes else []),
+                        *(_beside(cell) if table.compared else []),
                         *([column.point or cell.picked] if table.swept else []),
                     ]
                     writer.writerow(map(to_cell, values))
     return stream.getvalue()
+
+
+def _beside(cell: Cell) -> tuple[float | None, float | None]:
+    return (None, None) if cell.published is None else (cell.published.value, cell.published.difference)

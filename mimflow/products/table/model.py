@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from mimflow.metrics.number import Direction
 from mimflow.products.table.wording import NOTHING
@@ -41,6 +42,37 @@ class Group:
 
 
 @dataclass(frozen=True)
+class Change:
+    """How a cell differs from that of the baseline's row."""
+
+    value: float
+    """The cell's value minus the baseline's."""
+    text: str
+    """`−3.2`."""
+    verdict: Literal["better", "worse", ""] = ""
+    """Empty where it does not exceed the noise, where that can't be told, and where no end is the better one."""
+    interval: tuple[float, float] | None = None
+    """Of the difference, as far as the spread of seeds tells it."""
+
+    @property
+    def words(self) -> str:
+        """`−3.2, better`."""
+        return f"{self.text}, {self.verdict}" if self.verdict else self.text
+
+
+@dataclass(frozen=True)
+class Counterpart:
+    """What a paper gives where a cell has what was measured here."""
+
+    value: float
+    text: str
+    """As it is printed there."""
+    difference: float
+    """The measured value minus the published one."""
+    difference_text: str
+
+
+@dataclass(frozen=True)
 class Cell:
     """One entry. Facts and published numbers have only a text, and a value where it is a number."""
 
@@ -57,12 +89,22 @@ class Cell:
     """`2/3` where fewer seeds have a value than were asked for."""
     count: int | None = None
     """Samples that were measured, for each seed."""
+    seeds: tuple[tuple[int, float], ...] = ()
+    """The value of each seed that has one."""
+    own_std: float | None = None
+    """Of one seed: the spread over the metric's own splits or subsets, where it has any."""
     best: bool = False
-    """Whether it is the best measured value of its column."""
+    """Whether it is the best measured value of its column, by more than the noise."""
+    second: bool = False
+    """Whether it is the second best beside a best one, by more than the noise."""
+    change: Change | None = None
+    """Against the baseline's row, where the table has one."""
+    published: Counterpart | None = None
+    """Where the row names a published entry that has the number, too."""
     marks: tuple[int, ...] = ()
     """Numbers of footnotes."""
     jobs: tuple[str, ...] = ()
-    """The evaluate jobs that it comes from."""
+    """The jobs that it comes from: evaluations; of a fact, the training."""
     output: str = ""
     """The run's output that was measured: of a sweep the point that was picked, empty if none has a value yet."""
     picked: str = ""
@@ -90,7 +132,7 @@ class Block:
     protocol: str
     """The name of the protocol of measured rows, that of columns which name no other; of published ones in words."""
     source: str = ""
-    """The papers of a published block."""
+    """The papers of published rows."""
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -119,5 +161,10 @@ class Table:
     deviations: tuple[tuple[str, tuple[str, ...]], ...]
     """Where twins depart from their papers, by row."""
     notes: tuple[str, ...]
+    rules: tuple[str, ...] = ()
+    """What bold, underlined and bracketed numbers mean, in sentences."""
+    compared: tuple[Block, ...] = ()
+    """Measured rows that name a published entry: what was measured, what was published, the difference; one block a
+    file of published numbers."""
     swept: tuple[Block, ...] = ()
     """Every point of the sweeps, measured as their columns and as they are picked by: a block a row and sweep."""

@@ -17,7 +17,7 @@ from mimflow.outputs.spec import OutputSpec
 from mimflow.plan.build import Measurement
 from mimflow.plan.jobs import Job
 from mimflow.plan.product import Product
-from mimflow.products.table.spec import Pick, Row, TableSpec
+from mimflow.products.table.spec import EntryName, Pick, Row, TableSpec
 from mimflow.project.deviations import deviation_lines
 from mimflow.project.protocol import ProtocolSpec
 from mimflow.project.run import RunSpec
@@ -43,6 +43,8 @@ class PlannedRow:
     """The sweeps that columns show a point of, by the name that the run gives them."""
     picked_by: Mapping[str, tuple[Measurement, ...]] = field(default_factory=dict)
     """What the points of each of them are picked by."""
+    published: EntryName | None = None
+    """The published entry that stands beside it."""
     origin: str = ""
     """Of samples that were made elsewhere: what they are, in words."""
 
@@ -93,8 +95,8 @@ class TableProduct(Product):
         for row in self.spec.rows:
             if row.samples is not None:
                 output = row.output or self.spec.samples_outputs(held)[0]
-                rows.append(self._given_row(output, row.label, row.samples))
-            rows += [self._row(run, row.label) for run in self._runs(row)]
+                rows.append(self._given_row(output, row, row.samples))
+            rows += [self._row(run, row) for run in self._runs(row)]
         return tuple(rows)
 
     def _runs(self, row: Row) -> list[str]:
@@ -103,7 +105,7 @@ class TableProduct(Product):
             return [row.run]
         return self.plan.workspace.members(row.ablation) if row.ablation is not None else []
 
-    def _row(self, run: str, label: str) -> PlannedRow:
+    def _row(self, run: str, row: Row) -> PlannedRow:
         loaded = self.plan.workspace.runs[run]
         spec = loaded.spec
         seeds = self.spec.seeds or spec.seeds
@@ -127,13 +129,14 @@ class TableProduct(Product):
             if name in sweeps
         }
         trained = {seed: self.plan.trained(run, seed) for seed in seeds}
-        return PlannedRow(run, label or spec.label or run, spec, trained, tuple(measured), sweeps, picked_by)
+        label = row.label or spec.label or run
+        return PlannedRow(run, label, spec, trained, tuple(measured), sweeps, picked_by, row.published)
 
     def picking_protocol(self, pick: Pick) -> ProtocolSpec:
         """The protocol that points of a sweep are compared under."""
         return self.plan.workspace.protocols[pick.protocol or self.spec.protocol].spec
 
-    def _given_row(self, output: str, label: str, samples: GivenSamples) -> PlannedRow:
+    def _given_row(self, output: str, row: Row, samples: GivenSamples) -> PlannedRow:
         """Samples under every protocol of the output that they stand under."""
         name = f"given-{(samples.sha256 or 'unknown')[:16]}"
         measured = [
@@ -143,7 +146,8 @@ class TableProduct(Product):
         ]
         digest = f"SHA-256 {samples.sha256}" if samples.sha256 else "digest not written down yet"
         origin = f"made elsewhere: {samples.file.rstrip('/').rpartition('/')[2]}, {digest}"
-        return PlannedRow(name, label or samples.name, None, {}, tuple(measured), origin=origin)
+        label = row.label or samples.name
+        return PlannedRow(name, label, None, {}, tuple(measured), published=row.published, origin=origin)
 
     def row_name(self, row: PlannedRow) -> str:
         """What a row is called, in the table and under it: its label, and its run too where others are called so."""
@@ -193,20 +197,30 @@ class TableProduct(Product):
         return {
             "labels": [*(text for texts in measured for text in texts), *(row.label for row in self.rows)],
             "deviations": [list(deviation_lines(workspace, row.spec)) for row in self.rows if row.spec is not None],
-            "published": {rows.file: workspace.published[rows.file].spec.identity() for rows in self.spec.published},
+            "published": {file: workspace.published[file].spec.identity() for file in self._published_files()},
             "templates": {path.name: sha256_of(path) for path in self._templates()},
         }
 
+    def _published_files(self) -> list[str]:
+        beside = [row.published.file for row in self.spec.rows if row.published is not None]
+        return list(dict.fromkeys([*(rows.file for rows in self.spec.published), *beside]))
+
     def _templates(self) -> list[Path]:
         users = [] if self.spec.template is None else [self.root / self.spec.template]
-        # A user's template replaces the Markdown one, and may include it.
+        # A user's template replaces one of them, and may include it.
         return [*sorted(TEMPLATES.glob("*.j2")), *users]
 
     def render(self, partial: bool) -> dict[str, bytes]:
-        """Markdown, TeX, CSV, a picture, and the numbers of each run for `dvc metrics`."""
+        """Markdown, TeX, CSV, HTML, JSON, a picture, and the numbers of each run for `dvc metrics`."""
         from mimflow.products.table.render import render_table
 
         return render_table(self)
+
+    def section(self) -> str:
+        """The body of its HTML page, whose numbers open where they come from, and its samples."""
+        from mimflow.products.table.section import table_section
+
+        return table_section(self)
 
     def why(self, row: str, column: str) -> str:
         """Where a number comes from. PlanError lists the choices where there is no such row or column."""

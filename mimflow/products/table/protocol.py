@@ -139,10 +139,16 @@ def _metric(spec: MetricSpec) -> str:
 
 def _seeds(table: TableProduct) -> str:
     rows = [row for row in table.rows if row.trained]
-    seeds = wording.by_row([(table.row_name(row), ", ".join(map(str, row.trained))) for row in rows])
+    seeds = wording.by_row([(table.row_name(row), _listed(list(row.trained))) for row in rows])
     if all(len(row.trained) == 1 for row in rows):
         return f"{seeds} (one run each, so no spread is given)"
     return f"{seeds} (mean ± standard deviation, n − 1)"
+
+
+def _listed(seeds: list[int]) -> str:
+    """`0, 1, 2 (n = 3)`."""
+    text = ", ".join(map(str, seeds))
+    return f"{text} (n = {len(seeds)})" if len(seeds) > 1 else text
 
 
 def _output(table: TableProduct, name: str) -> str:

@@ -1,14 +1,15 @@
-"""Blocks of published numbers: transcribed, with their own protocol and source, never beside measured rows."""
+"""Published numbers: in blocks of their own, and line by line below what was measured, always with their source."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from decimal import Decimal
 
 from mimflow.products.table import wording
-from mimflow.products.table.model import Block, Cell, Column, Group, Row
-from mimflow.products.table.spec import PublishedRows
+from mimflow.products.table.model import Block, Cell, Column, Counterpart, Group, Row
+from mimflow.products.table.product import TableProduct
+from mimflow.products.table.spec import EntryName, PublishedRows
 from mimflow.project.published import PublishedEntry
 from mimflow.project.workspace import Workspace
 
@@ -69,3 +70,49 @@ def _cell(column: Column, entry: PublishedEntry) -> Cell:
         return Cell() if fact is None else Cell(str(fact))
     value = value_of(column, entry)
     return Cell() if value is None else Cell(wording.decimals(value, column.digits), value)
+
+
+# -- beside what was measured --------------------------------------------------------------------------------------
+
+
+def with_published(
+    workspace: Workspace, name: EntryName | None, columns: Sequence[Column], cells: Sequence[Cell]
+) -> tuple[Cell, ...]:
+    """The cells of a row, those that the row's published entry has a number for with that number."""
+    if name is None:
+        return tuple(cells)
+    entry = workspace.published[name.file].spec.entries[name.entry]
+    return tuple(_beside(column, cell, entry) for column, cell in zip(columns, cells, strict=True))
+
+
+def _beside(column: Column, cell: Cell, entry: PublishedEntry) -> Cell:
+    value = value_of(column, entry)
+    if value is None or cell.value is None:
+        return cell
+    difference = cell.value - value
+    text = wording.decimals(value, _as_printed(column, [entry]).digits)
+    return replace(cell, published=Counterpart(value, text, difference, wording.signed(difference, column.digits)))
+
+
+def compared_blocks(table: TableProduct, rows: Sequence[Row], groups: Sequence[Group]) -> Iterator[Block]:
+    """Three lines for each row that names a published entry: measured, published, the difference; a block a file."""
+    named = [(row, planned.published) for row, planned in zip(rows, table.rows, strict=True) if planned.published]
+    for file in dict.fromkeys(name.file for _, name in named):
+        spec = table.plan.workspace.published[file].spec
+        pairs = [(row, spec.entries[name.entry]) for row, name in named if name.file == file]
+        entries = [entry for _, entry in pairs]
+        used = {column.name for group in groups for column in group.columns if _used(column, entries)}
+        kept = [replace(group, columns=tuple(each for each in group.columns if each.name in used)) for group in groups]
+        lines = [line for row, entry in pairs for line in _three_lines(row, entry, groups, used)]
+        yield Block(tuple(group for group in kept if group.columns), tuple(lines), spec.protocol, spec.source)
+
+
+def _three_lines(row: Row, entry: PublishedEntry, groups: Sequence[Group], used: set[str]) -> Iterator[Row]:
+    columns = [column for group in groups for column in group.columns]
+    pairs = [pair for pair in zip(columns, row.cells, strict=True) if pair[0].name in used]
+    yield Row(f"{row.label}, measured", row.run, tuple(replace(cell, marks=()) for _, cell in pairs))
+    printed = [_cell(_as_printed(column, [entry]), entry) for column, _ in pairs]
+    yield Row(f"{entry.label}, published", "", tuple(printed), entry.source)
+    differences = [cell.published for _, cell in pairs]
+    cells = [Cell() if each is None else Cell(each.difference_text, each.difference) for each in differences]
+    yield Row("Difference", "", tuple(cells))

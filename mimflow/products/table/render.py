@@ -1,4 +1,4 @@
-"""The files of a table: Markdown, TeX, CSV, a picture of samples, and numbers for `dvc metrics`."""
+"""The files of a table: Markdown, TeX, CSV, HTML, JSON, a picture of samples, and numbers for `dvc metrics`."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from pathlib import Path
 from mimflow.artifacts.manifest import Artifact
 from mimflow.plan import paths
 from mimflow.products.table.collect import collect
+from mimflow.products.table.data import json_text
 from mimflow.products.table.layout import tidy
 from mimflow.products.table.model import Group, Row, Table
 from mimflow.products.table.picture import STRIPS, picture, read_strip
 from mimflow.products.table.product import PlannedRow, TableProduct
-from mimflow.products.table.templating import render_markdown, render_tex, render_users
+from mimflow.products.table.templating import TEXTS, kind_of, render_own, render_users
 
 
 def render_table(table: TableProduct) -> dict[str, bytes]:
@@ -20,12 +21,11 @@ def render_table(table: TableProduct) -> dict[str, bytes]:
 
     Raises ArtifactError for corrupt results, SpecError for a user's broken template.
     """
-    root = table.root
     collected = collect(table)
     files = {
-        paths.product_file(table.name, "md"): _markdown(collected, table, root).encode(),
-        paths.product_file(table.name, "tex"): render_tex(collected).encode(),
+        **{paths.product_file(table.name, kind): _text(collected, table, kind).encode() for kind in TEXTS},
         paths.product_file(table.name, "csv"): tidy(collected).encode(),
+        paths.product_file(table.name, "json"): json_text(collected).encode(),
         paths.product_file(table.name, "png"): sample_picture(table, collected),
     }
     for row in collected.measured.rows:
@@ -33,9 +33,11 @@ def render_table(table: TableProduct) -> dict[str, bytes]:
     return files
 
 
-def _markdown(collected: Table, table: TableProduct, root: Path) -> str:
+def _text(collected: Table, table: TableProduct, kind: str) -> str:
     template = table.spec.template
-    return render_markdown(collected) if template is None else render_users(collected, root / template, template)
+    if template is None or kind_of(template) != kind:
+        return render_own(collected, kind)
+    return render_users(collected, table.root / template, template)
 
 
 def _metrics(collected: Table, row: Row) -> str:
@@ -50,6 +52,13 @@ def _metrics(collected: Table, row: Row) -> str:
 
 def sample_picture(table: TableProduct, collected: Table) -> bytes:
     """What there is to see of each row and output, of the first seed that there is any of."""
+    found = pictured(table, collected)
+    strips = [read_strip(artifact.file(name), title) for artifact, name, title in found[:STRIPS]]
+    return picture(strips, len(found) - len(strips))
+
+
+def pictured(table: TableProduct, collected: Table) -> list[tuple[Artifact, str, str]]:
+    """The outputs that a table's picture shows, the file in each, and the titles of their strips."""
     measured = collected.measured
     images = [
         image
@@ -57,12 +66,10 @@ def sample_picture(table: TableProduct, collected: Table) -> bytes:
         for group in measured.groups
         if group.output and (image := _images(table, row, group, measured.output_of(cells, group))) is not None
     ]
-    # What several protocols measure is shown once.
-    found = list({artifact.folder: (artifact, name, title) for artifact, name, title in reversed(images)}.values())[
-        ::-1
-    ]
-    strips = [read_strip(artifact.file(name), title) for artifact, name, title in found[:STRIPS]]
-    return picture(strips, len(found) - len(strips))
+    found: dict[Path, tuple[Artifact, str, str]] = {}
+    for artifact, name, title in images:  # what several protocols measure is shown once
+        found.setdefault(artifact.folder, (artifact, name, title))
+    return list(found.values())
 
 
 def _images(table: TableProduct, row: PlannedRow, group: Group, output: str) -> tuple[Artifact, str, str] | None:

@@ -31,6 +31,14 @@ class PublishedRows(Spec):
     entries: list[Name] = Field(min_length=1)
 
 
+class EntryName(Spec):
+    """A published entry that stands beside what was measured."""
+
+    file: Name
+    """A file of `specs/published`."""
+    entry: Name
+
+
 class Row(Spec):
     """Measured rows: a run, every run of an ablation, or samples that were made elsewhere."""
 
@@ -42,6 +50,8 @@ class Row(Spec):
     """Of samples: the output in whose columns they stand; not given: the only one whose columns are of samples."""
     label: str = ""
     """Instead of the run's own label."""
+    published: EntryName | None = None
+    """What a paper gives for it: measured, published and their difference stand in three lines below the table."""
 
     def problems(self) -> Iterator[Problem]:
         given = [name for name in ("run", "ablation", "samples") if getattr(self, name) is not None]
@@ -50,6 +60,8 @@ class Row(Spec):
             yield Problem((), f"gives {what}", "give one of run, ablation and samples")
         if self.output is not None and self.samples is None:
             yield Problem(("output",), "a run stands in the columns of its own outputs", "leave it out")
+        if self.published is not None and self.ablation is not None:
+            yield Problem(("published",), "one entry for all runs of an ablation", "rows of its runs: {run: …}")
 
 
 class MetricColumn(Spec):
@@ -124,10 +136,13 @@ class TableSpec(ProductSpec):
     ] = Field(min_length=1)
     """Each a fact (`parameters` of the whole system, `prior_parameters`, which papers count, `epochs`, `seeds`), a
     metric of an output (`guided.fid`), or several of them (`{output: guided, metrics: [fid, is]}`)."""
+    baseline: Name | None = None
+    """The run whose row the others are compared with: behind each of their numbers stands the change."""
     seeds: list[int] | None = None
     """Instead of each run's own seeds."""
     template: FilePath | None = None
-    """A Jinja2 template of the user's, by path; not given: the ones that come along."""
+    """A Jinja2 template of the user's, by path, in place of the one for TeX where its name ends in `.tex.j2`, for HTML
+    where it ends in `.html.j2`, and for Markdown otherwise."""
     notes: list[str] = []
     """Sentences under the table."""
 

@@ -1,4 +1,4 @@
-"""Jinja2: the templates that come along, and a user's own instead of the Markdown one.
+"""Jinja2: the templates that come along, and a user's own instead of one of them.
 
 A template may be somebody else's: it runs in Jinja2's sandbox, and can include templates (`….j2`) of its own folder and
 those that come along, but read no other file.
@@ -6,19 +6,35 @@ those that come along, but read no other file.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import jinja2
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from mimflow.errors import SpecError
+from mimflow.products.table.html import html_cell, html_table, placed_table
 from mimflow.products.table.latex import latex, latex_cell, tabular, unknown_characters
 from mimflow.products.table.layout import markdown, markdown_cell, pipe_table, raised
-from mimflow.products.table.model import Table
+from mimflow.products.table.model import Block, Row, Table
 from mimflow.products.table.product import TEMPLATES
 
+TEXTS: Mapping[str, dict[str, Callable[..., str]]] = {
+    "md": {"md": markdown, "cell": markdown_cell, "pipe_table": pipe_table, "raised": raised},
+    "tex": {"tex": latex, "cell": latex_cell, "tabular": tabular},
+    "html": {"cell": html_cell, "html_table": html_table},
+}
+"""The filters of templates, by the ending of the file that they make."""
+_TEX_MARKS: Mapping[str, Any] = {
+    "block_start_string": "<%",
+    "block_end_string": "%>",
+    "variable_start_string": "<<",
+    "variable_end_string": ">>",
+    "comment_start_string": "<#",
+    "comment_end_string": "#>",
+}
 _LIBRARY = Path(jinja2.__file__).parent
 
 
@@ -39,35 +55,35 @@ class _Templates(jinja2.FileSystemLoader):
         return source, name, fresh
 
 
-def render_tex(table: Table) -> str:
-    """The table as TeX. Its template's marks are `<< >>` and `<% %>`: TeX uses the usual ones."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        block_start_string="<%",
-        block_end_string="%>",
-        variable_start_string="<<",
-        variable_end_string=">>",
-        comment_start_string="<#",
-        comment_end_string="#>",
-    )
-    environment.filters |= {"tex": latex, "cell": latex_cell, "tabular": tabular}
-    tex = environment.get_template("table.tex.j2").render(table=table)
-    return tex + unknown_characters(tex)
+def kind_of(template: str) -> str:
+    """The ending of the file that a user's template makes, by its name: tex of `….tex.j2`, md of any other name."""
+    return next((kind for kind in TEXTS if template.endswith(f".{kind}.j2")), "md")
 
 
-def render_markdown(table: Table) -> str:
-    """The table as Markdown, by the template that comes along."""
-    return _markdown_environment([], "table.md.j2").get_template("table.md.j2").render(table=table)
+def render_own(table: Table, kind: str) -> str:
+    """The table as Markdown, TeX or HTML (`kind`, a file's ending), by the template that comes along."""
+    name = f"table.{kind}.j2"
+    text = _environment(kind, [], name).get_template(name).render(table=table)
+    return text + unknown_characters(text) if kind == "tex" else text
+
+
+def render_section(table: Table, cell: Callable[[Row, int], str], **more: Any) -> str:
+    """What a report shows of a table. `cell` sets a measured cell, by its row and the place of its column."""
+
+    def set_table(block: Block, caption: str) -> str:
+        return placed_table(block, caption, cell) if block is table.measured else html_table(block, caption)
+
+    name = "section.html.j2"
+    environment = _environment("html", [], name)
+    environment.filters["html_table"] = set_table
+    return environment.get_template(name).render(table=table, **more)
 
 
 def render_users(table: Table, file: Path, shown: str) -> str:
     """The table by a user's template, which may include `table.md.j2`. SpecError for what is wrong with it."""
+    kind = kind_of(file.name)
     try:
-        return _markdown_environment([file.parent], file.name).get_template(file.name).render(table=table)
+        text = _environment(kind, [file.parent], file.name).get_template(file.name).render(table=table)
     except jinja2.TemplateSyntaxError as error:
         name = shown if error.name in (None, file.name) else error.name
         raise _broken(f"{name}:{error.lineno}", error.message or "not a template", table) from error
@@ -80,17 +96,21 @@ def render_users(table: Table, file: Path, shown: str) -> str:
             raise
         message = str(error) or type(error).__name__
         raise _broken(f"{shown}:{_line(error.__traceback__, file)}", message, table) from error
+    return text + unknown_characters(text) if kind == "tex" else text
 
 
-def _markdown_environment(folders: list[Path], main: str) -> jinja2.Environment:
+def _environment(kind: str, folders: list[Path], main: str) -> jinja2.Environment:
+    """TeX's marks are `<< >>` and `<% %>`: it uses the usual ones. HTML escapes all that no filter has set."""
     environment = ImmutableSandboxedEnvironment(
         loader=_Templates([*folders, TEMPLATES], main),
         undefined=jinja2.StrictUndefined,
+        autoescape=kind == "html",
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
+        **(_TEX_MARKS if kind == "tex" else {}),
     )
-    environment.filters |= {"md": markdown, "cell": markdown_cell, "pipe_table": pipe_table, "raised": raised}
+    environment.filters |= TEXTS[kind]
     return environment
 
 

@@ -172,6 +172,12 @@ def _seed(measurement: Measurement, column: Column, table: TableProduct, root: P
         value = result.values[column.metric]
         shown = f"no value: {value.reason}" if value.value is None else f"{value.value:.6g}"
         yield 1, f"seed {measurement.seed}: {shown}"
+    yield from origin_lines(measurement, table, result)
+
+
+def origin_lines(measurement: Measurement, table: TableProduct, result: Result | None) -> Iterator[Line]:
+    """The jobs behind a measurement: its evaluation, with what that found, the output, and all that trained it."""
+    root = table.root
     yield from job_lines("evaluation", measurement.evaluate, root, 2)
     if result is not None:
         yield from ((3, text) for text in _measured_on(measurement, table, result))

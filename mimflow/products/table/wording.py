@@ -31,6 +31,14 @@ def decimals(value: float, digits: int) -> str:
     return f"{value:z.{digits}f}".replace("-", "−")
 
 
+def signed(value: float, digits: int) -> str:
+    """A difference with its sign, `+1.4` or `−3.2`; `±0.0` where nothing is left of it."""
+    text = decimals(value, digits)
+    if float(f"{value:.{digits}f}") == 0:
+        return f"±{text}"
+    return text if value < 0 else f"+{text}"
+
+
 def parameter_count(count: int) -> str:
     """466.3M, 12.3k; none where nothing is trained by gradients."""
     if count == 0:
