@@ -6,7 +6,7 @@ results/watch/tensorboard` shows them, `wandb sync results/watch/wandb/offline-r
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -39,12 +39,12 @@ class TensorBoard:
         """A scalar a figure, at the row's step."""
         for name, value in row.items():
             if name != "step":
-                self._writer.add_scalar(name, value, int(row["step"]))  # type: ignore[no-untyped-call]
-        self._writer.flush()  # type: ignore[no-untyped-call]
+                self._writer.add_scalar(name, value, int(row["step"]))
+        self._writer.flush()
 
     def close(self) -> None:
         """Close the file."""
-        self._writer.close()  # type: ignore[no-untyped-call]
+        self._writer.close()
 
 
 class WeightsAndBiases:
@@ -85,7 +85,10 @@ class WeightsAndBiases:
         self._run.finish()
 
 
-WRITERS = {"tensorboard": TensorBoard, "wandb": WeightsAndBiases}
+WRITERS: dict[str, Callable[[str, str, Mapping[str, Any]], RowWriter]] = {
+    "tensorboard": TensorBoard,
+    "wandb": WeightsAndBiases,
+}
 """By the names that specs have for them, which are those of their packages."""
 
 

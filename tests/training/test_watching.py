@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import training_parts
 from training_parts import SignalAt, interrupt, results, rows, tiny_task, train_tiny
 
 from mimflow.artifacts.log import read_growing
@@ -19,10 +18,12 @@ from mimflow.artifacts.manifest import Artifact
 from mimflow.compute.spec import Compute
 from mimflow.errors import Interrupted, PlanError
 from mimflow.progress import Progress
+from mimflow.stages import train
 from mimflow.tasks import TrainTask
-from mimflow.training import loop
 from mimflow.training.log import TrainingLog
+from mimflow.training.validation import validate
 
+PLACE = "mimflow.training.loop.validate"
 QUICK: dict[str, Any] = {"snapshots": [], "ema": None, "checkpoint_seconds": 3600.0}
 
 
@@ -115,14 +116,12 @@ def test_a_long_phase_is_validated_ten_times_and_at_its_end() -> None:
 def test_a_signal_during_a_validation_loses_none(
     data: Artifact, every_step: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    validate = loop.validate
-
     def signalled(*words: Any) -> dict[str, float | None]:
-        monkeypatch.setattr(loop, "validate", validate)
+        monkeypatch.setattr(PLACE, validate)
         os.kill(os.getpid(), signal.SIGTERM)
         return validate(*words)
 
-    monkeypatch.setattr(loop, "validate", signalled)
+    monkeypatch.setattr(PLACE, signalled)
     with pytest.raises(Interrupted, match="SIGTERM at step 5 of 16"):
         train_tiny(tiny_task(**QUICK), data, tmp_path)
     train_tiny(tiny_task(**QUICK), data, tmp_path)
@@ -148,7 +147,7 @@ def test_a_package_that_is_missing_is_named_before_data_is_read(
     monkeypatch.setattr("mimflow.training.writers.find_spec", lambda name: None)
     message = r"compute\.watch: wandb is not installed \(pip install 'mimflow\[watch\]', or leave it out\)"
     with pytest.raises(PlanError, match=message):
-        training_parts.train.run(watched("wandb"), {}, tmp_path, Progress("tiny", stream=io.StringIO()))
+        train.run(watched("wandb"), {}, tmp_path, Progress("tiny", stream=io.StringIO()))
 
 
 def train_in_two_parts(name: str, data: Artifact, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,7 +178,7 @@ def test_tensorboard_shows_each_row_once(
 
 def wandb_records(file: Path) -> Iterator[Any]:
     """The records of an offline run: a header of seven bytes, then blocks of LevelDB's log format."""
-    from wandb.proto.wandb_internal_pb2 import Record
+    from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]
 
     data, place, begun = file.read_bytes(), 7, b""
     while place + 7 <= len(data):
