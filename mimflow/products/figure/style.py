@@ -134,8 +134,8 @@ def wrapped(text: str, inches: float, points: float) -> str:
 
 def panels(figure: Figure, count: int, width: str) -> list[Axes]:
     """So many panels, as many side by side as the width takes; the figure gets the height that they need."""
-    across = min(count, PANELS[width])
-    lines = -(-count // across)
+    lines = -(-count // PANELS[width])
+    across = -(-count // lines)  # four are two by two
     figure.set_size_inches(WIDTHS[width], PANEL_HEIGHT * lines)
     axes = list(figure.subplots(lines, across, squeeze=False).flatten())
     for axis in axes[count:]:
