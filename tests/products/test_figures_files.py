@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 import pytest
 from figures_project import add, drawn, figure_of, fill, make_figures_project
 from matplotlib import get_data_path
+from matplotlib.figure import Figure
 from matplotlib.font_manager import get_font
 from PIL import Image
 from tables_project import edit, put_metrics
@@ -18,7 +19,7 @@ from tables_project import edit, put_metrics
 from mimflow.errors import PlanError
 from mimflow.plan.freshness import render_reason
 from mimflow.products.dvc import dvc_yaml
-from mimflow.products.figure.style import drawable, raised
+from mimflow.products.figure import style
 from mimflow.products.registry import open_plan
 from mimflow.products.render import render_product
 from mimflow.products.trace import why
@@ -87,8 +88,8 @@ def test_a_figure_is_as_wide_as_a_column_or_a_page_of_200_pixels_an_inch(
 
 
 def test_what_the_font_lacks_is_written_as_its_number() -> None:
-    assert drawable("中 ×\n²") == "[U+4E2D] × ²"
-    assert drawable("x" * 300) == "x" * 199 + "…"
+    assert style.drawable("中 ×\n²") == "[U+4E2D] × ²"
+    assert style.drawable("x" * 300) == "x" * 199 + "…"
 
 
 @pytest.mark.parametrize(
@@ -96,7 +97,7 @@ def test_what_the_font_lacks_is_written_as_its_number() -> None:
     [(0.02, "0.02"), (500.0, "500"), (200000.0, "2×10⁵"), (1e-7, "10⁻⁷"), (0.001, "0.001"), (2.5e-4, "2.5×10⁻⁴")],
 )
 def test_numbers_of_logarithmic_axes(value: float, text: str) -> None:
-    assert raised(value) == text
+    assert style.raised(value) == text
 
 
 def test_logarithmic_axes_hold_no_markup(project: Path) -> None:
@@ -104,6 +105,22 @@ def test_logarithmic_axes_hold_no_markup(project: Path) -> None:
     fill(add(project, "[{ablation: widths}]", draw))
     svg = rendered(project)["svg"].decode()
     assert "mathdefault" not in svg and "<!-- 20 -->" in svg
+
+
+def test_sentences_stand_below_the_legend_and_the_legend_below_the_panels() -> None:
+    with style.styled():
+        canvas = Figure(figsize=(3.3, 2.1), layout="constrained")
+        axes = style.panels(canvas, 2, "column")
+        for axis in axes:
+            for place in range(3):
+                axis.plot([0, 1], [place, place], label=f"curve {place}")
+            axis.set_xlabel("step")
+        style.legend(canvas, axes)
+        style.write_below(canvas, ["Not there yet: this.", "Nor that."])
+        canvas.draw_without_rendering()
+        (legend,), (text,) = canvas.legends, canvas.texts
+        panels, keys, words = axes[-1].get_tightbbox(), legend.get_window_extent(), text.get_window_extent()
+    assert panels is not None and panels.y0 > keys.y1 > keys.y0 > words.y1 > words.y0 > 0
 
 
 # -- when it is made again -----------------------------------------------------------------------------------------

@@ -30,9 +30,7 @@ def render_figure(figure: FigureProduct) -> dict[str, bytes]:
         canvas.suptitle(title, x=0.01, ha="left")
         style.add_height(canvas, 0.15 * (title.count("\n") + 1))
         if drawn.remarks:
-            text = "\n".join(style.wrapped(remark, inches, style.SMALL) for remark in drawn.remarks)
-            canvas.supxlabel(text, x=0.01, ha="left", fontsize=style.SMALL)
-            style.add_height(canvas, 0.11 * (text.count("\n") + 1))
+            style.write_below(canvas, [style.wrapped(remark, inches, style.SMALL) for remark in drawn.remarks])
         # All formats have one layout, which takes longer than to draw it.
         canvas.draw_without_rendering()
         canvas.set_layout_engine("none")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import math
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -134,8 +134,8 @@ def wrapped(text: str, inches: float, points: float) -> str:
 
 def panels(figure: Figure, count: int, width: str) -> list[Axes]:
     """So many panels, as many side by side as the width takes; the figure gets the height that they need."""
-    across = min(count, PANELS[width])
-    lines = -(-count // across)
+    lines = -(-count // PANELS[width])
+    across = -(-count // lines)  # four are two by two
     figure.set_size_inches(WIDTHS[width], PANEL_HEIGHT * lines)
     axes = list(figure.subplots(lines, across, squeeze=False).flatten())
     for axis in axes[count:]:
@@ -160,6 +160,25 @@ def legend(figure: Figure, axes: list[Axes]) -> None:
     columns = max(1, min(4, len(found), int(figure.get_figwidth() / (0.062 * longest + 0.45))))
     figure.legend(list(found.values()), list(found), loc="outside lower center", ncols=columns)
     add_height(figure, 0.15 * -(-len(found) // columns) + 0.1)
+
+
+def write_below(figure: Figure, sentences: Sequence[str]) -> None:
+    """Small sentences under everything else, legends too, for which the figure grows."""
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    text = "\n".join(sentences)
+    inches = 0.11 * (text.count("\n") + 1) + 0.06
+    add_height(figure, inches)
+    share = inches / figure.get_figheight()
+    figure.text(0.01, 0.3 * share / (text.count("\n") + 1), text, fontsize=SMALL, va="bottom").set_in_layout(False)
+    # The layout leaves room for sentences or a legend at the edge, not for one above the other.
+    tallest = max((each.get_window_extent().height / figure.dpi + 0.08 for each in figure.legends), default=0.0)
+    for each in figure.legends:
+        each.set_bbox_to_anchor((0.0, share, 1.0, 1.0 - share), figure.transFigure)
+    engine = figure.get_layout_engine()
+    if isinstance(engine, ConstrainedLayoutEngine):  # a user's own function may have chosen another
+        bottom = share + tallest / figure.get_figheight()
+        engine.set(rect=(0.0, bottom, 1.0, 1.0 - bottom))
 
 
 def logarithmic(axes: Axes, x: bool, y: bool) -> list[str]:
