@@ -89,6 +89,9 @@ def _numbers_reason(product: Product, record: Manifest) -> str:
         return f"other numbers: {', '.join(changed)}"
     asked = [name for name, job in product.jobs().items() if job.stage == "evaluate"]
     missing = [name for name in asked if name not in record.inputs]
+    # What has no numbers was left out only where it was not there: now it may be.
+    there = {f"{job.stage} {name}" for name, job in product.jobs().items() if job.done(product.root)}
+    missing += [name for name in record.facts.get("without", ()) if name in there]
     return f"rendered without {', '.join(missing)}" if missing else ""
 
 
