@@ -90,6 +90,9 @@ def _numbers_reason(product: Product, record: Manifest) -> str:
     if changed:
         return f"other numbers: {', '.join(changed)}"
     missing = [name for name in product.shown() if name not in record.inputs]
+    # What has no numbers was left out only where it was not there: now it may be.
+    there = {f"{job.stage} {name}" for name, job in product.jobs().items() if job.done(product.root)}
+    missing += [name for name in record.facts.get("without", ()) if name in there]
     return f"rendered without {', '.join(missing)}" if missing else ""
 
 

@@ -40,11 +40,15 @@ class Product(ABC):
         """
         return {name: (job, METRICS) for name, job in self.jobs().items() if job.stage == "evaluate"}
 
+    def needed(self) -> Mapping[str, Job]:
+        """Those of its jobs without whose results there is nothing to render but in part: all, if it says no more."""
+        return self.jobs()
+
     @abstractmethod
     def render(self, partial: bool) -> Mapping[str, bytes]:
         """The contents of its files, by path relative to the project: those of `files`, and others if it has any.
 
-        `partial`: with the results that are there. All are there otherwise. ArtifactError for corrupt ones.
+        `partial`: with the results that are there. Otherwise all that are `needed` are. ArtifactError for corrupt ones.
         """
 
     def section(self) -> str | None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from mimflow.artifacts.log import LOG
+from mimflow.artifacts.manifest import Manifest
 from mimflow.plan import paths
 from mimflow.plan.jobs import Job
 from mimflow.plan.product import Product
@@ -18,13 +21,21 @@ def logged(product: Product) -> dict[str, Job]:
     }
 
 
-def log_files(product: Product) -> dict[str, bytes]:
-    """The logs of those that are in the store, by path; none of a run's page, which draws its own."""
+def log_files(product: Product, last: Manifest | None) -> dict[str, bytes]:
+    """The logs of those trainings, by path; none of a run's page, which draws its own.
+
+    Of one whose result is not in the store, what the last render wrote of the same training stays.
+    """
     if "/" in product.name:
         return {}
-    found = {name: job.result(product.root) for name, job in logged(product).items()}
-    return {
-        paths.log_file(product.name, name): artifact.file(LOG).read_bytes()
-        for name, artifact in found.items()
-        if artifact is not None and LOG in artifact.manifest.files
-    }
+    found = {paths.log_file(product.name, name): (name, job) for name, job in logged(product).items()}
+    texts = {file: _text(product.root, file, name, job, last) for file, (name, job) in found.items()}
+    return {file: text for file, text in texts.items() if text is not None}
+
+
+def _text(root: Path, file: str, name: str, job: Job, last: Manifest | None) -> bytes | None:
+    artifact = job.result(root)
+    if artifact is not None:
+        return artifact.file(LOG).read_bytes() if LOG in artifact.manifest.files else None
+    same = last is not None and file in last.files and last.task["jobs"].get(name) == job.key
+    return (root / file).read_bytes() if same and (root / file).is_file() else None

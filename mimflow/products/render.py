@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -12,8 +13,10 @@ from mimflow.artifacts.provenance import describe_process
 from mimflow.errors import ArtifactError, PlanError, storage_errors
 from mimflow.plan import paths
 from mimflow.plan.freshness import number_digests, product_identity, product_key, product_record
+from mimflow.plan.jobs import Job
 from mimflow.plan.product import Product
 from mimflow.products.logs import log_files
+from mimflow.progress import report
 
 LISTED = 5
 """Missing results that a message names."""
@@ -30,7 +33,10 @@ def render_product(product: Product, partial: bool = False) -> list[Path]:
     if not partial:
         require_all(product)
     identity, inputs = product_identity(product), number_digests(product)
-    files = {**product.render(partial), **log_files(product)}
+    last, left = last_record(product), missing(product, product.jobs())
+    if left:
+        report(f"{product.kind.name} '{product.name}': rendered without {_named(left)} (`dvc pull`)", sys.stderr)
+    files = {**product.render(partial), **log_files(product, last)}
     record = Manifest(
         stage="render",
         name=product.name,
@@ -38,10 +44,10 @@ def render_product(product: Product, partial: bool = False) -> list[Path]:
         task=identity,
         inputs=inputs,
         files={name: FileRecord(hashlib.sha256(data).hexdigest(), len(data)) for name, data in files.items()},
-        facts={"evaluations": len(inputs)},
+        facts={"evaluations": len(inputs), "without": left},
         made=describe_process(product.root),
     )
-    before = _files_before(product)
+    before = set(last.files) if last is not None else set()
     files[paths.product_record(product.name)] = record.to_json().encode()
     name = product.name.replace("/", "-")
     lock = paths.work_lock(product.root, f"render-{name}")
@@ -51,24 +57,32 @@ def render_product(product: Product, partial: bool = False) -> list[Path]:
 
 
 def require_all(product: Product) -> None:
-    """PlanError that names the jobs of a product whose results are not in the store, if there are any."""
-    missing = [f"{job.stage} {name}" for name, job in product.jobs().items() if not job.done(product.root)]
-    if missing:
-        more = f" and {len(missing) - LISTED} more" if len(missing) > LISTED else ""
+    """PlanError that names the jobs that a product needs and whose results are not in the store, if there are any."""
+    left = missing(product, product.needed())
+    if left:
         raise PlanError(
-            f"{product.kind.name} '{product.name}': {len(missing)} result{'s are' if len(missing) > 1 else ' is'} "
-            f"not there yet: {', '.join(missing[:LISTED])}{more} (run `snakemake --cores all {product.files[0]}`, "
+            f"{product.kind.name} '{product.name}': {len(left)} result{'s are' if len(left) > 1 else ' is'} "
+            f"not there yet: {_named(left)} (run `snakemake --cores all {product.files[0]}`, "
             "or `mimflow render --partial`)"
         )
 
 
-def _files_before(product: Product) -> set[str]:
-    """What the last render wrote: files of rows that are no longer there are removed."""
+def missing(product: Product, jobs: Mapping[str, Job]) -> list[str]:
+    """Those of a product's jobs whose results are not in the store, by stage and name."""
+    return [f"{job.stage} {name}" for name, job in jobs.items() if not job.done(product.root)]
+
+
+def _named(left: list[str]) -> str:
+    more = f" and {len(left) - LISTED} more" if len(left) > LISTED else ""
+    return ", ".join(left[:LISTED]) + more
+
+
+def last_record(product: Product) -> Manifest | None:
+    """The record of the last render, whose files of rows that are no longer there are removed; None if it is broken."""
     try:
-        record = product_record(product)
+        return product_record(product)
     except ArtifactError:
-        return set()
-    return set() if record is None else set(record.files)
+        return None
 
 
 def _write(root: Path, name: str, files: Mapping[str, bytes], gone: Iterable[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -111,3 +112,53 @@ def test_a_clone_without_a_pull_says_so_and_computes_nothing(tracked: Path, tmp_
     assert "`dvc pull` fetches them" in repro and "does not exist" not in repro
     assert (project / "dvc.lock").read_text() == lock
     assert not list((project / "results/store").rglob("manifest.json"))
+
+
+def test_a_clone_with_the_numbers_alone_renders_its_table_and_again_once_the_rest_is_there(
+    tracked: Path, tmp_path: Path
+) -> None:
+    project = clone(tracked, tmp_path / "clone")
+    run(project, "dvc", "pull", "-q", "results/store/evaluations")
+    whole = (project / "results/table1.md").read_text(encoding="utf-8")
+    edit(project, "tables/table1", "title: Digits", "title: Numerals")
+    assert "rendered without train extractor" in run(project, "mimflow", "render", "table1")
+    bare = (project / "results/table1.md").read_text(encoding="utf-8")
+    rows = [
+        [cell.strip() for cell in line.split("|")]
+        for text in (whole, bare)
+        for line in text.splitlines()
+        if "TARF" in line
+    ]
+    assert rows[1][2:4] == ["—", "—"] and rows[1][4:] == rows[0][4:]
+    assert run(project, "git", "status", "--short", "results/plots", "results/metrics") == ""
+    run(project, "dvc", "pull", "-q")
+    assert "rendered without" in snakemake(project)
+    assert (project / "results/table1.md").read_text(encoding="utf-8") == whole.replace("# Digits", "# Numerals")
+
+
+def test_a_queued_experiment_runs_in_a_copy_and_shows_the_field_and_the_number_that_it_changed(
+    tracked: Path, tmp_path: Path
+) -> None:
+    project = clone(tracked, tmp_path / "clone")
+    run(project, "dvc", "pull", "-q")
+    setting = "specs/mini/tarflow.yaml:outputs.guided.guidance.weight=0.5"
+    run(project, "dvc", "exp", "run", "--queue", "-n", "half", "-S", setting)
+    run(project, "dvc", "exp", "run", "--run-all")
+    assert run(project, "git", "status", "--short") == ""
+    shown = run(project, "dvc", "exp", "show", "--csv", "--only-changed", "--hide-workspace", "--drop", "specs")
+    head, baseline, half = (line.split(",") for line in shown.splitlines() if line)
+    weights = head.index("outputs.guided.guidance.weight")
+    assert (baseline[weights], half[weights]) == ("1.0", "0.5") and "guided.fid" in head and len(head) < 12
+    run(project, "dvc", "exp", "apply", "half")
+    assert run(project, "dvc", "params", "diff").splitlines()[1:] == [
+        "specs/mini/tarflow.yaml  outputs.guided.guidance.weight  1.0     0.5"
+    ]
+    plots = json.loads(run(project, "dvc", "plots", "diff", "HEAD", "--json"))["data"]
+    assert {name: len(each) for name, each in plots.items()} == {
+        "results/table1.png": 2,  # of either revision
+        "table1: loss of extractor": 1,
+        "table1: loss of tarflow": 1,
+    }
+    (loss,) = plots["table1: loss of tarflow"]
+    assert loss["revisions"] == ["workspace", "HEAD"]
+    assert {row["step"] for row in loss["content"]["data"]["values"]} >= {"1", "60"}

@@ -22,6 +22,7 @@ from mimflow.project.deviations import deviation_lines
 from mimflow.project.protocol import ProtocolSpec
 from mimflow.project.run import RunSpec
 from mimflow.project.sweep import Sweep
+from mimflow.tasks import EvaluateTask
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
 
@@ -189,6 +190,12 @@ class TableProduct(Product):
             for measured in (each for measurements in row.picked_by.values() for each in measurements):
                 found[f"{row.run}.s{measured.seed}.{measured.output}.{measured.protocol}"] = measured.evaluate
         return found
+
+    def needed(self) -> dict[str, Job]:
+        """The evaluations: a pull of these alone is a table, but for facts of trainings and for pictures."""
+        jobs = self.jobs()
+        measured = {name: job for name, job in jobs.items() if isinstance(job.task, EvaluateTask)}
+        return measured or jobs
 
     def identity(self) -> dict[str, Any]:
         """Labels, deviations and published numbers of other specs, and the templates."""
