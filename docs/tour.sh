@@ -148,8 +148,7 @@ git status --short
 #: From a number to what it was made by:
 mimflow why photos --row TARFlow --column guided.fid
 
-#: A row made again from its record, in a scratch folder, and compared number by number:
-mimflow reproduce results/photos.md --row TARFlow
+#: A reviewer's check is one command: `mimflow reproduce results/photos.md --row TARFlow` makes a row again from its record, in a scratch folder, and compares number by number.
 
 #: ## Help
 #:

@@ -40,6 +40,8 @@ def test_a_page_shows_spec_training_and_provenance(paged: Path) -> None:
     assert "Run `tarflow` on data set `digits`, measured under protocol `digits-200`" in text
     assert re.search(r"^  width: 32 +# specs/mini/tarflow\.yaml:4$", text, re.MULTILINE)
     assert "60 steps" in text and "main.s0" in text
+    assert re.search(r"^- \*\*On the validation split\*\*: loss -?[\d.]+, nll -?[\d.]+, ", text, re.MULTILINE)
+    assert "\n- **Health**: sound" in text
     assert "checkpoint  results/store/checkpoints/" in text
     curves = np.asarray(Image.open(paged / "results/runs/tarflow.curves.png").convert("L"))
     assert curves.min() < 50 < 250 < curves.max()
@@ -49,7 +51,7 @@ def test_a_page_shows_spec_training_and_provenance(paged: Path) -> None:
 def test_a_run_without_outputs_has_a_page_of_its_training(paged: Path) -> None:
     text = (paged / "results/runs/classifier.md").read_text(encoding="utf-8")
     assert "## Numbers" not in text and "## Pictures" not in text
-    assert "accuracy: " in text
+    assert re.search(r"^- \*\*On the validation split\*\*: .*accuracy [\d.]+", text, re.MULTILINE)
 
 
 @pytest.mark.slow

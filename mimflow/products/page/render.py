@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import jinja2
@@ -39,8 +39,10 @@ class Training:
     name: str
     done: str
     """Steps, epochs, time, device."""
-    figures: tuple[tuple[str, str], ...]
-    """By name: on the validation split, and of the latent space's health."""
+    validation: str
+    """Figures on the validation split."""
+    health: str
+    """Figures of the latent space's health, and whether anything is amiss."""
     warnings: tuple[str, ...]
 
 
@@ -101,13 +103,18 @@ def _trainings(page: PageProduct) -> Iterator[Training]:
     for job, facts in _finished(page):
         peak = f"{facts.peak_memory_mb:,.0f} MB"
         done = f"{facts.steps:,} steps, {facts.epochs:.3g} epochs" if facts.steps else "in closed form"
-        figures = [(name, _shown(value)) for name, value in (*facts.val.items(), *facts.health.items())]
+        amiss = f"{len(facts.warnings)} warning{'s' * (len(facts.warnings) > 1)}" if facts.warnings else "sound"
         yield Training(
             job.name,
             f"{done}, {_duration(facts.seconds)} on {facts.device}, {peak} at most",
-            tuple(figures),
+            _figures(facts.val),
+            "; ".join(filter(None, [amiss, _figures(facts.health)])),
             tuple(facts.warnings),
         )
+
+
+def _figures(figures: Mapping[str, object]) -> str:
+    return ", ".join(f"{name} {_shown(value)}" for name, value in figures.items())
 
 
 def _shown(value: object) -> str:
