@@ -89,9 +89,11 @@ def _numbers_reason(product: Product, record: Manifest) -> str:
     changed = [name for name, digest in now.items() if record.inputs.get(name, digest) != digest]
     if changed:
         return f"other numbers: {', '.join(changed)}"
-    missing = [name for name in product.shown() if name not in record.inputs]
-    # What has no numbers was left out only where it was not there: now it may be.
-    there = {f"{job.stage} {name}" for name, job in product.jobs().items() if job.done(product.root)}
+    shown = product.shown()
+    missing = [name for name in shown if name not in record.inputs]
+    # What it reads besides was left out only where it was not there: now it may be.
+    others = ((name, job) for name, job in product.jobs().items() if name not in shown)
+    there = {f"{job.stage} {name}" for name, job in others if job.done(product.root)}
     missing += [name for name in record.facts.get("without", ()) if name in there]
     return f"rendered without {', '.join(missing)}" if missing else ""
 
