@@ -30,7 +30,7 @@ def test_a_fresh_project_runs_everything(tmp_path: Path) -> None:
 
 
 def test_the_table_is_made(finished: Path) -> None:
-    for suffix in ("md", "tex", "csv", "png"):
+    for suffix in ("md", "tex", "csv", "html", "json", "png"):
         assert (finished / f"results/table1.{suffix}").stat().st_size > 100
     metrics = json.loads((finished / "results/metrics/table1/tarflow.json").read_text())
     assert metrics["unguided.fid"] > 0 and 0 <= metrics["unguided.class_accuracy"] <= 1
