@@ -256,5 +256,5 @@ def test_no_mutation_of_a_shipped_spec_is_a_traceback(tmp_path: Path) -> None:
 
 def test_a_field_can_be_called_y_as_an_axis_is_and_its_value_is_told_as_ever() -> None:
     assert parse("draw: {y: [guided.fid]}", "f.yaml").plain() == {"draw": {"y": ["guided.fid"]}}
-    with pytest.raises(ReadError, match="`y` is a truth value to YAML 1.1"):
+    with pytest.raises(ReadError, match=r"`y` is a truth value to YAML 1\.1"):
         parse("draw: y", "f.yaml")
