@@ -67,6 +67,7 @@ ROWS = {
         "fixed": "End-to-end Fixed var",
     },
     ("repa-e", "repa-e", "README"): {"sd-vae": "SD-VAE", "in-vae": "IN-VAE"},
+    ("sit", "sit", "abstract"): {"xl-2": "SiT-XL/2"},
 }
 """By the file of `specs/published`, the recording and the paper's table: what its entries are called there."""
 
@@ -106,7 +107,7 @@ def test_entries_are_the_papers_rows(file: str, paper: str, table: str) -> None:
             assert entry.prior_parameters == rows[called]["#Params"], name
 
 
-@pytest.mark.parametrize("file", ["simflow", "repa-e"])
+@pytest.mark.parametrize("file", ["simflow", "repa-e", "sit"])
 def test_every_entry_has_its_row_and_every_row_its_entry(file: str) -> None:
     known = [name for (where, *_), rows in ROWS.items() if where == file for name in rows]
     assert sorted(known) == sorted(published(file).entries)
