@@ -152,7 +152,7 @@ def test_simflows_flows_have_the_papers_parameters(plan: Plan, size: str) -> Non
     assert round(parameter_count(modules.prior) / 1e6) == FLOWS[size]
 
 
-JOINT = ["simflow-s", "simflow-xxl", "simflow-xxl-512", "simflow-repa-e", "simflow-frozen-fixed"]
+JOINT = ["simflow-s", "simflow-xxl", "simflow-xxl-512", "simflow-repa-e", "simflow-xxl-variants-fixed"]
 JOINT += ["sit-xl-1-d32-joint", "sit-xl-1-d64-joint-80"]
 
 
