@@ -39,7 +39,8 @@ def open_images(content: Content, evaluation: Evaluation) -> Opened:
         evaluation.extractor, shapes, evaluation.extractor_weights, evaluation.extractor_system
     )
     known = _known(evaluation.compared) if evaluation.compared is not None else None
-    given = ImageComparison(images, labels, extractor, evaluation.device, known, originals)
+    speed = _speed(evaluation.output)
+    given = ImageComparison(images, labels, extractor, evaluation.device, known, originals, speed)
     count = known.count if known is not None else None if originals is None else len(originals)
     facts = EvaluateFacts(
         len(images),
@@ -64,6 +65,12 @@ def _images(content: Content, evaluation: Evaluation) -> tuple[np.ndarray | Imag
     images = map_rows(path, "arr_0")
     check_shape(images, evaluation.output, content.name, evaluation.shapes)
     return images, read_labels(path)
+
+
+def _speed(output: Artifact | None) -> float | None:
+    """Images a second; None where nobody timed it."""
+    found = output.manifest.facts.get("images_per_second") if output is not None else None
+    return found if isinstance(found, float) else None
 
 
 def _known(artifact: Artifact) -> KnownReference:

@@ -95,6 +95,8 @@ class ImageComparison:
     """The reference, for metrics that compare features; None where there are none."""
     reference: np.ndarray | None = None
     """(M, H, W, C) uint8: of reconstructions their originals, in their order; of samples the split's images."""
+    images_per_second: float | None = None
+    """How fast they were made; None where nobody timed it, or they were made elsewhere."""
 
     @property
     def images(self) -> tuple[np.ndarray, np.ndarray]:

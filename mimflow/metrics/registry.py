@@ -12,6 +12,7 @@ from mimflow.metrics.spec import (
     LinearProbeSpec,
     PrecisionRecallSpec,
     PsnrSpec,
+    SamplingSpeedSpec,
     SfidSpec,
     SsimSpec,
 )
@@ -39,6 +40,7 @@ METRICS = Registry(
     (PrecisionRecallSpec, "mimflow.metrics.manifolds:precision_recall"),
     (DensityCoverageSpec, "mimflow.metrics.manifolds:density_coverage"),
     (ClassAccuracySpec, "mimflow.metrics.accuracy:class_accuracy"),
+    (SamplingSpeedSpec, "mimflow.metrics.speed:sampling_speed"),
     (PsnrSpec, "mimflow.metrics.similarity:psnr"),
     (SsimSpec, "mimflow.metrics.similarity:ssim"),
     (LpipsAlexSpec, "mimflow.metrics.perceptual:lpips_alex"),

@@ -251,6 +251,28 @@ class ClassAccuracySpec(MetricSpec):
     kind: Literal["class_accuracy"] = "class_accuracy"
 
 
+class SamplingSpeedSpec(MetricSpec):
+    """How fast samples were drawn, on the machine and the device that drew them: it is no number of the system alone.
+
+    Compare numbers of one machine that was busy with nothing else. SimFlow (arXiv 2512.04084, section C.3) shows what
+    its Eq. 6 adds to the time.
+    """
+
+    measures: ClassVar[tuple[str, ...]] = ("samples",)
+    numbers: ClassVar[tuple[Number, ...]] = (
+        Number(
+            "images_per_second",
+            label="Images a second",
+            sentence="how many samples were drawn and decoded in a second by the attempt that drew the last of them",
+            digits=1,
+            direction="higher",
+        ),
+    )
+    source: ClassVar[str] = "this project's"
+
+    kind: Literal["sampling_speed"] = "sampling_speed"
+
+
 class PsnrSpec(MetricSpec):
     """Peak signal-to-noise ratio in dB of 8-bit images, peak 255: two numbers.
 

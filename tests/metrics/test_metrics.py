@@ -37,6 +37,7 @@ from mimflow.metrics.spec import (
     MetricSpec,
     PrecisionRecallSpec,
     PsnrSpec,
+    SamplingSpeedSpec,
     SfidSpec,
     SsimSpec,
 )
@@ -65,6 +66,7 @@ METRIC_EXAMPLES: dict[str, list[MetricSpec]] = {
     "precision_recall": [PrecisionRecallSpec()],
     "density_coverage": [DensityCoverageSpec()],
     "class_accuracy": [ClassAccuracySpec()],
+    "sampling_speed": [SamplingSpeedSpec()],
     "psnr": [PsnrSpec()],
     "ssim": [SsimSpec()],
     "lpips_alex": [LpipsAlexSpec(alex=ABSENT)],
@@ -86,8 +88,8 @@ METRIC_EXAMPLES: dict[str, list[MetricSpec]] = {
 }
 """Those that measure no samples have tests of their own: `test_perceptual.py`, `test_probe.py`, `test_likelihood.py`."""
 
-OF_SAMPLES = [spec for spec in flattened(METRIC_EXAMPLES) if "samples" in spec.measures and spec.compares != "images"]
-"""Those of images' spectra and patches look through no extractor: `test_spectra.py`."""
+OF_SAMPLES = [spec for spec in flattened(METRIC_EXAMPLES) if "samples" in spec.measures and spec.layer is not None]
+"""Those of images' spectra and patches, and of the time that they took, look through no extractor: `test_spectra.py`."""
 every_metric = pytest.mark.parametrize("spec", OF_SAMPLES, ids=label_of)
 
 
@@ -149,6 +151,14 @@ def test_labels_follow_their_images() -> None:
     samples = one_hot_images(labels) // 2 + np.arange(60, dtype=np.uint8)[:, None, None, None]  # no two are the same
     right = np.where(np.arange(60) < 45, labels, (labels + 1) % 16)
     assert value(ClassAccuracySpec(), context_of(samples, samples, labels=right)) == 0.75
+
+
+def test_the_speed_of_sampling_is_that_which_was_timed_or_a_reason() -> None:
+    images = gaussian_images(20, 16, seed=0)
+    timed = replace(context_of(images, images), images_per_second=12.5)
+    assert value(SamplingSpeedSpec(), timed, "images_per_second") == 12.5
+    found = measure(SamplingSpeedSpec(), context_of(images, images))["images_per_second"]
+    assert found == MetricValue(None, reason="the attempt that ended drew none of the samples")
 
 
 # -- FID -----------------------------------------------------------------------------------------------------

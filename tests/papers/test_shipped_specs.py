@@ -109,8 +109,11 @@ PARAMETERS = {
     "simflow-xxl-512": 1437.09,
     "simflow-repa-e": 1431.78,
     "simflow-repa-e-512": 1437.09,
-    "simflow-frozen-vae-learnable": 1431.79,
-    "simflow-frozen-fixed": 1431.78,
+    "simflow-xxl-80": 1431.78,
+    "simflow-xxl-100k": 1431.78,
+    "simflow-repa-e-80": 1431.78,
+    "simflow-xxl-variants-vae-learnable": 1431.79,
+    "simflow-xxl-variants-fixed": 1431.78,
     "sit-s-2": 116.5,
     "sit-b-2": 214.0,
     "sit-l-2": 541.5,
@@ -137,7 +140,7 @@ def test_systems_have_the_papers_parameters(plan: Plan, name: str) -> None:
     assert parameter_count(modules) / 1e6 == pytest.approx(PARAMETERS[name], abs=0.05)
 
 
-FLOWS = {"s": 37, "b": 141, "l": 475, "xl": 695, "xxl": 1365, "xxl-36": 1126, "repa-e": 1365}
+FLOWS = {"s": 37, "b": 141, "l": 475, "xl": 695, "xxl": 1365, "xxl-80": 1365, "xxl-36": 1126, "repa-e": 1365}
 
 
 @pytest.mark.parametrize("size", FLOWS)
@@ -149,7 +152,7 @@ def test_simflows_flows_have_the_papers_parameters(plan: Plan, size: str) -> Non
     assert round(parameter_count(modules.prior) / 1e6) == FLOWS[size]
 
 
-JOINT = ["simflow-s", "simflow-xxl", "simflow-xxl-512", "simflow-repa-e", "simflow-frozen-fixed"]
+JOINT = ["simflow-s", "simflow-xxl", "simflow-xxl-512", "simflow-repa-e", "simflow-xxl-variants-fixed"]
 JOINT += ["sit-xl-1-d32-joint", "sit-xl-1-d64-joint-80"]
 
 
