@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mimflow.products.claims.spec import ClaimsSpec
+from mimflow.products.figure.spec import FigureSpec
 from mimflow.products.page.spec import PageSpec
 from mimflow.products.table.spec import TableSpec
 from mimflow.project.kinds import ProductKind
@@ -22,6 +23,14 @@ PRODUCTS = (
         "mimflow.products.table.product:TableProduct",
         ("md", "tex", "csv", "png"),
         check="mimflow.products.table.check:check_table",
+    ),
+    ProductKind(
+        "figure",
+        FigureSpec,
+        ("figures",),
+        "mimflow.products.figure.product:FigureProduct",
+        ("svg", "pdf", "png", "csv"),
+        check="mimflow.products.figure.check:check_figure",
     ),
     ProductKind(
         "claims",

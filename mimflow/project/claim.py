@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from mimflow.project.kinds import PaperItem
 from mimflow.spec.base import OUTSIDE_KEY, Name, NonNegative, Problem, Spec
 
 Verdict = Literal["supported", "contrary", "undecided", "not testable"]
@@ -52,6 +53,8 @@ class ClaimSpec(Spec):
     title: str
     """The claim as one sentence in our own words."""
     source: ClaimSource
+    paper: Annotated[PaperItem | None, OUTSIDE_KEY] = None
+    """The item of a paper that it is of, as products name theirs."""
     scale: str
     """At which scale it is tested here, in words: data set, sizes, minutes."""
     comparison: Comparison | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from mimflow.spec.base import OUTSIDE_KEY, Spec
 
@@ -18,11 +18,24 @@ class Kind:
     folders: tuple[str, ...]
 
 
+class PaperItem(Spec):
+    """The table, figure or claim of a paper that a spec is of."""
+
+    of: Literal["simflow", "mimflow", "itarflow", "tarflow", "starflow", "sit"]
+    """The paper."""
+    item: str
+    """What it is called there: `Table 6`, `Figure 3a`, `abstract`."""
+    needs: str = ""
+    """What it takes at the paper's scale, in a sentence: weights, data, hours."""
+
+
 class ProductSpec(Spec):
     """What every product's spec can say."""
 
     title: str
     """What stands above it."""
+    paper: Annotated[PaperItem | None, OUTSIDE_KEY] = None
+    """The item of a paper that it is, at whichever scale."""
     by_default: Annotated[bool, OUTSIDE_KEY] = False
     """Whether `snakemake` makes it when it is asked for nothing, and DVC versions it."""
 

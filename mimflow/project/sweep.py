@@ -6,8 +6,8 @@ its values, and shares the run's weights with the others. Several lists are a gr
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from itertools import product
 from math import prod
 from typing import Any
@@ -31,6 +31,8 @@ class Point:
     """What the output is called: `guided-weight-0-5`."""
     label: str
     """Its values in words: `weight 0.5`."""
+    values: Mapping[str, Any] = field(default_factory=dict)
+    """Them as the spec has them, by the output's fields: `guidance.weight`."""
 
 
 @dataclass(frozen=True)
@@ -99,8 +101,9 @@ def _points(name: str, output: Node, axes: dict[FieldPath, list[Node]]) -> tuple
         raise _refused(mark, where, f"a sweep of {size} points, more than {GRID_LIMIT}", "fewer values, or two outputs")
     points, nodes = [], {}
     for row in product(*axes.values()):
-        values = {field_name(path): _text(node.plain()) for path, node in zip(axes, row, strict=True)}
-        point = Point(f"{name}-{named(values).name}", ", ".join(_worded(axes, row)))
+        given = {field_name(path): node.plain() for path, node in zip(axes, row, strict=True)}
+        values = {path: _text(value) for path, value in given.items()}
+        point = Point(f"{name}-{named(values).name}", ", ".join(_worded(axes, row)), given)
         if point.name in nodes:
             raise _refused(mark, where, f"two points of the sweep would be called '{point.name}'", "each value once")
         if not SLUG.fullmatch(point.name):

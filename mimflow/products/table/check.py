@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from typing import Any
 
 from mimflow.features.spec import ClassifierExtractorSpec
 from mimflow.outputs.spec import OutputSpec
@@ -23,8 +24,17 @@ def check_table(workspace: Workspace, loaded: Loaded[TableSpec]) -> Iterator[str
     yield from _check_published(workspace, loaded)
     if table.template is not None:
         yield from _check_template(workspace, loaded, table.template)
+    runs = yield from check_rows(workspace, loaded)
+    # What a broken run would have is not known: it has been told, and its table is not blamed.
+    known = runs if all(run in workspace.runs for run in runs) else []
+    yield from _check_columns(workspace, loaded, known)
+    yield from _check_given(workspace, loaded, known)
+
+
+def check_rows(workspace: Workspace, loaded: Loaded[Any]) -> Generator[str, None, list[str]]:
+    """What is wrong with the rows of a table, or of what has rows and protocols as one; the names of their runs."""
     runs: list[str] = []
-    for index, row in enumerate(table.rows):
+    for index, row in enumerate(loaded.spec.rows):
         if row.samples is not None:
             continue
         kind, name = ("run", row.run) if row.run is not None else ("ablation", row.ablation or "")
@@ -41,10 +51,7 @@ def check_table(workspace: Workspace, loaded: Loaded[TableSpec]) -> Iterator[str
             yield loaded.line(("rows", index, kind), f"run '{again[0]}' is in a row before", "each run once")
         runs += members
         yield from _check_row(workspace, loaded, ("rows", index, kind), members)
-    # What a broken run would have is not known: it has been told, and its table is not blamed.
-    known = runs if all(run in workspace.runs for run in runs) else []
-    yield from _check_columns(workspace, loaded, known)
-    yield from _check_given(workspace, loaded, known)
+    return runs
 
 
 def _check_given(workspace: Workspace, table: Loaded[TableSpec], runs: list[str]) -> Iterator[str]:
@@ -66,7 +73,7 @@ def _check_given(workspace: Workspace, table: Loaded[TableSpec], runs: list[str]
         elif row.output is None and len(fitting) != 1:
             what = f"columns of samples of {' and '.join(fitting)}" if fitting else "no columns of samples"
             hint = "output: the one that they stand under" if fitting else "a column of one: guided.fid"
-            yield table.line(path, f"the table has {what}", hint)
+            yield table.line(path, f"the {table.kind} has {what}", hint)
 
 
 def _check_template(workspace: Workspace, table: Loaded[TableSpec], template: str) -> Iterator[str]:
@@ -85,12 +92,10 @@ def _check_template(workspace: Workspace, table: Loaded[TableSpec], template: st
         )
 
 
-def _check_row(
-    workspace: Workspace, table: Loaded[TableSpec], path: FieldPath, members: Iterable[str]
-) -> Iterator[str]:
+def _check_row(workspace: Workspace, table: Loaded[Any], path: FieldPath, members: Iterable[str]) -> Iterator[str]:
     """Whether a protocol of the table measures a run's data set, and none looks through a network of the run's."""
     protocols = [workspace.protocols[name] for name in table.spec.protocols if name in workspace.protocols]
-    if len(protocols) < len(table.spec.protocols):
+    if not protocols or len(protocols) < len(table.spec.protocols):
         return
     for name in members:
         run = workspace.runs.get(name)
@@ -124,7 +129,7 @@ def _check_columns(workspace: Workspace, table: Loaded[TableSpec], runs: list[st
                 )
     for path, name in dict.fromkeys((asked.output_path, asked.output) for asked in table.spec.metrics):
         if runs and name not in outputs:
-            yield table.line(path, f"no run of the table has an output '{name}'", nearest(name, outputs))
+            yield table.line(path, f"no run of the {table.kind} has an output '{name}'", nearest(name, outputs))
     for asked in table.spec.metrics:
         yield from _check_metric(workspace, table, asked, outputs)
     yield from _check_sweeps(workspace, table, runs)

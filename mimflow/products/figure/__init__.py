@@ -1,0 +1,1 @@
+"""Figures: measured values, logs, spectra and images, drawn in one style."""
