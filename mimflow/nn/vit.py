@@ -61,11 +61,13 @@ class Vit(nn.Module):
         self.rotary = RotaryEmbeddingMixed(width, layers, heads, THETA, feat_shape=[side, side]) if rotary else None
         self.apply(partial(init_linear, width=width))
 
-    def forward(self, h: Tensor, kept: Tensor | None = None, real: Tensor | None = None) -> Tensor:
+    def forward(
+        self, h: Tensor, kept: Tensor | None = None, real: Tensor | None = None, layer: int | None = None
+    ) -> Tensor:
         """(B, prefix + patches, width) → the same shape.
 
         Where only some of the patches are there, `kept` (B, K) says which, and `real` (B, K) which of those are more
-        than padding that nothing may attend to.
+        than padding that nothing may attend to. With `layer`, counted from 0, the hidden states after it, not normed.
         """
         rotations = None if self.rotary is None else self.rotary.get_embed()  # (layers, heads, patches, 2 · head width)
         if rotations is not None and kept is not None:
@@ -75,6 +77,8 @@ class Vit(nn.Module):
         for index, block in enumerate(self.blocks):
             block.attn.fused_attn = fused
             h = block(h, rope=None if rotations is None else rotations[index], attn_mask=seen)
+            if index == layer:
+                return h
         return self.norm(h)
 
 

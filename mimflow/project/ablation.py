@@ -18,6 +18,8 @@ GRID_LIMIT = 256
 
 DottedPath = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$")]
 """`phases.main.optimizer.lr`: fields, and numbers of list items, joined by dots."""
+OverridePath = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+(\.([A-Za-z0-9_-]+|\*))*$")]
+"""A dotted path in which `*` may stand for every item of a list: `phases.main.objective.auxiliary.*.weight`."""
 
 
 class Variant(Spec):
@@ -25,7 +27,8 @@ class Variant(Spec):
 
     name: Name
     label: Annotated[str, OUTSIDE_KEY] = ""
-    overrides: dict[DottedPath, Any] = {}
+    overrides: dict[OverridePath, Any] = {}
+    """What it changes. Of `deviations` only where the run is a twin: so an ablation can be of the paper's run too."""
 
 
 class AblationSpec(Spec):
@@ -35,9 +38,9 @@ class AblationSpec(Spec):
     label: Annotated[str, OUTSIDE_KEY] = ""
     run: Name
     """The run that is varied."""
-    grid: dict[DottedPath, list[Any]] | None = None
+    grid: dict[OverridePath, list[Any]] | None = None
     """Axes of values, of which every combination is a variant."""
-    zip: dict[DottedPath, list[Any]] | None = None
+    zip: dict[OverridePath, list[Any]] | None = None
     """Axes of values that go side by side: the first values together, the second values together, …"""
     variants: list[Variant] | None = None
     """Variants by name, each with its own overrides."""

@@ -85,11 +85,11 @@ def _check_weights(workspace: Workspace, loaded: Loaded[Any], path: FieldPath, w
     if weights.seed is not None and weights.seed not in run.seeds:
         yield loaded.line((*path, "seed"), f"run '{weights.run}' has no seed {weights.seed}", f"it has {run.seeds}")
     for position, module in enumerate(weights.modules or []):
-        if module not in run.modules:
+        if module not in run.loadable:
             yield loaded.line(
                 (*path, "modules", position),
                 f"run '{weights.run}' has no module '{module}'",
-                nearest(module, run.modules),
+                nearest(module, run.loadable),
             )
 
 

@@ -306,7 +306,8 @@ class Workspace:
         node = self._swept[base.name]
         try:
             for dotted, value in values.items():
-                node = override(node, dotted, value)
+                if dotted.partition(".")[0] != "deviations" or base.spec.twin_of is not None:
+                    node = override(node, dotted, value)
             node, sweeps = expand_sweeps(node)
         except ReadError as error:
             self._fail("run", name, [str(error)])

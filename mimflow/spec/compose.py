@@ -40,6 +40,9 @@ OUTSIDE = "MIMFLOW_OUTSIDE"
 from; joined like PATH."""
 
 
+EVERY = "*"
+"""The step of an override's path that stands for every item of a list, however many there are."""
+
 EXTENDS_LIMIT = 20
 """Files that extend one another in a row."""
 
@@ -176,7 +179,7 @@ def _kind(node: Node) -> str | None:
 
 
 def override(root: Node, dotted: str, value: Node) -> Node:
-    """A copy of `root` with the value at `dotted` (fields, and numbers of list items) replaced.
+    """A copy of `root` with the value at `dotted` (fields, numbers of list items, or `*` for all of them) replaced.
 
     A mapping that is not written out yet is made, so that a field left at its default can be set; whether such a
     field exists is for validation to say. ReadError if the path leads through something that can't be entered.
@@ -194,6 +197,8 @@ def _override(node: Node, parts: list[str], value: Node, dotted: str) -> Node:
             {} if rest else None, value.mark, value.key_mark, invented=bool(rest and node.value)
         )
         return replace(node, value={**node.value, part: _override(inner, rest, value, dotted)})
+    if isinstance(node.value, list) and part == EVERY:
+        return replace(node, value=[_override(item, rest, value, dotted) for item in node.value])
     if isinstance(node.value, list):
         index = _index(node.value, part, dotted, mark)
         items = list(node.value)

@@ -126,7 +126,7 @@ def _fields(value: dict[str, Any], definitions: dict[str, Any]) -> list[tuple[st
     if isinstance(value.get("additionalProperties"), dict):
         found.append((r"[A-Za-z0-9_.-]+", value["additionalProperties"]))
     if isinstance(value.get("items"), dict):
-        found.append((r"\d+", value["items"]))
+        found.append((r"(?:\d+|\*)", value["items"]))
     for alternative in (*value.get("anyOf", ()), *value.get("oneOf", ())):
         found += _fields(alternative, definitions)
     return found

@@ -30,7 +30,7 @@ class RunWeights(Spec):
     ema: bool = False
     """Whether the averaged weights are taken instead of the last step's."""
     modules: list[str] | None = None
-    """Which modules to take; not given: all that both sides have."""
+    """Which modules to take, or parts of a tokenizer (`tokenizer.encoder`); not given: all that both sides have."""
 
 
 class FileWeights(Spec):

@@ -61,6 +61,8 @@ def parameter_count(module: nn.Module) -> int:
 def load_weights(modules: SystemModules, path: Path, only: list[str] | None = None) -> list[str]:
     """Load a state of a whole system into the modules that `only` names, or all that both sides have; their names.
 
+    A part of a module is named by its path: `tokenizer.encoder`.
+
     Every tensor of a module that is taken has to be there, and in its shape: ArtifactError names those that are not,
     or says that the file is no checkpoint.
     """
@@ -69,9 +71,10 @@ def load_weights(modules: SystemModules, path: Path, only: list[str] | None = No
     if not names:
         raise ArtifactError(f"{path}: holds none of the system's modules")
     for name in names:
-        module = getattr(modules, name, None)
-        if module is None:
-            raise ArtifactError(f"{path}: the system has no module '{name}' to load")
+        try:
+            module = modules.get_submodule(name)
+        except AttributeError:
+            raise ArtifactError(f"{path}: the system has no module '{name}' to load") from None
         prefix = f"{name}."
         own = {prefix + key: value for key, value in module.state_dict().items()}
         given = {key: value for key, value in state.items() if key.startswith(prefix)}

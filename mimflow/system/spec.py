@@ -30,6 +30,12 @@ class System(Spec):
         """The names of the modules it has."""
         return [name for name in MODULES if getattr(self, name) is not None]
 
+    @property
+    def loadable(self) -> list[str]:
+        """What weights can be taken for: its modules, and parts of its tokenizer."""
+        parts = self.tokenizer.parts if self.tokenizer is not None else ()
+        return [*self.modules, *(f"tokenizer.{part}" for part in parts)]
+
 
 class Shapes(Spec):
     """What a system needs to know of a data set to be built."""

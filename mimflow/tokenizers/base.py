@@ -112,6 +112,13 @@ class Tokenizer(nn.Module):
             raise ValueError(f"{type(self).__name__} has no representation '{where}'")
         return self.encode(images).mean(1)
 
+    def hidden(self, images: Tensor, layer: int) -> Tensor:
+        """Features (B, F) of whole images after one layer of the encoder, a mean over the latents' tokens.
+
+        For tokenizers whose spec has `encoder_layers` alone.
+        """
+        raise NotImplementedError
+
     def decoder_modules(self) -> list[str]:
         """Names, below the tokenizer, of the sub-modules that `decode` uses and `encode` does not."""
         return []

@@ -19,6 +19,9 @@ class TokenizerSpec(Spec):
     trainable: ClassVar[bool] = True
     """Whether it has networks: an encoder and a decoder to train."""
 
+    parts: ClassVar[tuple[str, ...]] = ()
+    """Modules below it whose weights can be taken alone: `tokenizer.encoder`."""
+
     grey_levels: ClassVar[bool] = False
     """Whether its latents are pixels of 256 levels in [−1, 1]."""
     stores_latents: ClassVar[bool] = False
@@ -38,6 +41,11 @@ class TokenizerSpec(Spec):
     def samples(self) -> bool:
         """Whether what training sees of an image is a random draw, where `encode` gives its mean."""
         return False
+
+    @property
+    def encoder_layers(self) -> int:
+        """The layers of its encoder that `Tokenizer.hidden` can look into."""
+        return 0
 
     @property
     def has_given_weights(self) -> bool:

@@ -200,7 +200,13 @@ def test_a_column_shows_one_content(project: Path) -> None:
         ),
         (
             "{kind: representation, where: {kind: tokeniser}}",
-            "outputs.probe.where.kind: got 'tokeniser', wanted one of tokenizer, prior (did you mean 'tokenizer'?)",
+            "outputs.probe.where.kind: got 'tokeniser', wanted one of tokenizer, encoder, prior "
+            "(did you mean 'tokenizer'?)",
+        ),
+        (
+            "{kind: representation, where: {kind: encoder, layer: 0}}",
+            "outputs.probe.where.layer: there is no layer 0 among the 0 of the tokenizer's encoder "
+            "(where: {kind: tokenizer})",
         ),
         (
             "{kind: reconstruction, split: test}",

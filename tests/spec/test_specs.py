@@ -417,6 +417,36 @@ def test_ablations_expand_to_named_runs(project: Path) -> None:
     )
 
 
+def test_a_star_is_every_item_of_a_list_and_deviations_are_of_twins_alone(project: Path) -> None:
+    write(
+        project,
+        "ablations/start",
+        """\
+run: tarflow
+variants:
+  - name: averaged
+    overrides:
+      phases.main.start: [{run: classifier}, {run: classifier, modules: [classifier]}]
+      phases.main.start.*.modules: [classifier]
+      deviations: {prior.width: "said of a run that is no twin"}
+""",
+    )
+    workspace = open_workspace(project)
+    assert workspace.problems == []
+    run = workspace.runs["start-averaged"].spec
+    assert [weights.modules for weights in run.phases["main"].start] == [["classifier"]] * 2
+    assert run.deviations == {}
+
+
+def test_parts_of_a_tokenizer_are_checked(project: Path) -> None:
+    start = "    steps: 10\n    start: [{run: classifier, modules: [tokenizer.encoder]}]"
+    write(project, "mini/tarflow", RUN.replace("    steps: 10", start))
+    (line,) = problems(project)
+    assert line.endswith(
+        "phases.main.start.0.modules.0: run 'classifier' has no module 'tokenizer.encoder' (known: classifier)"
+    )
+
+
 def test_weights_of_another_run_are_checked(project: Path) -> None:
     start = "    steps: 10\n    start: [{run: classifier, phase: mian, ema: true}, {run: nobody}]"
     write(project, "mini/tarflow", RUN.replace("    steps: 10", start))

@@ -153,6 +153,20 @@ def test_all_patches_hidden_leave_the_same_latents_for_every_image() -> None:
         torch.testing.assert_close(latents[0], latents[1])
 
 
+def test_hidden_states_are_those_of_the_latents_tokens_after_a_layer() -> None:
+    spec = MASKED_AE.encoder.model_copy(update={"layers": 3})
+    tokenizer, pixels, seen = built(encoder=spec).eval(), images(2), []
+    for block in tokenizer.encoder.vit.blocks:
+        block.register_forward_hook(lambda _module, _inputs, output: seen.append(output))
+    tokenizer.representation(pixels, "before_projection")
+    whole = seen.copy()  # the class token, the latents', the patches'
+    for layer in range(3):
+        seen.clear()
+        found = tokenizer.hidden(pixels, layer)
+        torch.testing.assert_close(found, whole[layer][:, 1 : 1 + MASKED_AE.latents].mean(1))
+        assert len(seen) == layer + 1
+
+
 def test_nothing_is_hidden_in_evaluation_or_when_not_asked_for() -> None:
     tokenizer = built().train()
     pixels = images(2)

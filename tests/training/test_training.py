@@ -15,6 +15,7 @@ from training_parts import (
     CLASSIFY,
     CONVNET,
     GAUSSIAN,
+    MASKED_AE,
     OPTIMIZER,
     TRAIN,
     phase,
@@ -259,6 +260,18 @@ def test_starts_from_another_job(data: Artifact, trained: Path, tmp_path: Path) 
     training_parts.train.run(task, {"data": data, "start0": job}, tmp_path, progress)
     began, expected = first_snapshot(tmp_path), load_file(trained / "ema.safetensors")
     assert all(began[key].equal(expected[key]) for key in expected)
+
+
+def test_starts_from_a_part_of_a_tokenizer(data: Artifact, tmp_path: Path) -> None:
+    objective = {"kind": "autoencoder", "masked": False}
+    train_tiny(tiny_task(MASKED_AE, seed=1, objective=objective, steps=1), data, tmp_path / "a")
+    file = tmp_path / "a/out/weights.safetensors"
+    start = [{"file": str(file), "sha256": sha256_of(file), "modules": ["tokenizer.encoder"]}]
+    train_tiny(tiny_task(MASKED_AE, objective=objective, start=start, snapshots=[0.0], steps=1), data, tmp_path / "b")
+    began, expected = first_snapshot(tmp_path / "b"), load_file(file)
+    same = {key for key in expected if began[key].equal(expected[key])}
+    assert {key for key in expected if key.startswith("tokenizer.encoder.")} <= same
+    assert any(key.startswith("tokenizer.decoder.") for key in expected.keys() - same)
 
 
 @pytest.mark.fault("weights from outside")

@@ -14,7 +14,7 @@ from mimflow.artifacts.shard import Shard
 from mimflow.data.pixels import to_unit
 from mimflow.data.sources.base import SPLITS
 from mimflow.outputs.base import Batch, Output, Setting, fill
-from mimflow.outputs.representation.spec import RepresentationSpec, TokenizerPlace
+from mimflow.outputs.representation.spec import EncoderPlace, RepresentationSpec, TokenizerPlace
 from mimflow.priors.base import NULL_CLASS
 from mimflow.system.modules import SystemModules
 
@@ -70,5 +70,7 @@ def _features(spec: RepresentationSpec, modules: SystemModules, images: Tensor) 
     tokenizer = modules.module("tokenizer")
     if isinstance(spec.where, TokenizerPlace):
         return tokenizer.representation(images, spec.where.what)
+    if isinstance(spec.where, EncoderPlace):
+        return tokenizer.hidden(images, spec.where.layer)
     labels = torch.full((len(images),), NULL_CLASS, device=images.device)
     return modules.module("prior")(tokenizer.encode(images), labels, spec.where.tap).hidden.mean(1)

@@ -24,6 +24,16 @@ class TokenizerPlace(Spec):
     the latents."""
 
 
+class EncoderPlace(Spec):
+    """The latents' tokens after one layer of the tokenizer's encoder, before any norm, averaged over them: (F,) an
+    image.
+    """
+
+    kind: Literal["encoder"] = "encoder"
+    layer: Annotated[int, Field(ge=0)]
+    """The layer, counted from 0."""
+
+
 class PriorPlace(Spec):
     """The output of one layer of the prior over clean latents without a class, averaged over tokens."""
 
@@ -38,7 +48,7 @@ class RepresentationSpec(OutputSpec):
     reads_data: ClassVar[bool] = True
 
     kind: Literal["representation"] = "representation"
-    where: Annotated[TokenizerPlace | PriorPlace, Field(discriminator="kind")] = TokenizerPlace()
+    where: Annotated[TokenizerPlace | EncoderPlace | PriorPlace, Field(discriminator="kind")] = TokenizerPlace()
     """Where in the system features are taken."""
 
     def system_problems(self, system: System) -> Iterator[Problem]:
@@ -51,6 +61,14 @@ class RepresentationSpec(OutputSpec):
                     ("where", "what"),
                     f"tokenizer '{system.tokenizer.kind}' has no representation '{self.where.what}'",
                     f"it has: {', '.join(known)}",
+                )
+        elif isinstance(self.where, EncoderPlace):
+            layers = system.tokenizer.encoder_layers
+            if self.where.layer >= layers:
+                yield Problem(
+                    ("where", "layer"),
+                    f"there is no layer {self.where.layer} among the {layers} of the tokenizer's encoder",
+                    "layers count from 0" if layers else "where: {kind: tokenizer}",
                 )
         elif system.prior is None:
             yield Problem(("where",), "the system has no prior to look into", "where: {kind: tokenizer}")

@@ -53,8 +53,11 @@ class Encoder(nn.Module):
         self.projection = nn.Linear(width, spec.channels)
         self.projection.apply(partial(init_linear, width=width))
 
-    def tokens(self, images: Tensor, mask: Tensor | None) -> Tensor:
-        """Images (B, C, H, W) and a mask (B, patches) → latent tokens (B, latents, width), before the projection."""
+    def tokens(self, images: Tensor, mask: Tensor | None, layer: int | None = None) -> Tensor:
+        """Images (B, C, H, W) and a mask (B, patches) → latent tokens (B, latents, width), before the projection.
+
+        Of the whole transformer, or after one of its layers.
+        """
         batch = len(images)
         patches = self.patch_embed(images)
         if mask is not None and self.mask_token is not None:
@@ -68,7 +71,7 @@ class Encoder(nn.Module):
             patches = patches.gather(1, kept[..., None].expand(-1, -1, patches.shape[2]))
         cls = (self.cls_token + self.pos_embed[:, :1]).expand(batch, -1, -1)
         latents = (self.latent_tokens + self.latent_positions).expand(batch, -1, -1)
-        h = self.vit(torch.cat([cls, latents, patches], 1), kept, real)
+        h = self.vit(torch.cat([cls, latents, patches], 1), kept, real, layer)
         return h[:, 1 : 1 + latents.shape[1]]
 
     def forward(self, images: Tensor, mask: Tensor | None) -> Tensor:
@@ -169,6 +172,9 @@ class MaskedAutoencoder(Tokenizer):
         if where == "before_projection":
             return self.encoder.tokens(images, None).mean(1)
         return super().representation(images, where)
+
+    def hidden(self, images: Tensor, layer: int) -> Tensor:
+        return self.encoder.tokens(images, None, layer).mean(1)
 
     def decoder_modules(self) -> list[str]:
         return ["decoder"]

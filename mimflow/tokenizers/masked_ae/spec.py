@@ -138,6 +138,7 @@ class MaskedAeSpec(TokenizerSpec):
     over the batch, running statistics in evaluation. None of them has learned parameters. The release names no norm."""
 
     representations = ("before_projection", "latents")
+    parts = ("encoder", "decoder")
 
     def problems(self) -> Iterator[Problem]:
         for name in ("encoder", "decoder"):
@@ -158,6 +159,10 @@ class MaskedAeSpec(TokenizerSpec):
     @property
     def masks(self) -> bool:
         return not isinstance(self.mask, NoMask)
+
+    @property
+    def encoder_layers(self) -> int:
+        return self.encoder.layers
 
     def image_problems(self, image: ImageShape) -> Iterator[Problem]:
         return patch_problems(self.patch_size, image)
