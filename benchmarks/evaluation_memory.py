@@ -6,7 +6,6 @@ samples, side and width may be given: `… 10000 32 512`.
 
 from __future__ import annotations
 
-import resource
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ import numpy as np
 import torch
 from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 
+from mimflow.artifacts.provenance import peak_memory_mb
 from mimflow.artifacts.reference import Gaussian
 from mimflow.artifacts.samples import write_samples
 from mimflow.contents.given import look
@@ -63,7 +63,7 @@ def measure(folder: Path, count: int, side: int, width: int) -> tuple[float, flo
     reference = KnownReference(None, Gaussian(np.zeros(width), np.eye(width)))
     context = ImageComparison(images, labels, extractor, torch.device("cpu"), reference)
     value = METRICS.build(FidSpec(), context)["fid"].value
-    return value, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return value, peak_memory_mb()
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ import platform
 import resource
 import subprocess
 import sys
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -41,8 +42,18 @@ def describe_process(root: Path, git: dict[str, Any] | None = None) -> dict[str,
         "packages": versions(PACKAGES),
         **describe_host(),
         "gpu": _gpu(),
-        "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        "peak_memory_mb": round(peak_memory_mb()),
     }
+
+
+def peak_memory_mb() -> float:
+    """The most memory that this process had so far, in MB."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        # On Linux `ru_maxrss` of a process begins with what its parent had; this is its own.
+        return next(int(line.split()[1]) for line in status.open() if line.startswith("VmHWM:")) / 2**10
+    unit = 1 if sys.platform == "darwin" else 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
 
 
 def describe_host() -> dict[str, Any]:
@@ -101,6 +112,7 @@ def git_refusal(root: Path) -> str | None:
     )
 
 
+@cache
 def _version(package: str) -> str | None:
     try:
         return version(package)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import ast
 import hashlib
+import re
 from functools import cache
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent.parent
+IMPORT = re.compile(r"^[ \t]*(?:from (mimflow[\w.]*) import (\([^)]*\)|[^\n]*)|import (mimflow[\w.]*))", re.MULTILINE)
+"""A statement that imports from the package. Parsing two hundred files takes a second."""
 
 
 @cache
@@ -17,11 +19,8 @@ def imports(module: str) -> frozenset[str]:
     if path is None:
         return frozenset()
     found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    for package, names, whole in IMPORT.findall(path.read_text(encoding="utf-8")):
+        found |= {whole or package} | {f"{package}.{name}" for name in re.findall(r"\w+", names)}
     return frozenset(name for name in found if name.startswith("mimflow.") and _path(name) is not None)
 
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import resource
-import sys
-
 import torch
 from torch import Tensor
 
+from mimflow.artifacts import provenance
 from mimflow.compute.slots import take_gpu
 from mimflow.errors import DeviceError
 
@@ -42,5 +40,4 @@ def peak_memory_mb(device: torch.device) -> float:
     """The most memory in use so far, in MB: of the device's tensors on a GPU, of the process on a CPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
-    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
+    return provenance.peak_memory_mb()

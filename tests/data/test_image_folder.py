@@ -60,6 +60,7 @@ def paper(tmp_path: Path) -> Path:
         "  prior.width: 64\n"
         "  prior.blocks: [1, 1]\n"
         "  phases.main.batch_size: 4\n"
+        "  phases.main.accumulate: 1\n"
         "  phases.main.epochs: 0.25\n"
         "  phases.main.schedule.warmup_epochs: 0\n"
         "  compute.threads: 1\n"

@@ -97,7 +97,11 @@ def given_vit(place: str, path: Path, input_size: int) -> Overrides:
 
 def trained(plan: Plan, name: str, steps: int = 1) -> Artifact:
     """What the job makes: a phase of so many steps, with finite figures at its end."""
-    artifact = run_job(plan, plan.job(name))
+    job = plan.job(name, "train")
+    for needed in job.inputs.values():
+        if needed.stage == "latents" and not needed.done(plan.root):
+            run_job(plan, needed)
+    artifact = run_job(plan, job)
     assert artifact.manifest.facts["steps"] == steps
     assert all(np.isfinite(value) for value in artifact.manifest.facts["final"].values())
     return artifact
