@@ -183,7 +183,7 @@ def status(
 @_command("mimflow new project flowers --images data/flowers", "mimflow new ablation lr --run flowers-tarflow")
 def new(
     kind: Annotated[
-        str, typer.Argument(help="dataset, classifier, run, ablation, protocol, table, claim; project: all.")
+        str, typer.Argument(help="dataset, classifier, run, ablation, protocol, table, figure, claim; project: all.")
     ],
     name: Annotated[str, typer.Argument(help="What it is to be called.")],
     images: Annotated[str | None, typer.Option(help="Of a data set or a project: the folder of your images.")] = None,

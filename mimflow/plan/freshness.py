@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 from mimflow.artifacts.manifest import Manifest, canonical, read_manifest, sha256_of, write_text
-from mimflow.artifacts.metrics import METRICS
 from mimflow.errors import ArtifactError
 from mimflow.plan import paths
 from mimflow.plan.build import Plan
@@ -47,10 +46,13 @@ def product_key(identity: dict[str, Any]) -> str:
 
 
 def number_digests(product: Product) -> dict[str, str]:
-    """The digests of the numbers that a product shows, by its own names of jobs, as far as they are in the store."""
+    """The digests of the numbers, logs and images that a product shows, by its own names of jobs, as far as they are
+    in the store; empty for a job that wrote no such file.
+    """
     root = product.root
-    measured = {name: job for name, job in product.jobs().items() if job.stage == "evaluate" and job.done(root)}
-    return {name: read_manifest(root / job.manifest).files[METRICS].sha256 for name, job in measured.items()}
+    there = {name: (job, file) for name, (job, file) in product.shown().items() if job.done(root)}
+    records = {name: read_manifest(root / job.manifest).files.get(file) for name, (job, file) in there.items()}
+    return {name: "" if record is None else record.sha256 for name, record in records.items()}
 
 
 def product_record(product: Product) -> Manifest | None:
@@ -87,8 +89,7 @@ def _numbers_reason(product: Product, record: Manifest) -> str:
     changed = [name for name, digest in now.items() if record.inputs.get(name, digest) != digest]
     if changed:
         return f"other numbers: {', '.join(changed)}"
-    asked = [name for name, job in product.jobs().items() if job.stage == "evaluate"]
-    missing = [name for name in asked if name not in record.inputs]
+    missing = [name for name in product.shown() if name not in record.inputs]
     return f"rendered without {', '.join(missing)}" if missing else ""
 
 
@@ -96,7 +97,7 @@ def _changes(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
     """What changed in what a product depends on, in words: of digests, only which; its own fields first."""
     yield from changes(old.get("spec"), new["spec"])
     for field in [*old, *(field for field in new if field not in old)]:
-        if field in ("jobs", "templates"):
+        if field in ("jobs", "templates", "sources"):
             yield from _of_digests(field, old.get(field) or {}, new.get(field) or {})
         elif field != "spec":
             yield from changes({field: old.get(field)}, {field: new.get(field)})

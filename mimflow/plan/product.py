@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from mimflow.artifacts.metrics import METRICS
 from mimflow.plan import paths
 from mimflow.plan.jobs import Job
 
@@ -32,6 +33,12 @@ class Product(ABC):
     @abstractmethod
     def jobs(self) -> Mapping[str, Job]:
         """The jobs whose results it reads, by a name of its own for each: `tarflow.s0.guided`, never a label."""
+
+    def shown(self) -> Mapping[str, tuple[Job, str]]:
+        """The results whose content it shows, by the same names: job, and the file of it; where one changes, or comes
+        to be there after it was rendered without, it is rendered again.
+        """
+        return {name: (job, METRICS) for name, job in self.jobs().items() if job.stage == "evaluate"}
 
     @abstractmethod
     def render(self, partial: bool) -> Mapping[str, bytes]:

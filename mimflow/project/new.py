@@ -1,4 +1,4 @@
-"""Specs to begin with, commented and valid: of a data set, a run, an ablation, a table, a claim, or all at once."""
+"""Specs to begin with, commented and valid: of a data set, a run, an ablation, a table, a figure, a claim, or all."""
 
 from __future__ import annotations
 
@@ -241,6 +241,34 @@ def _table(workspace: Workspace, asked: Asked) -> str:
     )
 
 
+def _figure(workspace: Workspace, asked: Asked) -> str:
+    runs = list(asked.runs)
+    _need(next(iter(runs), None), "--run", "a run that it shows; several are given one by one")
+    name = _need(asked.protocol, "--protocol", "the protocol that its numbers are measured under")
+    protocol = workspace.get("protocol", name).spec
+    loaded = [workspace.get("run", run) for run in runs]
+    swept = {of for run in loaded for of in run.sweeps}
+    points = {point for run in loaded for sweep in run.sweeps.values() for point in sweep.names}
+    held = {of: output.content for run in loaded for of, output in run.spec.outputs.items() if of not in points}
+    held |= {of: run.spec.outputs[sweep.names[0]].content for run in loaded for of, sweep in run.sweeps.items()}
+    found = [
+        (of, metric.numbers[0].name)
+        for metric in protocol.metrics
+        for of, content in held.items()
+        if content in metric.measures and all(of in {*run.spec.outputs, *run.sweeps} for run in loaded)
+    ]
+    if not found:
+        raise PlanError(f"'{name}' measures no output of {' and '.join(runs)}")
+    curves = [(of, number) for of, number in found if of in swept and all(of in run.sweeps for run in loaded)]
+    if curves:
+        of, number = curves[0]
+        draw = f"kind: curve\n  x: {{sweep: {of}}}\n  y: [{of}.{number}]"
+    else:
+        plain = [(of, number) for of, number in found if of not in swept] or found
+        draw = f"kind: bars\n  y: [{', '.join(f'{of}.{number}' for of, number in plain if number == plain[0][1])}]"
+    return _fill("figure", name=asked.name, protocol=name, rows="\n".join(f"  - run: {run}" for run in runs), draw=draw)
+
+
 def _claim(workspace: Workspace, asked: Asked) -> str:
     if len(asked.runs) != 2:
         raise PlanError("--run: twice (the run that is claimed to be better, and the one that it is compared with)")
@@ -272,6 +300,7 @@ MAKERS: dict[str, tuple[str, Callable[[Workspace, Asked], str]]] = {
     "ablation": ("ablations", _ablation),
     "protocol": ("protocols", _protocol),
     "table": ("tables", _table),
+    "figure": ("figures", _figure),
     "claim": ("claims", _claim),
 }
 """What can be begun: the folder of `specs` that it goes to, and what writes it."""

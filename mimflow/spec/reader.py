@@ -85,6 +85,8 @@ _INT = re.compile(r"[-+]?(0|[1-9][0-9]*)")
 _HEX = re.compile(r"0x[0-9a-fA-F]+|0o[0-7]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|(0|[1-9][0-9]*)(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+AXIS = "y"
+"""The one word among the truth values of YAML 1.1 that is a key of ours."""
 _SPACES = re.compile("[\u00a0\u1680\u2000-\u200b\u202f\u205f\u2060\u3000\ufeff]")
 """What looks like a space, or like nothing, and is none to YAML: copied from web pages and PDFs."""
 _STEERS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -253,7 +255,7 @@ class _Converter:
         items: dict[str, Node] = {}
         for key_node, value_node in node.value:
             key_mark = _mark(key_node, self.shown)
-            key = self._scalar(key_node, key_mark) if isinstance(key_node, yaml.ScalarNode) else None
+            key = self._key(key_node, key_mark) if isinstance(key_node, yaml.ScalarNode) else None
             if not isinstance(key, str):
                 what = repr(key) if isinstance(key_node, yaml.ScalarNode) else "a list or a mapping"
                 raise ReadError(key_mark, f"a key that is not text: {what}", "quote it")
@@ -267,6 +269,10 @@ class _Converter:
             items[key] = self.convert(value_node, depth)
             items[key].key_mark = key_mark
         return items
+
+    def _key(self, node: Any, mark: Mark) -> Any:
+        """A key; `y` is the name of a field, as it is of an axis, and no truth value that anybody would mean."""
+        return node.value if node.value == AXIS else self._scalar(node, mark)
 
     def _require_plain_key(self, key: str, mark: Mark) -> None:
         space = _SPACES.search(key)

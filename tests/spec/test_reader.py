@@ -252,3 +252,9 @@ def test_no_mutation_of_a_shipped_spec_is_a_traceback(tmp_path: Path) -> None:
         for line in open_workspace(tmp_path).problems:
             assert LINE.fullmatch(line), (file.name, line)
         file.write_text(text, encoding="utf-8")
+
+
+def test_a_field_can_be_called_y_as_an_axis_is_and_its_value_is_told_as_ever() -> None:
+    assert parse("draw: {y: [guided.fid]}", "f.yaml").plain() == {"draw": {"y": ["guided.fid"]}}
+    with pytest.raises(ReadError, match="`y` is a truth value to YAML 1.1"):
+        parse("draw: y", "f.yaml")

@@ -38,12 +38,17 @@ def as_table(figure: Loaded[FigureSpec], workspace: Workspace) -> AsTable:
     runs = runs_of(spec.rows, workspace) or {}
     columns: list[str | OutputColumns] = []
     places: list[tuple[FieldPath, bool]] = []
+    seen: set[tuple[str, str, str]] = set()
     for path, value in spec.draw.asked:
         field: Any = spec.draw
         for step in path:
             field = field[step] if isinstance(step, int) else getattr(field, step)
-        metrics = [MetricColumn(metric=value.metric, label=value.label)]
+        metrics: list[str | MetricColumn] = [MetricColumn(metric=value.metric, label=value.label)]
         for output in outputs_named(value.output, runs):
+            key = (output, value.metric, value.protocol or spec.protocol)
+            if key in seen:  # a point of a sweep that is asked for by its own name, too
+                continue
+            seen.add(key)
             columns.append(OutputColumns(output=output, protocol=value.protocol, metrics=metrics))
             places.append((path, not isinstance(field, str)))
     table = TableSpec(

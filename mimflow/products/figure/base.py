@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from mimflow.artifacts.metrics import METRICS
 from mimflow.plan.jobs import Job
 
 if TYPE_CHECKING:
@@ -40,6 +41,10 @@ class Drawing(ABC):
     @abstractmethod
     def jobs(self) -> Mapping[str, Job]:
         """The jobs that it reads, by a name of its own for each."""
+
+    def shown(self) -> Mapping[str, tuple[Job, str]]:
+        """The results whose content comes onto paper, by the same names: job and file."""
+        return {name: (job, METRICS) for name, job in self.jobs().items() if job.stage == "evaluate"}
 
     @abstractmethod
     def draw(self, canvas: Figure) -> Drawn:

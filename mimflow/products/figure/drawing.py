@@ -22,6 +22,8 @@ from mimflow.spec.forms import FORM, MAPPING, WORD
 _NUMBER = re.compile(rf"(?P<output>{SLUG.pattern})\.(?P<metric>{SLUG.pattern})")
 FACTS = ("parameters", "prior_parameters", "epochs")
 """What a training knows of itself, and a point can lie at."""
+POWER = "spectrum"
+"""What the names of spectra of power have in them; these are drawn on logarithmic axes."""
 Runs = Mapping[str, Loaded[RunSpec]]
 
 
@@ -165,7 +167,7 @@ class TradeoffDrawing(DrawingSpec):
         return [(("x",), MeasuredValue.read(self.x)), (("y",), MeasuredValue.read(self.y))]
 
     def run_problems(self, runs: Runs) -> Iterator[Problem]:
-        x, y = (value.output for _, value in self.values)
+        x, y = (value.output for _, value in self.asked)
         for name, run in runs.items():
             if x != y and x in run.sweeps and y in run.sweeps:
                 yield Problem(

@@ -58,29 +58,34 @@ class Line:
 class Lines(Measured):
     """What curves of numbers share."""
 
-    def value_name(self, value: MeasuredValue) -> str:
-        """The protocol of a number."""
+    def protocol_of(self, value: MeasuredValue) -> str:
+        """The protocol that a number is measured under."""
         protocol = value.protocol or self.figure.spec.protocol
         assert protocol is not None, "refused by FigureSpec"
         return protocol
 
     def column_of(self, value: MeasuredValue) -> Column:
         """The column of a number: of a sweep that of any of its points."""
-        protocol = self.value_name(value)
+        protocol = self.protocol_of(value)
         names = self.figure.outputs_named(value.output)
         return next(self.columns[name, value.metric, protocol] for name in names)
 
     def axis_label(self, value: MeasuredValue) -> str:
         """`FID-2k ↓`; with the output's name where other numbers of the figure are called the same."""
         headings = [self.column_of(each).heading for _, each in self.spec.asked]
+        several = headings.count(self.column_of(value).heading) > 1
+        return self.metric_label(value, f", {value.output}" if several else "")
+
+    def metric_label(self, value: MeasuredValue, of: str = "") -> str:
+        """The same without the output's name, but for what is given of it."""
         column = self.column_of(value)
-        text = column.heading + (f", {value.output}" if headings.count(column.heading) > 1 else "")
         unit = f" ({column.unit})" if column.unit else ""
-        return style.drawable(text + unit + {"lower": " ↓", "higher": " ↑"}.get(column.direction or "", ""))
+        arrow = {"lower": " ↓", "higher": " ↑"}.get(column.direction or "", "")
+        return style.drawable(column.heading + of + unit + arrow)
 
     def found(self, row: FigureRow, output: str, value: MeasuredValue) -> Cell:
         """A run's number of one of its outputs."""
-        return self.cell(row.name, output, value.metric, self.value_name(value))
+        return self.cell(row.name, output, value.metric, self.protocol_of(value))
 
     def line_values(self, value: MeasuredValue, x_of: str, lines: Iterable[Line]) -> Iterator[dict[str, object]]:
         """The drawn points of a number as lines of the file of values."""
@@ -98,7 +103,7 @@ class Lines(Measured):
                     "y": point.cell.value,
                     "y_std": point.cell.std,
                     "n": point.cell.n,
-                    "protocol": self.value_name(value),
+                    "protocol": self.protocol_of(value),
                     "key": " ".join(dict.fromkeys((*(across.jobs if across is not None else ()), *point.cell.jobs))),
                 }
 
@@ -108,6 +113,7 @@ class Lines(Measured):
         """A panel for each number, and one legend."""
         axes = style.panels(canvas, len(panels), self.figure.spec.width)
         values: list[dict[str, object]] = []
+        remarks: list[str] = []
         names = list(dict.fromkeys(line.name for _, lines in panels for line in lines))
         for axis, (value, lines) in zip(axes, panels, strict=True):
             places = categories(lines)
@@ -118,14 +124,12 @@ class Lines(Measured):
             if places is not None:
                 texts = [style.drawable(text, 30) for text in places]
                 axis.set_xticks(range(len(texts)), texts, rotation=30 if max(map(len, texts)) > 8 else 0, ha="center")
-            if getattr(self.spec, "log_x", False) and places is None:
-                style.log_scale(axis, "x")
-            if self.spec.log_y:
-                style.log_scale(axis, "y")
+            log_x = getattr(self.spec, "log_x", False) and places is None
+            remarks += style.logarithmic(axis, log_x, self.spec.log_y)
             axis.set(xlabel=style.drawable(x_label), ylabel=self.axis_label(value))
             values += self.line_values(value, x_of, lines)
         style.legend(canvas, axes)
-        return Drawn(values, self.remarks())
+        return Drawn(values, (*self.remarks(), *dict.fromkeys(remarks)))
 
 
 class Curves(Lines):
@@ -224,15 +228,13 @@ class Tradeoff(Lines):
         (axis,) = style.panels(canvas, 1, self.figure.spec.width)
         for place, line in enumerate(lines):
             draw_line(axis, line, style.look(place), None)
-            for point in {line.points[0], line.points[-1]} if line.joined and len(line.points) > 1 else ():
+            for point in (line.points[0], line.points[-1]) if line.joined and len(line.points) > 1 else ():
                 if point.label:
                     name_point(axis, point)
-        for which, logarithmic in (("x", self.spec.log_x), ("y", self.spec.log_y)):
-            if logarithmic:
-                style.log_scale(axis, which)
+        remarks = style.logarithmic(axis, self.spec.log_x, self.spec.log_y)
         axis.set(xlabel=self.axis_label(x), ylabel=self.axis_label(y))
         style.legend(canvas, [axis])
-        return Drawn(list(self.line_values(y, x.name, lines)), self.remarks())
+        return Drawn(list(self.line_values(y, x.name, lines)), (*self.remarks(), *remarks))
 
     def _lines(self, x: MeasuredValue, y: MeasuredValue) -> Iterator[Line]:
         series: dict[str, list[Point]] = {}
@@ -295,8 +297,8 @@ def draw_line(axis: Axes, line: Line, look: dict[str, Any], places: list[str] | 
         low, high = ([y + sign * std for y, std in zip(ys, spread, strict=True)] for sign in (-1, 1))
         axis.fill_between(xs, low, high, color=look["color"], alpha=0.18, linewidth=0)
     else:
-        bars = {"xerr": across} if any(across) else {}
-        axis.errorbar(xs, ys, spread, **bars, fmt="none", ecolor=look["color"], elinewidth=0.8, capsize=2)
+        sideways = across if any(across) else None
+        axis.errorbar(xs, ys, spread, sideways, fmt="none", ecolor=look["color"], elinewidth=0.8, capsize=2)
 
 
 def _arrays(line: Line, places: list[str] | None) -> tuple[list[Any], list[float], list[float | None]]:

@@ -20,7 +20,8 @@ from mimflow.products.table.spec import Row
 from mimflow.project.kinds import ProductKind
 from mimflow.project.run import RunSpec
 from mimflow.project.sweep import Sweep
-from mimflow.project.workspace import Loaded
+from mimflow.project.workspace import Loaded, run_name
+from mimflow.spec.ties import is_tie
 
 if TYPE_CHECKING:
     from mimflow.products.figure.base import Drawing
@@ -40,12 +41,19 @@ class FigureRow:
     spec: RunSpec | None
     seeds: tuple[int, ...]
     sweeps: Mapping[str, Sweep] = field(default_factory=dict)
+    varied: dict[str, Any] = field(default_factory=dict)
+    """What the row's ablation sets in this run, by dotted path."""
 
     def outputs_of(self, name: str) -> tuple[str, ...]:
         """The run's outputs that a name means: the points of a sweep, or itself; of samples that name alone."""
         if name in self.sweeps:
             return self.sweeps[name].names
         return (name,) if self.spec is None or name in self.spec.outputs else ()
+
+    def point_values(self, name: str, output: str) -> dict[str, Any]:
+        """The values of a point of a sweep by the output's fields; none of an output that is none."""
+        points = self.sweeps[name].points if name in self.sweeps else ()
+        return {path: value for point in points if point.name == output for path, value in point.values.items()}
 
     def point_label(self, name: str, output: str) -> str:
         """The values of a point of a sweep in words; empty for an output that is none."""
@@ -96,12 +104,15 @@ class FigureProduct(Product):
     def _row(self, run: str, row: Row) -> FigureRow:
         loaded = self.plan.workspace.runs[run]
         own = loaded.spec.label or run
-        series = row.label or own
+        series, varied = row.label or own, {}
         if row.ablation is not None:
-            series = row.label or self.plan.workspace.ablations[row.ablation].spec.label or row.ablation
+            ablation = self.plan.workspace.ablations[row.ablation].spec
+            series = row.label or ablation.label or row.ablation
+            variants = {run_name(row.ablation, variant.name): variant for variant in ablation.expand()}
+            varied = {path: value for path, value in variants[run].overrides.items() if not is_tie(value)}
         seeds = tuple(self.spec.seeds or loaded.spec.seeds)
         label = own if row.ablation is not None else series
-        return FigureRow(run, label, series, bool(row.label), loaded.spec, seeds, loaded.sweeps)
+        return FigureRow(run, label, series, bool(row.label), loaded.spec, seeds, loaded.sweeps, varied)
 
     def table_name(self, row: FigureRow) -> str:
         """What a row is called where it stands alone: its label, and its run too where others are called so."""
@@ -127,6 +138,10 @@ class FigureProduct(Product):
     def jobs(self) -> Mapping[str, Job]:
         """Those that its drawing reads."""
         return self.drawing.jobs()
+
+    def shown(self) -> Mapping[str, tuple[Job, str]]:
+        """The results whose content its drawing shows."""
+        return self.drawing.shown()
 
     def identity(self) -> dict[str, Any]:
         """The labels of other specs, and what its drawing adds."""

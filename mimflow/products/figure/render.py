@@ -23,8 +23,9 @@ def render_figure(figure: FigureProduct) -> dict[str, bytes]:
 
     with style.styled():
         inches = style.WIDTHS[figure.spec.width]
-        canvas = Figure(figsize=(inches, style.PANEL_HEIGHT), layout="constrained")
+        canvas = Figure(figsize=(inches, style.PANEL_HEIGHT), dpi=style.DPI, layout="constrained")
         drawn = figure.drawing.draw(canvas)
+        style.write_out_logarithms(canvas)
         title = style.wrapped(figure.spec.title, inches, 8.5)
         canvas.suptitle(title, x=0.01, ha="left")
         style.add_height(canvas, 0.15 * (title.count("\n") + 1))
@@ -32,6 +33,9 @@ def render_figure(figure: FigureProduct) -> dict[str, bytes]:
             text = "\n".join(style.wrapped(remark, inches, style.SMALL) for remark in drawn.remarks)
             canvas.supxlabel(text, x=0.01, ha="left", fontsize=style.SMALL)
             style.add_height(canvas, 0.11 * (text.count("\n") + 1))
+        # All formats have one layout, which takes longer than to draw it.
+        canvas.draw_without_rendering()
+        canvas.set_layout_engine("none")
         named = style.drawable(figure.spec.title)
         pictures = {kind: style.saved(canvas, kind, named if kind != "png" else figure.spec.title) for kind in FORMATS}
     files = {paths.product_file(figure.name, kind): data for kind, data in pictures.items()}

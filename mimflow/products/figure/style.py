@@ -7,20 +7,19 @@ nothing in them is mathematics.
 from __future__ import annotations
 
 import io
+import math
 import textwrap
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from mimflow.products.curves import COLOURS, STYLES
 from mimflow.products.table.symbols import code
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
-"""Okabe and Ito's palette, which people with any colour vision can tell apart."""
-STYLES = ("-", "--", ":", "-.")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 """Besides colours, so that curves can be told apart in grey."""
 HATCHES = ("", "////", "....", "\\\\\\\\", "xxxx", "oo", "----")
@@ -31,11 +30,14 @@ PANELS = {"column": 1, "page": 3}
 """Panels side by side at most."""
 PANEL_HEIGHT = 2.1
 """Inches of a panel with its labels."""
+NARROW, WIDE = 0.8, 2.5
+"""Decades of a logarithmic axis: up to which its numbers are even ones, and from which on they are powers of ten."""
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 SMALL = 6.0
 """Points of what stands beside marks and under a figure; everything else has 8."""
 DPI = 200
 """Of PNG files."""
-PARAMETERS: Mapping[str, Any] = {
+PARAMETERS: Mapping[Any, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same on every machine
     "font.size": 8,
     "axes.titlesize": 8,
@@ -77,10 +79,14 @@ _METADATA: Mapping[str, Mapping[str, None]] = {
 def styled() -> Iterator[None]:
     """Within it matplotlib draws as all figures are drawn, whatever the user's own settings are."""
     import matplotlib
+    from cycler import cycler
 
+    # What a user's own function draws without saying how looks like all else.
+    turns = [STYLES[place % len(STYLES)] for place in range(len(COLOURS))]
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams |= PARAMETERS
+        matplotlib.rcParams["axes.prop_cycle"] = cycler(color=COLOURS, linestyle=turns)
         yield
 
 
@@ -100,6 +106,12 @@ def look(place: int) -> dict[str, Any]:
         "linestyle": STYLES[(place + turn) % len(STYLES)],
         "marker": MARKERS[(place + turn) % len(MARKERS)],
     }
+
+
+def filling(place: int) -> dict[str, Any]:
+    """Colour and hatching of the bars at a place."""
+    drawn = {"color": COLOURS[place % len(COLOURS)], "hatch": HATCHES[place % len(HATCHES)]}
+    return {**drawn, "edgecolor": "white", "linewidth": 0}
 
 
 def drawable(text: str, most: int = 200) -> str:
@@ -150,15 +162,47 @@ def legend(figure: Figure, axes: list[Axes]) -> None:
     add_height(figure, 0.15 * -(-len(found) // columns) + 0.1)
 
 
-def log_scale(axis: Axes, which: str) -> None:
-    """A logarithmic axis whose numbers are written out: `0.1`, `1`, `10`."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+def logarithmic(axes: Axes, x: bool, y: bool) -> list[str]:
+    """Make axes logarithmic, along which anything is above 0; a sentence for each that has values, and none there."""
+    remarks = []
+    for asked, which, least, values in (
+        (x, "x", axes.dataLim.minposx, axes.dataLim.intervalx),
+        (y, "y", axes.dataLim.minposy, axes.dataLim.intervaly),
+    ):
+        if asked and math.isfinite(least):
+            axes.set(**{f"{which}scale": "log"})
+        elif asked and all(map(math.isfinite, values)):
+            remarks.append(f"Nothing is above 0 along {which}: the axis is not logarithmic.")
+    return remarks
 
-    axis.set(**{f"{which}scale": "log"})
-    scale = axis.xaxis if which == "x" else axis.yaxis
-    scale.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=8))
-    scale.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    scale.set_minor_formatter(NullFormatter())
+
+def write_out_logarithms(figure: Figure) -> None:
+    """Give logarithmic axes numbers without mathematics, `0.1`, `10`, `10⁻⁵`: matplotlib's own would be its markup.
+
+    Axes that have a formatter of their own keep it.
+    """
+    from matplotlib.ticker import FuncFormatter, LogFormatterMathtext, LogLocator, MaxNLocator, NullFormatter
+
+    for axis in (each for axes in figure.axes for each in (axes.xaxis, axes.yaxis)):
+        if not isinstance(axis.get_major_formatter(), LogFormatterMathtext):
+            continue
+        low, high = sorted(axis.get_view_interval())
+        decades = math.log10(high / low) if low > 0 else math.inf
+        if decades < NARROW:
+            axis.set_major_locator(MaxNLocator(4))
+        else:
+            axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if decades < WIDE else (1.0,), numticks=6))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: raised(value)))
+        axis.set_minor_formatter(NullFormatter())
+
+
+def raised(value: float) -> str:
+    """A number of a logarithmic axis: `0.02`, `500`, `2×10⁵`, `10⁻⁷`."""
+    if 1e-3 <= value < 1e5:
+        return f"{value:g}"
+    mantissa, exponent = f"{value:.2e}".split("e")
+    power = "10" + str(int(exponent)).translate(_RAISED)
+    return power if float(mantissa) == 1 else f"{float(mantissa):g}×{power}"
 
 
 def nothing(figure: Figure, text: str) -> None:

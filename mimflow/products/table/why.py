@@ -30,7 +30,7 @@ def why(table: TableProduct, row: str, column: str) -> str:
     where there is no such row or column, or more than one.
     """
     plan, collected = table.plan, collect(table)
-    group, found = _column(collected, column)
+    group, found = _column(table, collected, column)
     measured = _measured(table, row)
     published = _published(plan, table, row)
     if len(measured) + len(published) != 1:
@@ -48,15 +48,15 @@ def why(table: TableProduct, row: str, column: str) -> str:
 # -- which number --------------------------------------------------------------------------------------------------
 
 
-def _column(table: Table, wanted: str) -> tuple[Group, Column]:
-    names = {(group, column): _names(group, column) for group in table.measured.groups for column in group.columns}
+def _column(table: TableProduct, collected: Table, wanted: str) -> tuple[Group, Column]:
+    names = {(group, column): _names(group, column) for group in collected.measured.groups for column in group.columns}
     choices = [place for place, forms in names.items() if " ".join(wanted.split()).casefold() in forms]
     listing = ", ".join(column.name for _, column in names)
     if len(choices) > 1:
         matching = ", ".join(column.name for _, column in choices)
-        raise PlanError(f"'{wanted}' is the name of several columns of table '{table.name}': {matching}")
+        raise PlanError(f"'{wanted}' is the name of several columns of {_called(table)}: {matching}")
     if not choices:
-        raise PlanError(f"table '{table.name}' has no column '{wanted}' (it has: {listing})")
+        raise PlanError(f"{_called(table)} has no column '{wanted}' (it has: {listing})")
     return choices[0]
 
 
@@ -90,9 +90,14 @@ def _row_error(plan: Plan, table: TableProduct, row: str, count: int) -> PlanErr
     entries = [name for rows in table.spec.published for name in rows.entries]
     listing = ", ".join([*(planned.run for planned in table.rows), *entries])
     if count:
-        return PlanError(f"'{row}' is the name of several rows of table '{table.name}': choose one of {listing}")
+        return PlanError(f"'{row}' is the name of several rows of {_called(table)}: choose one of {listing}")
     hint = nearest(row, [planned.run for planned in table.rows] + entries)
-    return PlanError(f"table '{table.name}' has no row '{row}' ({hint or f'it has: {listing}'})")
+    return PlanError(f"{_called(table)} has no row '{row}' ({hint or f'it has: {listing}'})")
+
+
+def _called(table: TableProduct) -> str:
+    """`table 'table1'`; or the figure whose numbers it has."""
+    return f"{table.kind.name} '{table.name}'"
 
 
 def _of_column(group: Group, column: Column) -> str:
