@@ -284,6 +284,20 @@ def metrics(
 
 
 @app.command()
+def papers(
+    file: Annotated[Path | None, typer.Argument(help="Where the page goes: docs/papers.md if not given.")] = None,
+    project: Project = HERE,
+) -> None:
+    """Write the page of papers: which spec makes which table, figure and claim, and what the paper's scale needs."""
+    from mimflow.artifacts.manifest import write_text
+    from mimflow.products.papers import papers_page
+
+    file = file or project / "docs/papers.md"
+    write_text(file, papers_page(opened_workspace(project)))
+    echo(file)
+
+
+@app.command()
 def weights(project: Project = HERE) -> None:
     """List the files of weights that only you can bring: which are there, and where the others are published."""
     from mimflow.project.weights import describe_weights
