@@ -160,7 +160,7 @@ def list_(
     ] = None,
     project: Project = HERE,
 ) -> None:
-    """List runs, products and data sets: state, seeds, last loss, age, size, time."""
+    """List runs, products and data sets: state, seeds, last loss, age, size, time, and what products still take."""
     from mimflow.plan.listing import list_all
 
     echo(list_all(opened_plan(project), of))
