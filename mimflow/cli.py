@@ -172,7 +172,7 @@ def list_(
     ] = None,
     project: Project = HERE,
 ) -> None:
-    """List runs, products and data sets: state, seeds, last loss, age, size, time."""
+    """List runs, products and data sets: state, seeds, last loss, age, size, time, and what products still take."""
     from mimflow.plan.listing import list_all
 
     echo(list_all(opened_plan(project), of))
@@ -362,6 +362,20 @@ def metrics(
     from mimflow.project.metrics_page import metrics_page
 
     write_text(file, metrics_page())
+    echo(file)
+
+
+@_command("mimflow papers")
+def papers(
+    file: Annotated[Path | None, typer.Argument(help="Where the page goes: docs/papers.md if not given.")] = None,
+    project: Project = HERE,
+) -> None:
+    """Write the page of papers: which spec makes which table, figure and claim, and what the paper's scale needs."""
+    from mimflow.artifacts.manifest import write_text
+    from mimflow.products.papers import papers_page
+
+    file = file or project / "docs/papers.md"
+    write_text(file, papers_page(opened_workspace(project)))
     echo(file)
 
 

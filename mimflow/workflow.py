@@ -104,6 +104,10 @@ class Workflow:
         except SpecError:
             return ["`mimflow validate`: specs of what is made by default are wrong"]
 
+    def paper_targets(self) -> list[str]:
+        """What makes every item of the papers."""
+        return [product.files[0] for product in self.plan.of_papers()]
+
     def job_inputs(self, job: str) -> list[str]:
         """The manifests of what a job reads, and the markers of its shards if it is cut into some."""
         found = self._job(job)

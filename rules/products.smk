@@ -2,6 +2,12 @@
 # ask for.
 
 
+# All that are a table, a figure or a claim of a paper, at laptop scale.
+rule papers:
+    input:
+        lambda wildcards: WORKFLOW.paper_targets(),
+
+
 for kind in WORKFLOW.product_kinds:
 
     rule:

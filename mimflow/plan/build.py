@@ -165,6 +165,10 @@ class Plan:
             raise SpecError("\n".join(self.workspace.problems_of(*asked)))
         return [product for product in self.products.values() if product.spec.by_default]
 
+    def of_papers(self) -> list[Product]:
+        """The products that make an item of a paper."""
+        return [product for product in self.products.values() if product.papers]
+
     # -- the stages ----------------------------------------------------------------------------------------------
 
     def _add(self, name: str, task: Task, inputs: dict[str, Job]) -> Job:

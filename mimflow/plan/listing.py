@@ -13,6 +13,7 @@ from mimflow.errors import ArtifactError
 from mimflow.plan import units
 from mimflow.plan.activity import activity
 from mimflow.plan.build import Plan
+from mimflow.plan.costs import Costs
 from mimflow.plan.freshness import product_record, render_reason
 from mimflow.plan.jobs import Job
 from mimflow.plan.product import Product
@@ -22,7 +23,7 @@ from mimflow.progress import duration
 MISSING = "missing"
 HEADS = {
     "runs": ("run", "state", "seeds", "loss", "age", "size", "time"),
-    "products": ("product", "state", "kind", "age", "size"),
+    "products": ("product", "state", "kind", "age", "size", "time", "left"),
     "datasets": ("data set", "state", "images", "age", "size", "time"),
 }
 """The columns of each list."""
@@ -71,7 +72,8 @@ def _entries(plan: Plan, of: str) -> Iterator[Entry]:
     if of == "runs":
         yield from (_run(plan, name, history) for name in _names(plan, "run"))
     elif of == "products":
-        yield from (_product(product) for _, product in sorted(plan.products.items()))
+        costs = Costs(plan.root, plan.jobs.values())
+        yield from (_product(product, costs) for _, product in sorted(plan.products.items()))
     else:
         yield from (_dataset(plan, name, history) for name in _names(plan, "dataset"))
     kinds = {"runs": ["run"], "datasets": ["dataset"], "products": [kind.name for kind in plan.workspace.products]}
@@ -122,7 +124,8 @@ def _dataset(plan: Plan, name: str, history: History) -> Entry:
     return Entry(name, jobs_state(plan.root, [job], history), (images, *_age_size_time(made.values())))
 
 
-def _product(product: Product) -> Entry:
+def _product(product: Product, costs: Costs) -> Entry:
+    """A product: what all its results took, and about how long those take that are missing, one after the other."""
     root = product.root
     try:
         record = product_record(product)
@@ -136,7 +139,10 @@ def _product(product: Product) -> Entry:
     files = [path for file in product.files if record is not None and (path := root / file).is_file()]
     age = units.age(time.time() - max(path.stat().st_mtime for path in files)) if files else ""
     size = units.size(sum(path.stat().st_size for path in files)) if files else ""
-    return Entry(product.name, state, (product.kind.name, age, size))
+    took = sum(seconds_of(result.manifest) for result in results(root, needed.values()).values())
+    left = sum(costs.seconds(job) for job in needed.values())
+    spans = (duration(took) if took else "", units.span(left) if left else "")
+    return Entry(product.name, state, (product.kind.name, age, size, *spans))
 
 
 def jobs_state(root: Path, jobs: Iterable[Job], history: History | None) -> str:

@@ -12,7 +12,7 @@ from mimflow.plan.jobs import Job
 
 if TYPE_CHECKING:
     from mimflow.plan.build import Plan
-    from mimflow.project.kinds import ProductKind
+    from mimflow.project.kinds import PaperItem, ProductKind
     from mimflow.project.workspace import Loaded
 
 
@@ -64,6 +64,11 @@ class Product(ABC):
     def why(self, row: str, column: str) -> str | None:
         """Where one of its numbers comes from, as an indented text; None for a product without rows and columns."""
         return None
+
+    @property
+    def papers(self) -> tuple[PaperItem, ...]:
+        """The items of papers that it makes."""
+        return (self.spec.paper,) if self.spec.paper is not None else ()
 
     @property
     def files(self) -> list[str]:

@@ -17,6 +17,8 @@ from mimflow.spec.compose import nearest
 
 KINDS = ("run", "ablation", "dataset")
 """The kinds of spec, besides products, that jobs can be asked of, in the order in which a name is looked for."""
+PAPERS = "papers"
+"""What all products that are of papers are called together, here and as a target of Snakemake's."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,9 @@ def find_target(plan: Plan, word: str) -> Target:
             return _named(plan, kind, word)
     if word in plan.jobs or any(name == word for _, name in plan.names):
         return _job(plan, plan.job(word))
+    if word == PAPERS:
+        asked = {job.id: job for product in plan.of_papers() for job in product.jobs().values()}
+        return Target("the papers' items", tuple(asked.values()))
     known = [*plan.products, *(loaded.name for kind in KINDS for loaded in plan.workspace.all(kind))]
     hint = nearest(word, known) or nearest(word, [name for _, name in plan.names])
     plan.workspace.raise_problems()  # a spec that is wrong may be what it means

@@ -29,10 +29,17 @@ class Comparison(Spec):
     """A number that the protocol reports."""
     claimed: Side
     against: Side
-    direction: Literal["lower", "higher"]
-    """Whether the claimed side's number is the lower or the higher one."""
+    direction: Literal["lower", "higher", "same"]
+    """Whether the claimed side's number is the lower or the higher one; or the same, within what would matter."""
     smallest_effect: NonNegative
     """The smallest difference that would matter, in the metric's own unit, decided before a number was seen."""
+
+    @property
+    def words(self) -> str:
+        """What is claimed: `lower, by at least 0.5`, or `the same, within 0.5`."""
+        if self.direction == "same":
+            return f"the same, within {self.smallest_effect}"
+        return f"{self.direction}, by at least {self.smallest_effect}"
 
     def problems(self) -> Iterator[Problem]:
         if self.claimed == self.against:

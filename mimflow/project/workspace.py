@@ -14,6 +14,7 @@ from mimflow.errors import PlanError, SpecError
 from mimflow.project.ablation import AblationSpec
 from mimflow.project.claim import ClaimSpec
 from mimflow.project.kinds import Kind, ProductKind
+from mimflow.project.paper import PaperSpec
 from mimflow.project.protocol import ProtocolSpec
 from mimflow.project.published import PublishedSpec
 from mimflow.project.references import check_references
@@ -37,6 +38,7 @@ KINDS = (
     Kind("protocol", ProtocolSpec, ("protocols",)),
     Kind("published", PublishedSpec, ("published",)),
     Kind("claim", ClaimSpec, ("claims",)),
+    Kind("paper", PaperSpec, ("papers",)),
 )
 """What a project can hold besides products; read in this order, weights first because the others name them."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -137,6 +138,9 @@ def test_ls_lists_what_is_there_and_counts_the_rest(project: Path) -> None:
         ["data", "set", "images", "age", "size", "time", "state"],
         ["digits", "missing"],
     ]
+    head, product = (line.split() for line in list_all(open_plan(project), "products").splitlines())
+    assert head == ["product", "kind", "age", "size", "time", "left", "state"]
+    assert product[1] == "table" and re.fullmatch(r"[0-9:]+", product[2]) and product[3] == "missing"
     edit(project, "mini/gaussian", "kind: class_gaussian", "kind: class_gausian")
     assert "wrong: mimflow validate gaussian" in list_all(open_plan(project), "runs")
 

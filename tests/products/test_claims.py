@@ -9,7 +9,7 @@ import pytest
 from projects import command, copy_project, new_project
 from scipy import stats
 
-from mimflow.products.claims.verdict import judge
+from mimflow.products.claims.verdict import judge, judge_same
 from mimflow.products.registry import open_workspace
 
 CLAIM = """\
@@ -51,6 +51,24 @@ def test_the_interval_is_that_of_a_paired_t_test(seed: int) -> None:
 )
 def test_verdicts(differences: list[float], effect: float, verdict: str) -> None:
     assert judge(differences, effect).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("differences", "margin", "verdict", "needed"),
+    [
+        ([0.1, -0.1, 0.0], 0.5, "supported", None),  # 0 ± 4.303 · 0.1 / √3 = ± 0.248
+        ([0.1, -0.1, 0.0], 0.2, "undecided", 4),  # 3.182 · 0.1 / √4 = 0.159
+        ([1.0, 1.1, 0.9], 0.5, "contrary", None),  # 1 ± 0.248
+        ([-1.0, -1.1, -0.9], 0.5, "contrary", None),
+        ([0.0, 0.0, 0.0], 0.0, "supported", None),
+        ([0.1], 0.5, "undecided", None),
+    ],
+)
+def test_verdicts_on_what_is_claimed_to_be_the_same(
+    differences: list[float], margin: float, verdict: str, needed: int | None
+) -> None:
+    found = judge_same(differences, margin)
+    assert (found.verdict, found.needed) == (verdict, needed)
 
 
 def test_the_seeds_that_would_decide_do() -> None:

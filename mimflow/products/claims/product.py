@@ -14,6 +14,7 @@ from mimflow.plan.jobs import Job
 from mimflow.plan.product import Product
 from mimflow.products.claims.spec import ClaimsSpec
 from mimflow.project.claim import ClaimSpec, Comparison
+from mimflow.project.kinds import PaperItem
 
 TEMPLATE = Path(__file__).resolve().parent / "claims.md.j2"
 SECTION = TEMPLATE.with_name("section.html.j2")
@@ -64,6 +65,11 @@ class ClaimsProduct(Product):
             for seed in seeds
         ]
         return PlannedComparison(comparison, tuple(pairs))  # type: ignore[arg-type]
+
+    @property
+    def papers(self) -> tuple[PaperItem, ...]:
+        """Those of its claims, besides its own."""
+        return (*super().papers, *(claim.spec.paper for claim in self.claims if claim.spec.paper is not None))
 
     def _measurements(self) -> Iterator[tuple[str, Measurement]]:
         for claim in self.claims:

@@ -13,7 +13,7 @@ from mimflow.errors import PlanError
 from mimflow.metrics.number import Number
 from mimflow.plan import paths
 from mimflow.products.claims.product import TEMPLATE, ClaimsProduct, PlannedClaim, PlannedComparison
-from mimflow.products.claims.verdict import RULE, Finding, judge
+from mimflow.products.claims.verdict import RULE, Finding, judge, judge_same
 from mimflow.products.table.layout import markdown
 from mimflow.products.table.results import read_result
 from mimflow.project.claim import Comparison, Verdict
@@ -56,7 +56,8 @@ def _finding(product: ClaimsProduct, comparison: PlannedComparison) -> Finding:
         values = [None if result is None else result.values[comparison.spec.metric].value for result in found]
         if values[0] is not None and values[1] is not None:
             differences.append(sign * (values[0] - values[1]))
-    return judge(differences, comparison.spec.smallest_effect)
+    rule = judge_same if comparison.spec.direction == "same" else judge
+    return rule(differences, comparison.spec.smallest_effect)
 
 
 def _words(product: ClaimsProduct, comparison: Comparison, finding: Finding, failed: bool) -> str:
@@ -82,9 +83,8 @@ def _named(number: Number) -> str:
 
 def _than(mean: float, comparison: Comparison, number: Number) -> str:
     """`lower by 3.2`: what the claimed side is, whatever the claim says of it."""
-    opposite = {"lower": "higher", "higher": "lower"}
-    direction = comparison.direction if mean >= 0 else opposite[comparison.direction]
-    return f"{direction} by {abs(mean):.{number.digits}f}"
+    higher = (mean >= 0) != (comparison.direction == "lower")
+    return f"{'higher' if higher else 'lower'} by {abs(mean):.{number.digits}f}"
 
 
 def describe_claims(product: ClaimsProduct, strict: bool) -> str:

@@ -11,8 +11,9 @@ from mimflow.project.claim import CONFIDENCE, Verdict
 
 RULE = (
     f"The differences are paired over seeds; the interval is Student's, {CONFIDENCE:.0%}. Supported: it lies above 0, "
-    "and their mean is at least the smallest effect that would matter. Contrary: it lies below that effect. Undecided "
-    "otherwise, and always with fewer than two seeds."
+    "and their mean is at least the smallest effect that would matter. Contrary: it lies below that effect. Of numbers "
+    "that are claimed to be the same, supported: it lies within that effect on either side of 0; contrary: it lies "
+    "beyond it. Undecided otherwise, and always with fewer than two seeds."
 )
 MOST_SEEDS = 1_000
 """Seeds beyond which nothing is said of how many would decide."""
@@ -38,19 +39,41 @@ def judge(differences: Sequence[float], smallest_effect: float) -> Finding:
     n = len(differences)
     if n < 2:
         return Finding("undecided", n, differences[0] if differences else None)
-    mean, spread = statistics.fmean(differences), statistics.stdev(differences)
-    half = quantile(n - 1) * spread / math.sqrt(n)
-    interval = (mean - half, mean + half)
+    mean, spread, interval = _interval(differences)
     if interval[0] > 0 and mean >= smallest_effect:
         return Finding("supported", n, mean, interval)
     if interval[1] < smallest_effect or (smallest_effect == 0 and interval[1] < 0):
         return Finding("contrary", n, mean, interval)
-    return Finding("undecided", n, mean, interval, _needed(mean, spread, smallest_effect))
-
-
-def _needed(mean: float, spread: float, smallest_effect: float) -> int | None:
-    """The least number of seeds with which the same mean and spread would decide; None if no number would."""
     margin = mean if mean >= smallest_effect else smallest_effect - mean
+    return Finding("undecided", n, mean, interval, _needed(margin, spread))
+
+
+def judge_same(differences: Sequence[float], smallest_effect: float) -> Finding:
+    """The verdict on differences, one a seed, that are claimed to be none that would matter: a test of equivalence
+    (Schuirmann, 1987), by the same interval.
+    """
+    n = len(differences)
+    if n < 2:
+        return Finding("undecided", n, differences[0] if differences else None)
+    mean, spread, interval = _interval(differences)
+    if -smallest_effect <= interval[0] and interval[1] <= smallest_effect:
+        return Finding("supported", n, mean, interval)
+    if interval[0] > smallest_effect or interval[1] < -smallest_effect:
+        return Finding("contrary", n, mean, interval)
+    return Finding("undecided", n, mean, interval, _needed(abs(abs(mean) - smallest_effect), spread))
+
+
+def _interval(differences: Sequence[float]) -> tuple[float, float, tuple[float, float]]:
+    """Mean and standard deviation of at least two differences, and Student's interval of their mean."""
+    mean, spread = statistics.fmean(differences), statistics.stdev(differences)
+    half = quantile(len(differences) - 1) * spread / math.sqrt(len(differences))
+    return mean, spread, (mean - half, mean + half)
+
+
+def _needed(margin: float, spread: float) -> int | None:
+    """The least number of seeds with which half an interval of the same spread is below a margin; None if no number
+    would do.
+    """
     if margin <= 0:
         return None
     return next((n for n in range(3, MOST_SEEDS + 1) if quantile(n - 1) * spread / math.sqrt(n) < margin), None)
