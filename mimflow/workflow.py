@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import cache, cached_property, partial
 from pathlib import Path
@@ -30,6 +30,7 @@ from mimflow.plan.jobs import Job
 from mimflow.plan.links import update_links
 from mimflow.plan.needs import LEAST_MEMORY_MB, needed_memory_mb, needed_threads
 from mimflow.plan.pins import pin_problems
+from mimflow.plan.product import Product
 from mimflow.plan.pull import missing_outputs, nothing_to_do
 from mimflow.plan.shards import markers, shard_count
 from mimflow.plan.target import run_jobs
@@ -37,8 +38,12 @@ from mimflow.products.dvc import drop_numbers, outdated
 from mimflow.products.registry import OF_RUNS, PRODUCTS, open_plan, open_workspace
 from mimflow.progress import report
 from mimflow.project.kinds import ProductKind
+from mimflow.project.product_variant import ProductSettings, write_product_variants
 from mimflow.project.variant import write_variant
 from mimflow.spec.base import SLUG
+
+MOST_SEEDS = 1_000
+"""Seeds that the command line can ask for at once."""
 
 
 class Workflow:
@@ -56,6 +61,7 @@ class Workflow:
         root: Path | None = None,
         shards: int = 1,
         variant: str | None = None,
+        variants: Mapping[str, str] | None = None,
     ):
         self._plan = plan
         self.root = root or Path()
@@ -68,6 +74,8 @@ class Workflow:
         """The project's folder, where it can't be written: jobs can be listed (`-n`), and none can run."""
         self.variant = variant
         """The run that settings on the command line have made."""
+        self.variants = dict(variants or {})
+        """The products that settings on the command line have made, by those that they are made of."""
         self._asked: dict[str, Job] = {}
         """The jobs that may run, by id: Snakemake asks what they read before it asks which is to start first."""
 
@@ -100,13 +108,19 @@ class Workflow:
         if self.variant is not None:
             return [job.manifest for job in run_jobs(self.plan, self.variant)]
         try:
-            return [product.files[0] for product in self.plan.by_default()]
+            return self._files(self.plan.by_default())
         except SpecError:
             return ["`mimflow validate`: specs of what is made by default are wrong"]
 
     def paper_targets(self) -> list[str]:
         """What makes every item of the papers."""
-        return [product.files[0] for product in self.plan.of_papers()]
+        return self._files(self.plan.of_papers())
+
+    def _files(self, products: Iterable[Product]) -> list[str]:
+        """A file of each product; of those that settings have made, where there are any."""
+        if self.variants:
+            products = [self.plan.product(self.variants[each.name]) for each in products if each.name in self.variants]
+        return [product.files[0] for product in products]
 
     def job_inputs(self, job: str) -> list[str]:
         """The manifests of what a job reads, and the markers of its shards if it is cut into some."""
@@ -127,6 +141,8 @@ class Workflow:
 
     def product_inputs(self, product: str) -> list[str]:
         """The manifests of what a product is rendered from."""
+        if product in self.variants:
+            return [f"with these settings it is results/{self.variants[product]}, and {product} is what its spec says"]
         try:
             found = self.plan.product(product)
         except SpecError:
@@ -250,14 +266,20 @@ def partition_of(settings: Any, stage: str) -> str | None:
 
 
 def open_workflow(
-    root: Path, main_process: bool, recompute: bool = False, shards: object = 1, settings: str | None = None
+    root: Path,
+    main_process: bool,
+    recompute: bool = False,
+    shards: object = 1,
+    settings: Mapping[str, Any] | None = None,
 ) -> Workflow:
     """The workflow of the project at `root`. The main process also brings the markers and links up to date.
 
     `shards`: how many jobs share the pieces of one out between them.
-    Where `dvc.lock` records results that are not here, nothing is computed unless `recompute` says so. `settings`,
-    `tarflow prior.width=64`, makes a variant of a run, which then is what is made when nothing is asked for.
+    Where `dvc.lock` records results that are not here, nothing is computed unless `recompute` says so. Of `settings`,
+    `set`, `tarflow prior.width=64`, makes a variant of a run, which then is what is made when nothing is asked for;
+    `seeds`, 3, and `dataset`, `mnist5k`, make variants of the products among the `targets`, which then are made.
     """
+    settings = settings or {}
     # `python` in the rules is the one that runs Snakemake, also where its environment is not activated.
     os.environ["PYTHONSAFEPATH"] = "1"  # `python -m` looks for its modules in the project's folder otherwise
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
@@ -266,8 +288,10 @@ def open_workflow(
         signal.signal(signal.SIGUSR1, lambda number, frame: None)
         return Workflow(None, main_process, root=root)
     shown = _looked_at_from_elsewhere(root)
-    variant = _variant(shown or root, settings) if settings else None
+    variant = _variant(shown or root, settings["set"]) if settings.get("set") else None
     plan = _opened(shown or root)
+    variants = _product_variants(plan, settings)
+    plan = _opened(shown or root) if variants else plan
     try:
         count = shard_count(shards)
         _say_problems(plan)
@@ -286,7 +310,7 @@ def open_workflow(
         for folder in [*stores, paths.METRICS, paths.PLOTS] if shown is None else ():
             with storage_errors(root):
                 (root / folder).mkdir(parents=True, exist_ok=True)
-        return Workflow(plan, main_process, root if shown else None, root, count, variant)
+        return Workflow(plan, main_process, root if shown else None, root, count, variant, variants)
     except MimflowError as error:
         report(error, sys.stderr)
         raise SystemExit(error.exit_code) from None
@@ -311,6 +335,38 @@ def _variant(root: Path, settings: str) -> str:
     except MimflowError as error:
         report(error, sys.stderr)
         raise SystemExit(error.exit_code) from None
+
+
+def _product_variants(plan: Plan, settings: Mapping[str, Any]) -> dict[str, str]:
+    """What the products among the targets are called with other seeds, or on other data; a line and the end if they
+    can't be. Empty where neither is asked for.
+    """
+    seeds, dataset = settings.get("seeds"), settings.get("dataset")
+    if seeds is None and dataset is None:
+        return {}
+    try:
+        if seeds is not None and not (isinstance(seeds, int) and 0 < seeds <= MOST_SEEDS):
+            raise PlanError(f"--config seeds={seeds}: not a number of seeds (seeds=3)")
+        if dataset is not None:
+            plan.workspace.get("dataset", str(dataset))
+        asked = ProductSettings(seeds, None if dataset is None else str(dataset))
+        names = _varied(plan, list(settings.get("targets") or ["all"]), asked)
+        return write_product_variants(lambda: open_workspace(plan.root), names, asked)
+    except MimflowError as error:
+        report(error, sys.stderr)
+        raise SystemExit(error.exit_code) from None
+
+
+def _varied(plan: Plan, targets: Iterable[str], asked: ProductSettings) -> list[str]:
+    """The products that targets of Snakemake's mean, of those that have seeds and runs; a variant means its product."""
+    groups = {"all": plan.by_default, "papers": plan.of_papers}
+    names: dict[str, None] = {}
+    for target in targets:
+        if target in groups:
+            names |= dict.fromkeys(each.name for each in groups[target]() if hasattr(each.spec, "seeds"))
+        else:
+            names[plan.product(paths.product_name(target).removesuffix(asked.suffix)).name] = None
+    return list(names)
 
 
 def _say_problems(plan: Plan) -> None:
