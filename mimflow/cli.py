@@ -249,7 +249,7 @@ def diff(
     project: Project = HERE,
 ) -> None:
     """Print the fields in which two specs differ, of today or of revisions, or a run and a finished result."""
-    from mimflow.products.diff import diff as compared
+    from mimflow.products.compare import diff as compared
 
     echo(compared(project, left, right))
 

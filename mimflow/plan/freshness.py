@@ -77,7 +77,7 @@ def render_reason(product: Product) -> str:
         if sha256_of(path) != file.sha256:
             return f"{name} was changed by hand"
     try:
-        return _numbers_reason(product, record) or _others_reason(product, record)
+        return _numbers_reason(product, record)
     except ArtifactError as error:  # the render says it and ends; other products are not held up
         return str(error)
 
@@ -89,6 +89,9 @@ def _numbers_reason(product: Product, record: Manifest) -> str:
         return f"other numbers: {', '.join(changed)}"
     asked = [name for name, job in product.jobs().items() if job.stage == "evaluate"]
     missing = [name for name in asked if name not in record.inputs]
+    # What has no numbers was left out only where it was not there: now it may be.
+    there = {f"{job.stage} {name}" for name, job in product.jobs().items() if job.done(product.root)}
+    missing += [name for name in record.facts.get("without", ()) if name in there]
     return f"rendered without {', '.join(missing)}" if missing else ""
 
 
@@ -107,14 +110,6 @@ def _of_digests(field: str, old: dict[str, str], new: dict[str, str]) -> Iterato
     yield from (f"{name} changed" for name in old if name in new and old[name] != new[name])
     yield from (f"{one} {name} removed" for name in old if name not in new)
     yield from (f"{one} {name} added" for name in new if name not in old)
-
-
-def _others_reason(product: Product, record: Manifest) -> str:
-    """What else was left out of a render, because it was not there, and is by now."""
-    left = record.facts.get("without")
-    jobs = {f"{job.stage} {name}": job for name, job in product.jobs().items()} if left else {}
-    there = [name for name in left or () if name in jobs and jobs[name].done(product.root)]
-    return f"rendered without {', '.join(there)}" if there else ""
 
 
 def update_markers(plan: Plan) -> None:

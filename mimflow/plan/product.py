@@ -33,22 +33,20 @@ class Product(ABC):
     def jobs(self) -> Mapping[str, Job]:
         """The jobs whose results it reads, by a name of its own for each: `tarflow.s0.guided`, never a label."""
 
+    def needed(self) -> Mapping[str, Job]:
+        """Those of its jobs without whose results there is nothing to render but in part: all, if it says no more."""
+        return self.jobs()
+
     @abstractmethod
     def render(self, partial: bool) -> Mapping[str, bytes]:
         """The contents of its files, by path relative to the project: those of `files`, and others if it has any.
 
-        `partial`: with the results that are there. All are there otherwise. ArtifactError for corrupt ones.
+        `partial`: with the results that are there. Otherwise all that are `needed` are. ArtifactError for corrupt ones.
         """
 
     def identity(self) -> dict[str, Any]:
         """What it depends on besides its spec and its jobs, as plain data: labels of others, templates."""
         return {}
-
-    def needed(self) -> Mapping[str, Job]:
-        """Those of its jobs without whose results nothing is rendered but in part; a subclass may do without others,
-        which then are rendered without where they are missing.
-        """
-        return self.jobs()
 
     def why(self, row: str, column: str) -> str | None:
         """Where one of its numbers comes from, as an indented text; None for a product without rows and columns."""

@@ -10,7 +10,7 @@ import pytest
 from tables_project import edit, make_project, plan_of
 
 from mimflow.errors import PlanError, SpecError
-from mimflow.products.diff import diff
+from mimflow.products.compare import diff
 
 
 @pytest.fixture
