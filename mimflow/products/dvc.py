@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -106,11 +105,10 @@ def drop_numbers(plan: Plan) -> None:
     """Remove what `dvc metrics` and `dvc plots` would show of products that no spec describes any more."""
     if plan.workspace.problems:  # a spec that is wrong just now may describe one
         return
-    for folder in _folders(plan.root, (paths.METRICS, paths.PLOTS)):
-        if folder.name not in plan.products:
-            with suppress(OSError):
-                shutil.rmtree(folder)
-
-
-def _folders(root: Path, parents: Iterable[str]) -> Iterator[Path]:
-    return (path for parent in parents for path in sorted((root / parent).glob("*")) if path.is_dir())
+    for parent, files in ((paths.METRICS, "*.json"), (paths.PLOTS, "*.csv")):
+        for folder in sorted((plan.root / parent).glob("*")):
+            if folder.is_dir() and folder.name not in plan.products:
+                with suppress(OSError):  # of a project that can only be read, or with other files in it
+                    for file in folder.glob(files):
+                        file.unlink()
+                    folder.rmdir()

@@ -31,6 +31,7 @@ from mimflow.products.agreement import (
 from mimflow.products.table.product import TableProduct
 from mimflow.progress import report
 from mimflow.spec.compose import nearest
+from mimflow.tasks import EvaluateTask
 
 TOLERANCE = 0.02
 """The share of a recorded number that another processor, or other packages, may move it by."""
@@ -90,7 +91,10 @@ def reproduce(
     name = paths.product_name(target)
     record = _record(plan.root, name)
     known = RecordedJobs(plan)
-    evaluations = {label: known.job(record.task["jobs"][label]) for label in _chosen(plan, record, rows)}
+    read = {label: known.job(record.task["jobs"][label]) for label in _chosen(plan, record, rows)}
+    evaluations = {label: job for label, job in read.items() if isinstance(job.task, EvaluateTask)}
+    if not evaluations:
+        raise PlanError(f"'{name}' shows no numbers that were measured: there is nothing to compare")
     before = {label: _recorded(plan.root, job, record, label) for label, job in evaluations.items()}
     jobs = {each.id: each for job in evaluations.values() for each in (*job.upstream(), job)}
     with _scratch(plan.root, keep) as folder:
@@ -120,8 +124,6 @@ def _record(root: Path, name: str) -> Manifest:
     ]
     if edited:
         raise PlanError(f"{edited[0]}: not as it was rendered (`mimflow render {name}`, or `git checkout {edited[0]}`)")
-    if not record.inputs:
-        raise PlanError(f"'{name}' shows no numbers that were measured: there is nothing to compare")
     return record
 
 
