@@ -92,6 +92,12 @@ def test_what_the_font_lacks_is_written_as_its_number() -> None:
     assert style.drawable("x" * 300) == "x" * 199 + "…"
 
 
+def test_curves_and_bars_can_be_told_apart_without_their_colours() -> None:
+    looks = [style.look(place) for place in range(20)]
+    assert len({(look["linestyle"], look["marker"]) for look in looks}) == 20
+    assert len({style.filling(place)["hatch"] for place in range(7)}) == 7
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [(0.02, "0.02"), (500.0, "500"), (200000.0, "2×10⁵"), (1e-7, "10⁻⁷"), (0.001, "0.001"), (2.5e-4, "2.5×10⁻⁴")],
