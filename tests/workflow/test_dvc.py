@@ -144,7 +144,7 @@ def test_a_queued_experiment_runs_in_a_copy_and_shows_the_field_and_the_number_t
     setting = "specs/mini/tarflow.yaml:outputs.guided.guidance.weight=0.5"
     run(project, "dvc", "exp", "run", "--queue", "-n", "half", "-S", setting)
     run(project, "dvc", "exp", "run", "--run-all")
-    assert run(project, "git", "status", "--short") == ""
+    assert run(project, "git", "status", "--short", "--untracked-files=no") == ""
     shown = run(project, "dvc", "exp", "show", "--csv", "--only-changed", "--hide-workspace", "--drop", "specs")
     head, baseline, half = (line.split(",") for line in shown.splitlines() if line)
     weights = head.index("outputs.guided.guidance.weight")
