@@ -46,8 +46,9 @@ def pages(folder: Path) -> dict[str, str]:
 def masked(text: str, folder: Path) -> str:
     """Output with times, digests and places as letters that stand for them."""
     text = text.replace(str(folder.resolve()), "~").replace(str(folder), "~")
+    text = re.sub(r"[^\s'\"]*/(?=mimflow/shipped/)", "…/", text)
     text = re.sub(r"\b[0-9a-f]{16}\b|\b[0-9a-f]{64}\b", lambda found: "x" * len(found[0]), text)
-    text = re.sub(r"\b\d+:\d\d(:\d\d)?\b", lambda found: re.sub(r"\d", "0", found[0]), text)
+    text = re.sub(r"(?<![:\d])\d+:\d\d(:\d\d)?\b", lambda found: re.sub(r"\d", "0", found[0]), text)
     return re.sub(r"\b\d+(?:\.\d+)? (s|min|h)\b", lambda found: re.sub(r"\d", "0", found[0]), text)
 
 

@@ -26,25 +26,21 @@ from mimflow.verbs import (
     Project,
     SpecName,
     echo,
+    examples,
     opened_plan,
     opened_workspace,
+    outside,
     run_names,
     spec_names,
     stages,
 )
-
-
-def _examples(*lines: str) -> str:
-    """Commands to show under a help text, as they are typed."""
-    return "\b\n" + "\n".join(["Examples:", *(f"  {line}" for line in lines)])
-
 
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"max_content_width": 110},  # or what a command does is cut off
-    epilog=_examples(
+    epilog=examples(
         "mimflow init mine                         # a project of your own, with an example",
         "mimflow plan table1                       # what would run, why, and what it comes to",
         "snakemake --cores all results/table1.md   # run it",
@@ -54,13 +50,12 @@ app = typer.Typer(
 )
 
 
-def _command(*examples: str, name: str | None = None) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def _command(*shown: str, name: str | None = None) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """A command with examples under its help."""
-    return app.command(name, epilog=_examples(*examples))
+    return app.command(name, epilog=examples(*shown))
 
 
-data = typer.Typer(no_args_is_help=True, help="Data sets of your own.")
-app.add_typer(data, name="data")
+app.add_typer(outside)
 app.add_typer(stages)
 
 
@@ -435,41 +430,3 @@ def dvc(project: Project = HERE) -> None:
     from mimflow.products.dvc import write_dvc
 
     echo(write_dvc(opened_plan(project)))
-
-
-@data.command(epilog=_examples("mimflow data lock flowers", "mimflow data lock --names-only"))
-def lock(
-    names: Annotated[list[str] | None, typer.Argument(help="Data sets of folders; all that are here if none.")] = None,
-    names_only: Annotated[
-        bool, typer.Option("--names-only", help="Take names and sizes, not contents: seconds instead of minutes.")
-    ] = False,
-    project: Project = HERE,
-) -> None:
-    """Pin which files the folders of data sets hold: the pin enters the key, another folder is refused."""
-    from mimflow.project.pins import lock as pinned
-
-    for line in pinned(opened_workspace(project), names or [], contents=not names_only):
-        echo(line)
-
-
-@_command(
-    "mimflow import-checkpoint model.pth --from ml-tarflow --spec tarflow-imagenet64-cond --out weights/tarflow",
-    name="import-checkpoint",
-)
-def import_checkpoint(
-    file: Annotated[Path, typer.Argument(help="The checkpoint: .pth or .safetensors.")],
-    source: Annotated[
-        str,
-        typer.Option(
-            "--from", help="The layout: ml-tarflow, ml-itarflow, ml-starflow, sit, ldm, mar, diffusers, timm-vit."
-        ),
-    ],
-    spec: Annotated[str, typer.Option(help="The run whose system it belongs to.")],
-    out: Annotated[Path, typer.Option(help="The folder that the artifact goes to.")],
-    part: Annotated[str | None, typer.Option(help="Of a file with several states, which: model, ema.")] = None,
-    project: Project = HERE,
-) -> None:
-    """Make an artifact of a public checkpoint, or name the tensors that do not fit."""
-    from mimflow.project.importing import import_checkpoint as import_artifact
-
-    echo(import_artifact(file, source, opened_workspace(project), spec, out, part))

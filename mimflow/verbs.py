@@ -1,4 +1,4 @@
-"""What the commands of the command line share, the types of their options, and the verbs of the stages."""
+"""What commands share, the types of their options, and the verbs of the stages and of what comes from outside."""
 
 from __future__ import annotations
 
@@ -78,8 +78,17 @@ def opened_plan(project: Path) -> Plan:
     return open_plan(project)
 
 
+def examples(*lines: str) -> str:
+    """Commands to show under a help text, as they are typed."""
+    return "\b\n" + "\n".join(["Examples:", *(f"  {line}" for line in lines)])
+
+
 stages = typer.Typer()
 """The verbs of the stages."""
+outside = typer.Typer()
+"""The verbs of what comes from outside: folders of images, public checkpoints."""
+data = typer.Typer(no_args_is_help=True, help="Data sets of your own.")
+outside.add_typer(data, name="data")
 
 
 def _end_with_parent() -> None:
@@ -217,3 +226,43 @@ def make_reference(
     if split is not None:
         instead = SplitReferenceSpec.model_validate({"split": split, "count": count, "mirror": mirror})
     echo(make(opened_plan(project), protocol, metric, instead, out))
+
+
+@data.command(epilog=examples("mimflow data lock flowers", "mimflow data lock --names-only"))
+def lock(
+    names: Annotated[list[str] | None, typer.Argument(help="Data sets of folders; all that are here if none.")] = None,
+    names_only: Annotated[
+        bool, typer.Option("--names-only", help="Take names and sizes, not contents: seconds instead of minutes.")
+    ] = False,
+    project: Project = HERE,
+) -> None:
+    """Pin which files the folders of data sets hold: the pin enters the key, another folder is refused."""
+    from mimflow.project.pins import lock as pinned
+
+    for line in pinned(opened_workspace(project), names or [], contents=not names_only):
+        echo(line)
+
+
+@outside.command(
+    "import-checkpoint",
+    epilog=examples(
+        "mimflow import-checkpoint model.pth --from ml-tarflow --spec tarflow-imagenet64-cond --out weights/tarflow"
+    ),
+)
+def import_checkpoint(
+    file: Annotated[Path, typer.Argument(help="The checkpoint: .pth or .safetensors.")],
+    source: Annotated[
+        str,
+        typer.Option(
+            "--from", help="The layout: ml-tarflow, ml-itarflow, ml-starflow, sit, ldm, mar, diffusers, timm-vit."
+        ),
+    ],
+    spec: Annotated[str, typer.Option(help="The run whose system it belongs to.")],
+    out: Annotated[Path, typer.Option(help="The folder that the artifact goes to.")],
+    part: Annotated[str | None, typer.Option(help="Of a file with several states, which: model, ema.")] = None,
+    project: Project = HERE,
+) -> None:
+    """Make an artifact of a public checkpoint, or name the tensors that do not fit."""
+    from mimflow.project.importing import import_checkpoint as import_artifact
+
+    echo(import_artifact(file, source, opened_workspace(project), spec, out, part))
