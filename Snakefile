@@ -19,7 +19,7 @@ WORKFLOW = open_workflow(
     main_process=workflow.is_main_process,
     recompute=config.get("recompute", False),
     shards=config.get("shards", 1),
-    settings=config | {"targets": getattr(workflow.dag_settings, "targets", ())},
+    settings=config,
 )
 TO_LOG = to_log()
 

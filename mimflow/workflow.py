@@ -61,7 +61,7 @@ class Workflow:
         root: Path | None = None,
         shards: int = 1,
         variant: str | None = None,
-        variants: Mapping[str, str] | None = None,
+        varied: ProductSettings | None = None,
     ):
         self._plan = plan
         self.root = root or Path()
@@ -74,8 +74,8 @@ class Workflow:
         """The project's folder, where it can't be written: jobs can be listed (`-n`), and none can run."""
         self.variant = variant
         """The run that settings on the command line have made."""
-        self.variants = dict(variants or {})
-        """The products that settings on the command line have made, by those that they are made of."""
+        self.varied = varied
+        """What the command line asks of products: others beside them, which are written when they are asked for."""
         self._asked: dict[str, Job] = {}
         """The jobs that may run, by id: Snakemake asks what they read before it asks which is to start first."""
 
@@ -101,6 +101,8 @@ class Workflow:
             {product.name for product in self.plan.products.values() if product.kind == kind}
             | {name for of, name in self.plan.workspace.wrong if of == kind.name and SLUG.fullmatch(name)}
         )
+        if self.varied is not None:
+            names += [name + self.varied.suffix for name in names]
         return "|".join(map(re.escape, names)) or "none"
 
     def default_targets(self) -> list[str]:
@@ -117,10 +119,24 @@ class Workflow:
         return self._files(self.plan.of_papers())
 
     def _files(self, products: Iterable[Product]) -> list[str]:
-        """A file of each product; of those that settings have made, where there are any."""
-        if self.variants:
-            products = [self.plan.product(self.variants[each.name]) for each in products if each.name in self.variants]
-        return [product.files[0] for product in products]
+        """A file of each product; of those that the command line asks for in their place, if it does."""
+        if self.varied is None:
+            return [product.files[0] for product in products]
+        try:
+            variants = self._vary(product.name for product in products if hasattr(product.spec, "seeds"))
+        except MimflowError as error:
+            return [str(error)]
+        return [self.plan.product(name).files[0] for name in variants]
+
+    def _vary(self, names: Iterable[str]) -> list[str]:
+        """Write the specs of products as the command line asks for them, and read all anew; what they are called."""
+        assert self.varied is not None
+        variants = write_product_variants(lambda: open_workspace(self.plan.root), names, self.varied)
+        if any(name not in self.plan.products for name in variants.values()):
+            self._plan = _opened(self.plan.root)
+        for name in variants.values():
+            update_marker(self.plan.product(name))
+        return list(variants.values())
 
     def job_inputs(self, job: str) -> list[str]:
         """The manifests of what a job reads, and the markers of its shards if it is cut into some."""
@@ -141,9 +157,12 @@ class Workflow:
 
     def product_inputs(self, product: str) -> list[str]:
         """The manifests of what a product is rendered from."""
-        if product in self.variants:
-            return [f"with these settings it is results/{self.variants[product]}, and {product} is what its spec says"]
         try:
+            if self.main_process and self.varied is not None and not product.endswith(self.varied.suffix):
+                name = product + self.varied.suffix
+                return [f"{product} is what its spec says: as the command line asks for it, it is results/{name}"]
+            if self.main_process and self.varied is not None and product not in self.plan.products:
+                self._vary([product.removesuffix(self.varied.suffix)])
             found = self.plan.product(product)
         except SpecError:
             return [f"`mimflow validate {product.rpartition('/')[2]}`: its specs are wrong"]
@@ -277,7 +296,7 @@ def open_workflow(
     `shards`: how many jobs share the pieces of one out between them.
     Where `dvc.lock` records results that are not here, nothing is computed unless `recompute` says so. Of `settings`,
     `set`, `tarflow prior.width=64`, makes a variant of a run, which then is what is made when nothing is asked for;
-    `seeds`, 3, and `dataset`, `mnist5k`, make variants of the products among the `targets`, which then are made.
+    `seeds`, 3, and `dataset`, `mnist5k`, make variants of the products that Snakemake is asked for.
     """
     settings = settings or {}
     # `python` in the rules is the one that runs Snakemake, also where its environment is not activated.
@@ -290,8 +309,7 @@ def open_workflow(
     shown = _looked_at_from_elsewhere(root)
     variant = _variant(shown or root, settings["set"]) if settings.get("set") else None
     plan = _opened(shown or root)
-    variants = _product_variants(plan, settings)
-    plan = _opened(shown or root) if variants else plan
+    varied = _product_settings(plan, settings)
     try:
         count = shard_count(shards)
         _say_problems(plan)
@@ -310,7 +328,7 @@ def open_workflow(
         for folder in [*stores, paths.METRICS, paths.PLOTS] if shown is None else ():
             with storage_errors(root):
                 (root / folder).mkdir(parents=True, exist_ok=True)
-        return Workflow(plan, main_process, root if shown else None, root, count, variant, variants)
+        return Workflow(plan, main_process, root if shown else None, root, count, variant, varied)
     except MimflowError as error:
         report(error, sys.stderr)
         raise SystemExit(error.exit_code) from None
@@ -337,36 +355,20 @@ def _variant(root: Path, settings: str) -> str:
         raise SystemExit(error.exit_code) from None
 
 
-def _product_variants(plan: Plan, settings: Mapping[str, Any]) -> dict[str, str]:
-    """What the products among the targets are called with other seeds, or on other data; a line and the end if they
-    can't be. Empty where neither is asked for.
-    """
+def _product_settings(plan: Plan, settings: Mapping[str, Any]) -> ProductSettings | None:
+    """What the command line asks of products; None if nothing, a line and the end if it can't be."""
     seeds, dataset = settings.get("seeds"), settings.get("dataset")
     if seeds is None and dataset is None:
-        return {}
+        return None
     try:
         if seeds is not None and not (isinstance(seeds, int) and 0 < seeds <= MOST_SEEDS):
             raise PlanError(f"--config seeds={seeds}: not a number of seeds (seeds=3)")
         if dataset is not None:
             plan.workspace.get("dataset", str(dataset))
-        asked = ProductSettings(seeds, None if dataset is None else str(dataset))
-        names = _varied(plan, list(settings.get("targets") or ["all"]), asked)
-        return write_product_variants(lambda: open_workspace(plan.root), names, asked)
     except MimflowError as error:
         report(error, sys.stderr)
         raise SystemExit(error.exit_code) from None
-
-
-def _varied(plan: Plan, targets: Iterable[str], asked: ProductSettings) -> list[str]:
-    """The products that targets of Snakemake's mean, of those that have seeds and runs; a variant means its product."""
-    groups = {"all": plan.by_default, "papers": plan.of_papers}
-    names: dict[str, None] = {}
-    for target in targets:
-        if target in groups:
-            names |= dict.fromkeys(each.name for each in groups[target]() if hasattr(each.spec, "seeds"))
-        else:
-            names[plan.product(paths.product_name(target).removesuffix(asked.suffix)).name] = None
-    return list(names)
+    return ProductSettings(seeds, None if dataset is None else str(dataset))
 
 
 def _say_problems(plan: Plan) -> None:

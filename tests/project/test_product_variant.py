@@ -130,18 +130,26 @@ def test_names_are_found_wherever_they_stand() -> None:
     ]
 
 
-def opened(root: Path, *targets: str, **settings: object) -> Workflow:
-    return open_workflow(root, main_process=True, settings={**settings, "targets": frozenset(targets)})
+def opened(root: Path, **settings: object) -> Workflow:
+    return open_workflow(root, main_process=True, settings=settings)
 
 
 def test_snakemake_makes_the_variants_of_what_it_is_asked_for(project: Path) -> None:
-    workflow = opened(project, "papers", seeds=2)
+    before = set(files(project))
+    workflow = opened(project, seeds=2)
+    assert workflow.names_of(workflow.product_kinds[0]) == r"t|t\-seeds\-2" and set(files(project)) == before
+    assert workflow.product_inputs("t") == [
+        "t is what its spec says: as the command line asks for it, it is results/t-seeds-2"
+    ]
+    jobs = workflow.product_inputs("f-seeds-2")
+    assert set(files(project)) - before == {"specs/figures/f-seeds-2.yaml"}
+    assert jobs and all(job.endswith("/manifest.json") for job in jobs)
+    assert (project / ".mimflow/markers/f-seeds-2").is_file()
     assert workflow.paper_targets() == ["results/t-seeds-2.md", "results/f-seeds-2.svg"]
     assert workflow.default_targets() == ["results/t-seeds-2.md"]
-    assert workflow.product_inputs("t") == ["with these settings it is results/t-seeds-2, and t is what its spec says"]
-    assert opened(project, "results/f-seeds-2.svg", seeds=2).variants == {"f": "f-seeds-2"}
-    assert opened(project, seeds=2).variants == {"t": "t-seeds-2"}
-    assert opened(project, "papers").paper_targets() == ["results/t.md", "results/f.svg"]
+    (line,) = opened(project, dataset="other", seeds=2).product_inputs("x-on-other-seeds-2")
+    assert line == "no product named 'x'"
+    assert opened(project).paper_targets() == ["results/t.md", "results/f.svg"]
 
 
 @pytest.mark.parametrize(
