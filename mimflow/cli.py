@@ -173,6 +173,20 @@ def list_(
     echo(list_all(opened_plan(project), of))
 
 
+@_command("mimflow papers", "mimflow papers docs/papers.md")
+def papers(
+    file: Annotated[Path | None, typer.Argument(help="Where the page goes: docs/papers.md if not given.")] = None,
+    project: Project = HERE,
+) -> None:
+    """Write the page of papers: which spec makes which table, figure and claim, and what the paper's scale needs."""
+    from mimflow.artifacts.manifest import write_text
+    from mimflow.products.papers import papers_page
+
+    file = file or project / "docs/papers.md"
+    write_text(file, papers_page(opened_workspace(project)))
+    echo(file)
+
+
 @_command("mimflow status", "mimflow status --watch")
 def status(
     watch: Annotated[bool, typer.Option("--watch", help="Show it again every two seconds, until Ctrl-C.")] = False,
@@ -357,20 +371,6 @@ def metrics(
     from mimflow.project.metrics_page import metrics_page
 
     write_text(file, metrics_page())
-    echo(file)
-
-
-@_command("mimflow papers")
-def papers(
-    file: Annotated[Path | None, typer.Argument(help="Where the page goes: docs/papers.md if not given.")] = None,
-    project: Project = HERE,
-) -> None:
-    """Write the page of papers: which spec makes which table, figure and claim, and what the paper's scale needs."""
-    from mimflow.artifacts.manifest import write_text
-    from mimflow.products.papers import papers_page
-
-    file = file or project / "docs/papers.md"
-    write_text(file, papers_page(opened_workspace(project)))
     echo(file)
 
 
