@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from functools import wraps
+from typing import Any, TypeVar, cast
 
 from mimflow.compute.spec import Compute
 from mimflow.contents.base import Content
@@ -52,6 +55,22 @@ class Measurement:
     evaluate: Job
 
 
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def _once(method: Method) -> Method:
+    """A method that a plan runs once for the same names and seeds: a key is the digest of a whole system."""
+
+    @wraps(method)
+    def asked(plan: Plan, *names: Hashable) -> Any:
+        call = method.__name__, *names
+        if call not in plan.made:
+            plan.made[call] = method(plan, *names)
+        return plan.made[call]
+
+    return cast(Method, asked)
+
+
 class Plan:
     """Every job and product that the valid specs of a workspace ask for.
 
@@ -65,6 +84,8 @@ class Plan:
         """By id."""
         self.names: dict[tuple[str, str], Job] = {}
         """By stage and every name that the specs have for a job. Names with one key are one job."""
+        self.made: dict[tuple[Hashable, ...], Any] = {}
+        """What was asked for once, by method and arguments."""
         self.looked_at: dict[str, str | None] = {}
         """By preparation: what is wrong with the folder that it reads, as far as anybody has asked."""
         for run in workspace.sound("run"):
@@ -177,11 +198,13 @@ class Plan:
         self.names[task.stage, name] = job
         return job
 
+    @_once
     def prepare(self, dataset: str) -> Job:
         """The preparation of a data set."""
         loaded = self.workspace.datasets[dataset]
         return self._add(dataset, PrepareTask(dataset=loaded.spec, files=read_pin(loaded)), {})
 
+    @_once
     def train(self, run_name: str, phase_name: str, seed: int) -> Job:
         """A phase of a run."""
         run = self.workspace.runs[run_name].spec
@@ -301,6 +324,7 @@ class Plan:
             return self.weights(protocol.extractor.weights, "", 0)
         return None
 
+    @_once
     def measure(self, run_name: str, output: str, protocol_name: str, seed: int) -> Measurement:
         """An output of a run, and its measurement by those metrics of a protocol that fit it."""
         infer = self.infer(run_name, output, self.workspace.protocols[protocol_name].spec, seed)
