@@ -33,6 +33,7 @@ from mimflow.verbs import (
     run_names,
     spec_names,
     stages,
+    written,
 )
 
 app = typer.Typer(
@@ -57,6 +58,7 @@ def _command(*shown: str, name: str | None = None) -> Callable[[Callable[..., No
 
 app.add_typer(outside)
 app.add_typer(stages)
+app.add_typer(written)
 
 
 def _version(asked: bool) -> None:
@@ -171,20 +173,6 @@ def list_(
     from mimflow.plan.listing import list_all
 
     echo(list_all(opened_plan(project), of))
-
-
-@_command("mimflow papers", "mimflow papers docs/papers.md")
-def papers(
-    file: Annotated[Path | None, typer.Argument(help="Where the page goes: docs/papers.md if not given.")] = None,
-    project: Project = HERE,
-) -> None:
-    """Write the page of papers: which spec makes which table, figure and claim, and what the paper's scale needs."""
-    from mimflow.artifacts.manifest import write_text
-    from mimflow.products.papers import papers_page
-
-    file = file or project / "docs/papers.md"
-    write_text(file, papers_page(opened_workspace(project)))
-    echo(file)
 
 
 @_command("mimflow status", "mimflow status --watch")
@@ -347,31 +335,6 @@ def reproduce(
     echo(found.text)
     if found.different:
         raise DifferentError(f"{found.product}: {found.different} of {len(found.numbers)} numbers are different")
-
-
-@_command("mimflow schema")
-def schema(
-    folder: Annotated[Path | None, typer.Argument(help="Where they go; not given: specs/schemas.")] = None,
-    project: Project = HERE,
-) -> None:
-    """Write the JSON Schemas that let editors complete and check specs."""
-    from mimflow.products.registry import PRODUCTS
-    from mimflow.project.schemas import write_schemas
-
-    for path in write_schemas(folder or project / "specs/schemas", PRODUCTS):
-        echo(path)
-
-
-@_command("mimflow metrics docs/metrics.md")
-def metrics(
-    file: Annotated[Path, typer.Argument(help="Where the page goes.")] = Path("docs/metrics.md"),
-) -> None:
-    """Write the page of metrics: what each is, where it was published, and what a protocol can set."""
-    from mimflow.artifacts.manifest import write_text
-    from mimflow.project.metrics_page import metrics_page
-
-    write_text(file, metrics_page())
-    echo(file)
 
 
 @_command("mimflow weights")

@@ -1,4 +1,4 @@
-"""What commands share, the types of their options, and the verbs of the stages and of what comes from outside."""
+"""What commands share, the types of their options, and the verbs of the stages, of what comes from outside and of generated files."""
 
 from __future__ import annotations
 
@@ -87,6 +87,8 @@ stages = typer.Typer()
 """The verbs of the stages."""
 outside = typer.Typer()
 """The verbs of what comes from outside: folders of images, public checkpoints."""
+written = typer.Typer()
+"""Verbs that write files which follow from the specs and the code."""
 data = typer.Typer(no_args_is_help=True, help="Data sets of your own.")
 outside.add_typer(data, name="data")
 
@@ -266,3 +268,42 @@ def import_checkpoint(
     from mimflow.project.importing import import_checkpoint as import_artifact
 
     echo(import_artifact(file, source, opened_workspace(project), spec, out, part))
+
+
+@written.command(epilog=examples("mimflow schema"))
+def schema(
+    folder: Annotated[Path | None, typer.Argument(help="Where they go; not given: specs/schemas.")] = None,
+    project: Project = HERE,
+) -> None:
+    """Write the JSON Schemas that let editors complete and check specs."""
+    from mimflow.products.registry import PRODUCTS
+    from mimflow.project.schemas import write_schemas
+
+    for path in write_schemas(folder or project / "specs/schemas", PRODUCTS):
+        echo(path)
+
+
+@written.command(epilog=examples("mimflow metrics docs/metrics.md"))
+def metrics(
+    file: Annotated[Path, typer.Argument(help="Where the page goes.")] = Path("docs/metrics.md"),
+) -> None:
+    """Write the page of metrics: what each is, where it was published, and what a protocol can set."""
+    from mimflow.artifacts.manifest import write_text
+    from mimflow.project.metrics_page import metrics_page
+
+    write_text(file, metrics_page())
+    echo(file)
+
+
+@written.command(epilog=examples("mimflow papers", "mimflow papers docs/papers.md"))
+def papers(
+    file: Annotated[Path | None, typer.Argument(help="Where the page goes: docs/papers.md if not given.")] = None,
+    project: Project = HERE,
+) -> None:
+    """Write the page of papers: which spec makes which table, figure and claim, and what the paper's scale needs."""
+    from mimflow.artifacts.manifest import write_text
+    from mimflow.products.papers import papers_page
+
+    file = file or project / "docs/papers.md"
+    write_text(file, papers_page(opened_workspace(project)))
+    echo(file)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from dataclasses import dataclass
-from functools import wraps
-from typing import Any, TypeVar, cast
+from typing import Any
 
 from mimflow.compute.spec import Compute
 from mimflow.contents.base import Content
@@ -18,6 +17,7 @@ from mimflow.features.spec import ClassifierExtractorSpec, NetworkSpec
 from mimflow.metrics.reference.spec import ReferenceSpec, SplitReferenceSpec
 from mimflow.plan import paths
 from mimflow.plan.jobs import KEY_LENGTH, Job
+from mimflow.plan.once import once
 from mimflow.plan.product import Product
 from mimflow.project.pins import read_pin
 from mimflow.project.protocol import ProtocolSpec
@@ -53,22 +53,6 @@ class Measurement:
     infer: Job | None
     """None of samples that were made elsewhere."""
     evaluate: Job
-
-
-Method = TypeVar("Method", bound=Callable[..., Any])
-
-
-def _once(method: Method) -> Method:
-    """A method that a plan runs once for the same names and seeds: a key is the digest of a whole system."""
-
-    @wraps(method)
-    def asked(plan: Plan, *names: Hashable) -> Any:
-        call = method.__name__, *names
-        if call not in plan.made:
-            plan.made[call] = method(plan, *names)
-        return plan.made[call]
-
-    return cast(Method, asked)
 
 
 class Plan:
@@ -198,13 +182,13 @@ class Plan:
         self.names[task.stage, name] = job
         return job
 
-    @_once
+    @once
     def prepare(self, dataset: str) -> Job:
         """The preparation of a data set."""
         loaded = self.workspace.datasets[dataset]
         return self._add(dataset, PrepareTask(dataset=loaded.spec, files=read_pin(loaded)), {})
 
-    @_once
+    @once
     def train(self, run_name: str, phase_name: str, seed: int) -> Job:
         """A phase of a run."""
         run = self.workspace.runs[run_name].spec
@@ -324,7 +308,7 @@ class Plan:
             return self.weights(protocol.extractor.weights, "", 0)
         return None
 
-    @_once
+    @once
     def measure(self, run_name: str, output: str, protocol_name: str, seed: int) -> Measurement:
         """An output of a run, and its measurement by those metrics of a protocol that fit it."""
         infer = self.infer(run_name, output, self.workspace.protocols[protocol_name].spec, seed)
