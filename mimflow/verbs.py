@@ -1,4 +1,4 @@
-"""What commands share, the types of their options, and the verbs of the stages, of what comes from outside and of generated files."""
+"""What commands share, the types of their options; verbs of stages, of what comes from outside, of generated files."""
 
 from __future__ import annotations
 
