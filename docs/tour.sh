@@ -125,10 +125,11 @@ mimflow diff tarflow tarflow-epochs-2
 mimflow prepare digits
 mimflow train tarflow-epochs-2.main.s0
 
-#: `mimflow new` writes commented specs that validate: dataset, classifier, protocol, run, ablation, table, claim, or project for all.
+#: `mimflow new` writes commented specs that validate: dataset, classifier, protocol, run, ablation, table, figure, claim, or project for all.
 mimflow new ablation step-size --run photos-tarflow
 cat specs/ablations/step-size.yaml
 mimflow new run wide --dataset photos --like photos-tarflow
+mimflow new figure two --run photos-tarflow --run photos-mimflow --protocol photos-1k
 mimflow new claim masks-help --run photos-mimflow --run photos-tarflow --protocol photos-1k
 mimflow validate
 mimflow plan step-size
@@ -148,7 +149,8 @@ git status --short
 #: From a number to what it was made by:
 mimflow why photos --row TARFlow --column guided.fid
 
-#: A reviewer's check is one command: `mimflow reproduce results/photos.md --row TARFlow` makes a row again from its record, in a scratch folder, and compares number by number.
+#: A reviewer's check is one command: a row, or all, is made again from its record in a scratch folder, and compared number by number.
+mimflow reproduce results/photos.md --row photos-tarflow 2>/dev/null
 
 #: ## Help
 #:
