@@ -93,6 +93,7 @@ def test_growth_is_measured_in_processes_of_its_own(
 ) -> None:
     """What is 64 times as much takes longer and more memory; two processes are there to be measured."""
     monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
+    monkeypatch.delenv("PYTHONSAFEPATH", raising=False)  # what the command line sets for the processes that it starts
     smallest = benchmark.Case(what, tokens=4, width=64, images=8, parts=2 if what == "step" else 1, repeats=2)
     title, *rows = benchmark.table(grows, [smallest._replace(**{grows: size}) for size in sizes]).splitlines()
     assert title.split() == [what, grows, "seconds", "of", "a", "core", "MB"]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +101,7 @@ def reproduce(
     with _scratch(plan.root, keep) as folder:
         for place, job in enumerate(jobs.values(), 1):
             report(f"{place} of {len(jobs)}: {job.stage} {job.name}", sys.stderr)
-            _run(job, folder)
+            _run(_found(job, plan.root), folder)
         after = {label: _values(job, folder) for label, job in evaluations.items()}
         made = {job.id: read_manifest(folder / job.manifest).made for job in jobs.values()}
     then = {job.id: manifest for job in jobs.values() if (manifest := manifest_of(plan.root, job.key)) is not None}
@@ -176,6 +177,22 @@ def _linked(root: Path, folder: Path) -> Path:
         if path.name not in OWN and not folder.is_relative_to(path) and not link.is_symlink():
             link.symlink_to(path)
     return folder
+
+
+def _found(job: Job, root: Path) -> Job:
+    """A job that finds what lies beside the project from anywhere: paths that lead out of it are whole ones."""
+
+    def whole(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: whole(item) for name, item in value.items()}
+        if isinstance(value, list):
+            return [whole(item) for item in value]
+        leads_out = isinstance(value, str) and value.startswith("../")
+        return str((root / value).resolve()) if leads_out else value
+
+    told = job.task.model_dump_json()
+    task = type(job.task).model_validate_json(json.dumps(whole(json.loads(told))))
+    return replace(job, task=task)
 
 
 def _run(job: Job, folder: Path) -> None:

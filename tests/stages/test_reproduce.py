@@ -15,6 +15,7 @@ from mimflow.errors import PlanError
 from mimflow.plan.jobs import Job
 from mimflow.stages import reproduce as stage
 from mimflow.stages.reproduce import reproduce
+from mimflow.tasks import PrepareTask
 
 
 @pytest.fixture
@@ -97,3 +98,20 @@ def test_a_table_of_a_real_project_is_made_again_bit_for_bit(finished: Path, tmp
     assert made == (measured / "metrics.json").read_bytes()
     recorded = json.loads((measured / "manifest.json").read_text())
     assert recorded["key"] == json.loads((again / measured.relative_to(project) / "manifest.json").read_text())["key"]
+
+
+def test_a_folder_beside_the_project_is_found_from_the_scratch_folder(tmp_path: Path) -> None:
+    source = {"kind": "image_folder", "path": "../pictures"}
+    dataset = {
+        "source": source,
+        "transform": {"size": 8, "method": "bilinear"},
+        "split": {"kind": "folders"},
+        "channels": 3,
+        "num_classes": 2,
+    }
+    pin = {"images": 1, "bytes": 1, "listing": "0" * 64}
+    job = Job(PrepareTask.model_validate({"dataset": dataset, "files": pin}), {}, "pictures")
+    moved = stage._found(job, tmp_path / "project")
+    assert isinstance(moved.task, PrepareTask)
+    assert moved.task.dataset.source.model_dump(mode="json")["path"] == str(tmp_path / "pictures")
+    assert moved.key == job.key
