@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
@@ -117,6 +118,7 @@ class Spec(BaseModel):
         return bool(getattr(self, name) == type(self).model_fields[name].get_default(call_default_factory=True))
 
     @classmethod
+    @cache
     def written_names(cls) -> dict[str, str]:
         """Its fields, each with the name that it has in files: another where that is a word of Python's."""
         return {name: field.alias or name for name, field in cls.model_fields.items()}

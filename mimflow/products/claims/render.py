@@ -7,8 +7,6 @@ import io
 from collections import Counter
 from dataclasses import dataclass
 
-import jinja2
-
 from mimflow.errors import PlanError
 from mimflow.metrics.number import Number
 from mimflow.plan import paths
@@ -16,6 +14,7 @@ from mimflow.products.claims.product import TEMPLATE, ClaimsProduct, PlannedClai
 from mimflow.products.claims.verdict import RULE, Finding, judge, judge_same
 from mimflow.products.table.layout import markdown
 from mimflow.products.table.results import read_result
+from mimflow.products.templates import own_template
 from mimflow.project.claim import Comparison, Verdict
 
 _CSV_COLUMNS = ("claim", "verdict", "committed", "n", "mean", "low", "high", "smallest_effect", "metric", "protocol")
@@ -109,16 +108,8 @@ def _change(claim: Judged) -> str:
 def render_claims(product: ClaimsProduct) -> dict[str, bytes]:
     """The contents of the files by path. ArtifactError for corrupt results."""
     claims = judged_claims(product)
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATE.parent),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["md"] = markdown
     counts = Counter(each.verdict for each in claims)
-    text = environment.get_template(TEMPLATE.name).render(page=product.spec, claims=claims, counts=counts, rule=RULE)
+    text = own_template(TEMPLATE, {"md": markdown}).render(page=product.spec, claims=claims, counts=counts, rule=RULE)
     return {
         paths.product_file(product.name, "md"): text.encode(),
         paths.product_file(product.name, "csv"): _csv(claims).encode(),

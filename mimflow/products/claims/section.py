@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import jinja2
-
 from mimflow.products.claims.product import SECTION, ClaimsProduct, PlannedComparison
 from mimflow.products.claims.render import judged_claims
 from mimflow.products.claims.verdict import RULE
 from mimflow.products.table.results import read_result
+from mimflow.products.templates import own_template
 from mimflow.products.trace import Line, measurement_lines, text_of
 from mimflow.project.claim import Comparison
 
@@ -29,15 +28,8 @@ class Compared:
 
 def claims_section(product: ClaimsProduct) -> str:
     """The section as HTML. ArtifactError for corrupt results."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(SECTION.parent),
-        undefined=jinja2.StrictUndefined,
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     claims = [(judged, list(_compared(product, judged.planned.name))) for judged in judged_claims(product)]
-    return environment.get_template(SECTION.name).render(page=product, claims=claims, rule=RULE)
+    return own_template(SECTION).render(page=product, claims=claims, rule=RULE)
 
 
 def _compared(product: ClaimsProduct, name: str) -> Iterator[Compared]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-
-import jinja2
 
 from mimflow.artifacts.checkpoint import TrainFacts
 from mimflow.artifacts.facts import read_facts
@@ -19,6 +17,7 @@ from mimflow.products.table.layout import heading, markdown, markdown_cell, rais
 from mimflow.products.table.model import Cell, Table
 from mimflow.products.table.picture import picture
 from mimflow.products.table.render import sample_picture
+from mimflow.products.templates import own_template
 from mimflow.products.trace import product_lines, text_of
 from mimflow.project.inspection import explain
 
@@ -49,15 +48,8 @@ class Training:
 def render_page(page: PageProduct) -> dict[str, bytes]:
     """The contents of a page's files by path, with the results that are there. ArtifactError for corrupt ones."""
     table = collect(page.table) if page.table is not None else None
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATE.parent),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters |= {"md": markdown, "cell": markdown_cell, "raised": raised}
-    text = environment.get_template(TEMPLATE.name).render(
+    filters: dict[str, Callable[..., str]] = {"md": markdown, "cell": markdown_cell, "raised": raised}
+    text = own_template(TEMPLATE, filters).render(
         page=page.spec,
         run=page.run,
         table=table,

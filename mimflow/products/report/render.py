@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-import jinja2
-
 from mimflow.products.report.around import made, missing, protocols, rendered_by
 from mimflow.products.report.product import TEMPLATES, ReportProduct
 from mimflow.products.report.sections import sections
+from mimflow.products.templates import own_template
 
 
 def render_report(report: ReportProduct) -> dict[str, bytes]:
     """The file by its path, with the results that are there. ArtifactError for corrupt ones."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        undefined=jinja2.StrictUndefined,
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
     lacking, cost = missing(report)
-    text = environment.get_template("report.html.j2").render(
+    text = own_template(TEMPLATES / "report.html.j2").render(
         report=report,
         chapters=list(sections(report.included)),
         protocols=list(protocols(report)),
