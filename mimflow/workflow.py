@@ -227,6 +227,8 @@ class Workflow:
         if self.read_only is not None:
             report(f"{self.read_only}: can't write: jobs can be listed (snakemake -n), but none can run", sys.stderr)
             raise SystemExit(StorageError.exit_code)
+        if self._plan is not None:
+            drop_numbers(self._plan)  # here, as a dry run deletes nothing
         for number in (signal.SIGTERM, signal.SIGINT):
             before = signal.getsignal(number)
             if callable(before):
@@ -317,7 +319,6 @@ def open_workflow(
             report(refused, sys.stderr)
         update_markers(plan)
         update_links(plan)
-        drop_numbers(plan)
         if outdated(plan):
             report("dvc.yaml is not what products ask for now (`mimflow dvc` writes it)", sys.stderr)
         missing = missing_outputs(root)
