@@ -6,6 +6,7 @@ written beside its own file under a name of its own, `tarflow-digits-on-mnist5k`
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -150,7 +151,7 @@ class _Writer:
             f"# {loaded.name} ({self.settings.words}), asked for on the command line.",
             f"extends: {loaded.name}",
             "overrides:",
-            *(f"  {dotted}: {_yaml(value)}" for dotted, value in values.items()),
+            *(f"  {dotted}: {json.dumps(value, ensure_ascii=False)}" for dotted, value in values.items()),
         ]
         self.files[path] = "\n".join([*lines, ""])
         return name
@@ -164,10 +165,3 @@ def named_in(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str
             yield (*path, str(key)), str(key), item
         else:
             yield from named_in(item, (*path, str(key)))
-
-
-def _yaml(value: Any) -> str:
-    if isinstance(value, str):
-        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-        return f'"{escaped}"'
-    return {None: "null", False: "false"}.get(value, str(value)) if not isinstance(value, list) else str(value)

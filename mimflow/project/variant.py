@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Callable, Sequence
@@ -37,7 +38,7 @@ def write_variant(open_workspace: Callable[[], Workspace], run: str, settings: S
             f"# yaml-language-server: $schema={schema}",
             f"# {run} with other settings, asked for on the command line.",
             f"extends: {files[0].name}",
-            f"label: {_quoted(f'{base.spec.label or run}, {label}')}",
+            f"label: {json.dumps(f'{base.spec.label or run}, {label}', ensure_ascii=False)}",  # JSON is YAML
             "overrides:",
             *(f"  {dotted}: {value}" for dotted, value in values.items()),
             "",
@@ -65,8 +66,3 @@ def _parsed(setting: str) -> tuple[str, str]:
     if found is None:
         raise PlanError(f"-s {setting}: not a setting (prior.width=64)")
     return found["path"], found["value"]
-
-
-def _quoted(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'

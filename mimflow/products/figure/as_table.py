@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mimflow.products.figure.spec import FigureSpec
+from mimflow.products.table.product import row_runs
 from mimflow.products.table.spec import MetricColumn, OutputColumns, Row, TableSpec
 from mimflow.project.run import RunSpec
 from mimflow.project.workspace import Loaded, Workspace
@@ -66,12 +67,8 @@ def outputs_named(name: str, runs: Mapping[str, Loaded[RunSpec]]) -> list[str]:
 
 def runs_of(rows: list[Row], workspace: Workspace) -> dict[str, Loaded[RunSpec]] | None:
     """The runs of rows by name, in order; None where one is not there or is broken."""
-    names: list[str] = []
-    for row in rows:
-        if row.run is not None:
-            names.append(row.run)
-        elif row.ablation is not None:
-            if row.ablation not in workspace.ablations or workspace.broken("ablation", row.ablation):
-                return None
-            names += workspace.members(row.ablation)
+    ablations = [row.ablation for row in rows if row.ablation is not None]
+    if any(name not in workspace.ablations or workspace.broken("ablation", name) for name in ablations):
+        return None
+    names = [name for row in rows for name in row_runs(row, workspace)]
     return {name: workspace.runs[name] for name in names} if all(name in workspace.runs for name in names) else None

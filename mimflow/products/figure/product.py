@@ -15,7 +15,7 @@ from mimflow.plan.product import Product
 from mimflow.products.figure.as_table import as_table, outputs_named
 from mimflow.products.figure.registry import DRAWINGS
 from mimflow.products.figure.spec import FigureSpec
-from mimflow.products.table.product import TableProduct
+from mimflow.products.table.product import TableProduct, row_runs
 from mimflow.products.table.spec import Row
 from mimflow.project.kinds import ProductKind
 from mimflow.project.run import RunSpec
@@ -89,17 +89,12 @@ class FigureProduct(Product):
             if row.samples is not None:
                 label = row.label or row.samples.name
                 rows.append(FigureRow(next(given), label, label, bool(row.label), None, (0,)))
-            rows += [self._row(run, row) for run in self._runs(row)]
+            rows += [self._row(run, row) for run in row_runs(row, self.plan.workspace)]
         return tuple(rows)
 
     @property
     def _gives_samples(self) -> bool:
         return any(row.samples is not None for row in self.spec.rows)
-
-    def _runs(self, row: Row) -> list[str]:
-        if row.run is not None:
-            return [row.run]
-        return self.plan.workspace.members(row.ablation) if row.ablation is not None else []
 
     def _row(self, run: str, row: Row) -> FigureRow:
         loaded = self.plan.workspace.runs[run]

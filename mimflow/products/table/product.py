@@ -22,6 +22,7 @@ from mimflow.project.deviations import deviation_lines
 from mimflow.project.protocol import ProtocolSpec
 from mimflow.project.run import RunSpec
 from mimflow.project.sweep import Sweep
+from mimflow.project.workspace import Workspace
 from mimflow.tasks import EvaluateTask
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
@@ -65,6 +66,13 @@ class PlannedRow:
         return (name,) if name in known else ()
 
 
+def row_runs(row: Row, workspace: Workspace) -> list[str]:
+    """The runs of a row by name, in order; none of samples that were made elsewhere."""
+    if row.run is not None:
+        return [row.run]
+    return workspace.members(row.ablation) if row.ablation is not None else []
+
+
 class TableProduct(Product):
     """A table with everything that it is rendered from."""
 
@@ -90,21 +98,15 @@ class TableProduct(Product):
     def rows(self) -> tuple[PlannedRow, ...]:
         """The measured rows, those of ablations one for each run."""
         runs = self.plan.workspace.runs
-        specs = [runs[run].spec for row in self.spec.rows for run in self._runs(row)]
+        specs = [runs[run].spec for row in self.spec.rows for run in row_runs(row, self.plan.workspace)]
         held = {name: output.content for spec in specs for name, output in spec.outputs.items()}
         rows: list[PlannedRow] = []
         for row in self.spec.rows:
             if row.samples is not None:
                 output = row.output or self.spec.samples_outputs(held)[0]
                 rows.append(self._given_row(output, row, row.samples))
-            rows += [self._row(run, row) for run in self._runs(row)]
+            rows += [self._row(run, row) for run in row_runs(row, self.plan.workspace)]
         return tuple(rows)
-
-    def _runs(self, row: Row) -> list[str]:
-        """The runs of a row; none of samples that were made elsewhere."""
-        if row.run is not None:
-            return [row.run]
-        return self.plan.workspace.members(row.ablation) if row.ablation is not None else []
 
     def _row(self, run: str, row: Row) -> PlannedRow:
         loaded = self.plan.workspace.runs[run]
