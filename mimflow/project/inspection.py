@@ -11,6 +11,7 @@ from typing import Any
 from mimflow.errors import PlanError, SpecError
 from mimflow.project.workspace import Loaded, Owner, Workspace
 from mimflow.spec.compose import locate, nearest, shown_path
+from mimflow.spec.shipped import SHIPPED
 
 IN_WORDS = {
     "weights": ("file of weights", "files of weights"),
@@ -126,8 +127,14 @@ def _explained(loaded: Loaded[Any], value: Any, path: tuple[str | int, ...]) -> 
             yield from _explained(loaded, item, inner)
         else:
             node, _, left = locate(loaded.node, inner)
-            origin = "default" if left else f"{node.mark.file}:{node.mark.line}"
+            origin = "default" if left else f"{_named(node.mark.file)}:{node.mark.line}"
             yield f"{label} {json.dumps(item, ensure_ascii=False)}", origin
+
+
+def _named(file: str) -> str:
+    """A file of the project as messages name it; one that comes along is the same wherever mimflow is installed."""
+    path = Path(os.path.normpath(file))
+    return path.relative_to(SHIPPED.parents[1]).as_posix() if path.is_relative_to(SHIPPED) else file
 
 
 def _nested(item: Any) -> bool:
