@@ -35,3 +35,8 @@ def __getattr__(name: str) -> Any:
     if name not in _WHERE:
         raise AttributeError(f"module 'mimflow' has no attribute '{name}'")
     return getattr(import_module(_WHERE[name]), name)
+
+
+def __dir__() -> list[str]:
+    """What completion shows."""
+    return [*__all__, "__version__"]

@@ -42,6 +42,7 @@ def test_the_package_offers_names_and_imports_nothing_before_they_are_asked_for(
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     names = "['TrainedSystem', 'compose', 'evaluate', 'images', 'load', 'results']"
     assert done.stdout.strip() == f"{names} False False"
+    assert dir(mimflow) == ["TrainedSystem", "__version__", "compose", "evaluate", "images", "load", "results"]
     with pytest.raises(AttributeError, match="module 'mimflow' has no attribute 'lod'"):
         mimflow.lod  # noqa: B018
 
