@@ -25,7 +25,7 @@ TO_LOG = to_log()
 
 
 onstart:
-    WORKFLOW.begin()
+    WORKFLOW.begin(executor_name(workflow))
     begin_lines()
 
 

@@ -26,6 +26,7 @@ def run(project: Path, *words: str) -> None:
 
 def large_project(root: Path, runs: int) -> Path:
     """The tests' tiny project with an ablation of `runs` learning rates in its table: 4 jobs a run and output."""
+    root.mkdir(parents=True, exist_ok=True)
     for name in ("Snakefile", "rules", "profiles"):
         source = REPOSITORY / name
         shutil.copytree(source, root / name) if source.is_dir() else shutil.copy(source, root / name)

@@ -21,6 +21,7 @@ import psutil  # type: ignore[import-untyped]  # Snakemake's own
 
 from mimflow.artifacts.provenance import git_refusal
 from mimflow.errors import MimflowError, PlanError, SpecError, StorageError, storage_errors
+from mimflow.forking.start import start as start_forking
 from mimflow.plan import paths
 from mimflow.plan.build import Plan
 from mimflow.plan.costs import Costs
@@ -219,16 +220,19 @@ class Workflow:
             return {}
         return Costs(self.plan.root, self.plan.jobs.values()).chains(self._asked.values())
 
-    def begin(self) -> None:
+    def begin(self, executor: str = "local") -> None:
         """Before the first job: refuse a project that can't be written, and pass on what asks this process to stop.
 
-        Its jobs then end as they do when they are asked themselves.
+        Its jobs then end as they do when they are asked themselves. Where they run here, they are forked from a process
+        that has imported what they do.
         """
         if self.read_only is not None:
             report(f"{self.read_only}: can't write: jobs can be listed (snakemake -n), but none can run", sys.stderr)
             raise SystemExit(StorageError.exit_code)
         if self._plan is not None:
             drop_numbers(self._plan)  # here, as a dry run deletes nothing
+        if executor == "local":
+            self.fork_server = start_forking(sum(not job.done(self.root) for job in self._asked.values()))
         for number in (signal.SIGTERM, signal.SIGINT):
             before = signal.getsignal(number)
             if callable(before):

@@ -71,7 +71,7 @@ def test_importing_it_leaves_torch_alone(module: str) -> None:
 
 
 ROOMS = """
-    errors seeds progress
+    errors seeds progress forking
     spec
     artifacts
     weights

@@ -173,10 +173,12 @@ class Workspace:
 
     def unread(self) -> list[str]:
         """The YAML files below `specs` that are no specs, and that no valid spec extends; as messages name them."""
-        extended = {file for kind in self.kinds for loaded in self.all(kind) for file in files_of(loaded.node)}
         found = [file for file in (self.root / "specs").rglob("*.y*ml") if file.suffix in (".yaml", ".yml")]
         read = {file for files in self._files.values() for file in files}
         left = [file for file in sorted(found) if file not in read and not _hidden(file.relative_to(self.root))]
+        if not left:
+            return []
+        extended = {file for kind in self.kinds for loaded in self.all(kind) for file in files_of(loaded.node)}
         return [name for file in left if (name := shown_path(file, self.root)) not in extended]
 
     def get(self, kind: str, name: str) -> Loaded[Any]:

@@ -108,14 +108,25 @@ class Spec(BaseModel):
 
         Of those marked `IN_KEY_IF_SET`, the ones that are not their defaults.
         """
+        held = vars(self)
         return {
-            written: _identity(getattr(self, name))
-            for name, written in type(self).written_names().items()
-            if name not in self.outside_key and not (name in self.in_key_if_set and self._is_default(name))
+            written: _identity(held[name])
+            for name, written, if_set in type(self)._keyed_names()
+            if not (if_set and self._is_default(name))
         }
 
     def _is_default(self, name: str) -> bool:
         return bool(getattr(self, name) == type(self).model_fields[name].get_default(call_default_factory=True))
+
+    @classmethod
+    @cache
+    def _keyed_names(cls) -> tuple[tuple[str, str, bool], ...]:
+        """The fields that may enter a key, each with its name in files and whether it does only where it is set."""
+        return tuple(
+            (name, written, name in cls.in_key_if_set)
+            for name, written in cls.written_names().items()
+            if name not in cls.outside_key
+        )
 
     @classmethod
     @cache
@@ -125,6 +136,8 @@ class Spec(BaseModel):
 
 
 def _identity(value: Any) -> Any:
+    if isinstance(value, PLAIN):
+        return value
     if isinstance(value, Spec):
         return value.identity()
     if isinstance(value, dict):

@@ -12,7 +12,7 @@ import unicodedata
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 from yaml.constructor import BaseConstructor
@@ -33,8 +33,7 @@ INTEGER_LIMIT = 2**63
 """The first whole number that is too large; what seeds, counts and sizes are kept in has 64 bits."""
 
 
-@dataclass(frozen=True, order=True)
-class Mark:
+class Mark(NamedTuple):
     """A place in a file, lines and columns from 1."""
 
     file: str
@@ -45,7 +44,7 @@ class Mark:
         return f"{self.file}:{self.line}:{self.column}"
 
 
-@dataclass
+@dataclass(slots=True)
 class Node:
     """A value with its place: `value` is a dict or list of nodes, or a scalar."""
 
@@ -91,6 +90,8 @@ _SPACES = re.compile("[\u00a0\u1680\u2000-\u200b\u202f\u205f\u2060\u3000\ufeff]"
 """What looks like a space, or like nothing, and is none to YAML: copied from web pages and PDFs."""
 _STEERS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 """Control characters, separators of lines, half characters, and marks that make editors show text in another order."""
+_INDENT = re.compile(r"^[ ?:-]*", re.MULTILINE)
+"""What stands before a line's first value: each block that begins there has a column of its own."""
 _AMBIGUOUS = [
     (
         re.compile(r"(?i:y|n|yes|no|on|off)"),
@@ -139,7 +140,7 @@ def _special(path: Path) -> bool:
     return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
-@lru_cache(256)
+@lru_cache(1024)
 def parse(text: str, shown: str) -> Node:
     """Parse the text of a YAML mapping into nodes, which are not to be changed: many specs extend one file."""
     start = Mark(shown)
@@ -166,6 +167,10 @@ def parse(text: str, shown: str) -> Node:
 
 def _require_shallow(text: str, shown: str) -> None:
     """ReadError for a text that nests deeper than specs do: to compose it, the C parser would overflow its stack."""
+    # A block begins further right than the one that holds it, or in the same column if it is a list in a mapping.
+    indented = max(len(found[0]) for found in _INDENT.finditer(text))
+    if 2 * (indented + 1) + text.count("[") + text.count("{") <= DEPTH_LIMIT:
+        return
     events, depth = _Composer(text), 0
     while events.check_event():
         event = events.get_event()

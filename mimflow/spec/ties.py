@@ -7,7 +7,6 @@ that is tied to it. Specs without ties are as they were, and a spec with one has
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 
 from mimflow.spec.base import Path, Problem
@@ -21,7 +20,7 @@ TIE = re.compile(r"\$\{(?P<path>[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*)\}")
 def resolved(root: Node) -> tuple[Node, list[Problem]]:
     """A spec with what its ties stand for, and a problem for each that stands for nothing."""
     problems: list[Problem] = []
-    if not any(True for _ in _ties(root, ())):
+    if not _has_ties(root):
         return root, problems
     return _resolved(root, root, (), problems), problems
 
@@ -31,11 +30,12 @@ def is_tie(value: object) -> bool:
     return isinstance(value, str) and TIE.fullmatch(value) is not None
 
 
-def _ties(node: Node, path: Path) -> Iterator[Path]:
-    if is_tie(node.value):
-        yield path
-    for step, child in _children(node):
-        yield from _ties(child, (*path, step))
+def _has_ties(node: Node) -> bool:
+    value = node.value
+    if isinstance(value, str):
+        return value.startswith("$") and is_tie(value)
+    children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return any(map(_has_ties, children))
 
 
 def _children(node: Node) -> list[tuple[str | int, Node]]:
@@ -68,7 +68,7 @@ def _followed(node: Node, root: Node, path: Path, problems: list[Problem]) -> No
         if left:
             problems.append(Problem(path, _nothing(target, walked), _hint(found, walked, left)))
             return replace(node, value=None)
-    if any(True for _ in _ties(found, ())):
+    if _has_ties(found):
         problems.append(Problem(path, f"'{field_name(seen[-1])}' holds ties itself", "tie single values"))
         return replace(node, value=None)
     return replace(node, value=found.value)
