@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mimflow.nn.attention import fused_is_faster
+from mimflow.nn.layout import laid_out
 from mimflow.nn.modules import ModulesOf
 from mimflow.tokenizers.kl_vae.spec import KlVaeSpec
 
@@ -19,14 +20,6 @@ def _conv(inputs: int, outputs: int) -> nn.Conv2d:
 
 def _norm(groups: int, width: int) -> nn.GroupNorm:
     return nn.GroupNorm(groups, width, eps=NORM_EPS)
-
-
-def _laid_out(maps: Tensor) -> Tensor:
-    """Maps (B, C, H, W) as the convolutions behind them are the fastest: channels last on the CPU.
-
-    On a GPU they stay as they are, since group norm there gives planes whatever it is given.
-    """
-    return maps.to(memory_format=torch.channels_last) if maps.device.type == "cpu" else maps
 
 
 class ResidualBlock(nn.Module):
@@ -156,7 +149,7 @@ class Encoder(nn.Module):
         self.conv_out = _conv(widths[-1], spec.outputs)
 
     def forward(self, images: Tensor) -> Tensor:
-        h = self.conv_in(_laid_out(images))
+        h = self.conv_in(laid_out(images))
         for level in self.down:
             h = level.downsample(level(h))
         return self.conv_out(F.silu(self.norm_out(self.mid(h))))
@@ -180,7 +173,7 @@ class Decoder(nn.Module):
         self.conv_out = _conv(widths[0], channels)
 
     def forward(self, latents: Tensor) -> Tensor:
-        h = self.mid(self.conv_in(_laid_out(latents)))
+        h = self.mid(self.conv_in(laid_out(latents)))
         for level in reversed(self.up):  # numbered as the encoder's levels are
             h = level.upsample(level(h))
         return self.conv_out(F.silu(self.norm_out(h)))
