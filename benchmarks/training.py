@@ -207,9 +207,7 @@ def measure(case: Case, precision: str, runs: int, peak: float) -> str:
             trainer.run()
     ratios = ratios_of(*clock.times)
     rate = operations / ratios.fast
-    size = (
-        f"{case.side**2:>4} tokens  width {case.width:>4}  {case.blocks} × {case.layers} layers  batch {case.batch:>2}"
-    )
+    layers = f"{case.blocks} × {case.layers} layers"
     return (
         f"{case.side**2:>4} tokens  width {case.width:>4}  {layers}  batch {case.batch:>2}  {precision}  "
         f"{ratios.minimum:.2f}× by minimum  {ratios.median:.2f}× by median  "
