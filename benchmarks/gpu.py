@@ -100,9 +100,8 @@ def seconds(work: Callable[[], Any], device: torch.device) -> float:
     return time.monotonic() - began
 
 
-def measured_peak(device: torch.device, side: int) -> float:
-    """FLOP/s of a product of two bf16 matrices with so many rows and columns, the best of 10; of fp32 ones on a CPU."""
-    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
+def measured_peak(device: torch.device, side: int, dtype: torch.dtype) -> float:
+    """FLOP/s of a product of two matrices with so many rows and columns, the best of 10."""
     a, b = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
     return 2 * side**3 / min(seconds(lambda: a @ b, device) for _ in range(10))
 
@@ -233,7 +232,7 @@ def main() -> None:
     device = torch.device("cpu" if arguments.twins else "cuda")
     began = time.monotonic()
     workspace = open_workspace(REPOSITORY)
-    peak = measured_peak(device, 512 if arguments.twins else 8192)
+    peak = measured_peak(device, 512, torch.float32) if arguments.twins else measured_peak(device, 8192, torch.bfloat16)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
     print(f"{name}, PyTorch {torch.__version__}, measured peak {peak / 1e12:.2f} TFLOP/s", flush=True)
     for case in TWINS if arguments.twins else PAPERS:

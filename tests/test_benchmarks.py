@@ -36,6 +36,14 @@ def test_plain_sampling_agrees_with_ours(benchmark: ModuleType, weight: float) -
     assert float(line.rsplit(" ", 1)[1]) < 1e-5, line
 
 
+@pytest.mark.parametrize("benchmark", ["training"], indirect=True)
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_plain_training_step_agrees_with_ours(benchmark: ModuleType, precision: str) -> None:
+    case = benchmark.Case(side=3, width=64, blocks=2, layers=1, batch=4)
+    line = benchmark.measure(case, precision, runs=1, peak=1e10)
+    assert float(line.rsplit(" ", 1)[1]) < 1e-5, line
+
+
 @pytest.mark.parametrize("benchmark", ["data"], indirect=True)
 def test_the_data_side_is_timed_and_compared_with_what_a_training_takes(benchmark: ModuleType, tmp_path: Path) -> None:
     speeds = [benchmark.prepare(4), *benchmark.read(tmp_path, images=32, batch=8, steps=2)]

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+
 import torch
 from torch import Tensor
 
 from mimflow.artifacts import provenance
+from mimflow.compute.bf16 import bf16_products
 from mimflow.compute.slots import take_gpu
 from mimflow.errors import DeviceError
 
@@ -26,9 +30,13 @@ def send(tensor: Tensor, device: torch.device) -> Tensor:
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
-def autocast(device: torch.device, precision: str) -> torch.autocast:
+@contextmanager
+def autocast(device: torch.device, precision: str) -> Iterator[None]:
     """The context to compute losses in: bf16 where `precision` says so, else as the weights are."""
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
+    in_bf16 = precision == "bf16"
+    products = bf16_products() if in_bf16 and device.type == "cpu" else nullcontext()
+    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=in_bf16), products:
+        yield
 
 
 def full_precision(device: torch.device) -> torch.autocast:

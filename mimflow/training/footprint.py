@@ -20,7 +20,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakIdKeyDictionary
 
-from mimflow.compute.devices import autocast
 from mimflow.data.spec import Augment
 from mimflow.features.networks import FrozenNetwork, build_network
 from mimflow.features.spec import NetworkSpec
@@ -129,7 +128,7 @@ def _peak(objective: Objective, players: list[Player], phase: Phase, batch: Batc
             parameter.requires_grad_(True)
         objective.begin_step(0, logged=False)
         with as_on_a_gpu(), _NormsInFp32(), counted:
-            with autocast(DEVICE, phase.precision):
+            with torch.autocast(DEVICE.type, torch.bfloat16, enabled=phase.precision == "bf16"):
                 loss, _ = objective(player.name, batch, carry)
             loss.backward()
             del loss

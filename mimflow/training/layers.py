@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from functools import partial
 
 import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from mimflow.compute.bf16 import bf16_products
 from mimflow.compute.spec import Compute
 
 
@@ -41,4 +43,7 @@ def prepare_layers(system: nn.Module, compute: Compute) -> None:
         if compute.compile:
             layer.forward = torch.compile(layer.forward)
         if compute.activation_checkpointing:
-            layer.forward = partial(checkpoint, layer.forward, use_reentrant=False)
+            # It takes autocast to the backward pass, and not what stands in for a processor's products.
+            layer.forward = partial(
+                checkpoint, layer.forward, use_reentrant=False, context_fn=lambda: (nullcontext(), bf16_products())
+            )

@@ -111,6 +111,31 @@ def test_upsampling_repeats_before_it_convolves() -> None:
     torch.testing.assert_close(layer(x), x.repeat_interleave(2, 2).repeat_interleave(2, 3))
 
 
+def test_upsampling_is_the_convolution_of_repeated_places() -> None:
+    torch.manual_seed(0)
+    layer, x = Upsample(6), torch.randn(2, 6, 5, 3, requires_grad=True)
+    repeated = x.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    plain = torch.nn.functional.conv2d(repeated, layer.conv.weight, layer.conv.bias, padding=1)
+    torch.testing.assert_close(layer(x), plain, atol=1e-5, rtol=1e-5)
+    direction = torch.randn_like(plain)
+    of_both = [torch.autograd.grad(y, (x, *layer.parameters()), direction) for y in (layer(x), plain)]
+    for found, expected in zip(*of_both, strict=True):
+        torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-5)
+
+
+def test_layout_changes_nothing_but_rounding() -> None:
+    """Channels last and planes give the same, and so do one image and many, of one channel and of three."""
+    for channels in (1, 3):
+        torch.manual_seed(0)
+        vae = KlVae(KL_VAE, ImageShape(channels, 16)).double()
+        x = torch.rand(3, channels, 16, 16, dtype=torch.float64)
+        latents = vae.encode(x)
+        torch.testing.assert_close(vae.encode(x.to(memory_format=torch.channels_last)), latents, atol=1e-12, rtol=1e-9)
+        torch.testing.assert_close(vae.encode(x[1:2]), latents[1:2], atol=1e-12, rtol=1e-9)
+        planes = latents.transpose(1, 2).contiguous().transpose(1, 2)
+        torch.testing.assert_close(vae.decode(planes), vae.decode(latents), atol=1e-12, rtol=1e-9)
+
+
 def test_attention_is_of_one_head_over_all_places() -> None:
     torch.manual_seed(0)
     block, x = AttentionBlock(4, 2), torch.randn(2, 4, 3, 2)

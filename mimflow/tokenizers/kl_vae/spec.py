@@ -153,7 +153,7 @@ class KlVaeSpec(TokenizerSpec):
             inner = 2 * (2 * self.blocks + 1) * width + from_before
             total += convolution_multiplications(inner, width, side)
             total += convolution_multiplications(width, width, side // 2) if index < last else 0
-            total += convolution_multiplications(width, width, 2 * side) if index > 0 else 0
+            total += convolution_multiplications(width, width, side, kernel=4) if index > 0 else 0  # transposed
         side, width = image.size // self.reduction, self.widths[-1]
         total += 8 * convolution_multiplications(width, width, side)  # the middles: four blocks
         attending = {"none": 0, "encoder": self.blocks, "both": 2 * self.blocks + 1}[self.attention]
