@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from mimflow.nn.affine import at_least_fp32
 from mimflow.nn.attention import product_dtype
 from mimflow.nn.cache import KeyValueCache, StaticCache
-from mimflow.nn.prepared import Map, prepared_linear
+from mimflow.nn.prepared import Map, prepared_linear, prepared_norm
 from mimflow.nn.rotary import rotate
 from mimflow.nn.transformer import SelfAttention, Transformer, TransformerLayer, Vectors
 
@@ -123,9 +123,9 @@ class _Layer:
     ):
         attention, mlp = layer.attention, layer.mlp
         self.index, self.cache, self.dtype, self.turns = index, cache, dtype, turns
-        self.softmax_dtype = torch.promote_types(dtype, torch.float32)
         self.split = (batch, 3, attention.heads, attention.head_width)
-        self.attention_norm, self.mlp_norm = layer.attention_norm, layer.mlp_norm
+        self.half = dtype not in WHOLE
+        self.attention_norm, self.mlp_norm = prepared_norm(layer.attention_norm), prepared_norm(layer.mlp_norm)
         self.attention_vectors, self.mlp_vectors = _vectors(modulation, 0), _vectors(modulation, 3)
         self.cooling = None if isinstance(temperature, float) and temperature == 1.0 else 1 / temperature
         self.qkv = prepared_linear(*_scaled_queries(attention), batch, dtype)
@@ -142,24 +142,27 @@ class _Layer:
         h = self._residual(h, self.attention_norm, lambda x: self._attend(x, hidden), self.attention_vectors)
         return self._residual(h, self.mlp_norm, lambda x: self.down(self._gelu(self.up(x))), self.mlp_vectors)
 
-    def _residual(self, h: Tensor, norm: nn.Module, branch: Map, vectors: Vectors | None) -> Tensor:
+    def _residual(self, h: Tensor, norm: Map, branch: Map, vectors: Vectors | None) -> Tensor:
         """h + branch(norm(h)), modulated and gated if there are vectors for it; in h's memory."""
         x = norm(h)
-        if vectors is None:
-            return h.add_(branch(x.to(self.dtype)))
-        shift, stretch, gate = vectors
-        return h.addcmul_(branch(torch.addcmul(shift, x, stretch).to(self.dtype)), gate)
+        if vectors is not None:
+            x = torch.addcmul(vectors[0], x, vectors[1])
+        found = branch(x.to(self.dtype) if self.half else x)
+        return h.add_(found) if vectors is None else h.addcmul_(found, vectors[2])
 
     def _attend(self, x: Tensor, hidden: Tensor | None) -> Tensor:
         split = self.qkv(x).view(self.split)
         if self.turns is not None:
             self.turns.turn(split[:, :2], self.cache)
         keys, values = self.cache.append(self.index, split[:, 1:])
-        queries = split[:, 0] if self.cooling is None else (split[:, 0] * self.cooling).to(self.dtype)
+        queries = split[:, 0]
+        if self.cooling is not None:
+            queries = (queries * self.cooling).to(self.dtype)
         logits = torch.bmm(queries.reshape(-1, 1, self.split[-1]), keys.transpose(1, 2))
         if hidden is not None:
             logits += hidden
-        weights = torch.softmax(logits, -1, dtype=self.softmax_dtype).to(self.dtype)
+        # Half precision has too few digits for a sum over many tokens.
+        weights = torch.softmax(logits, -1, torch.float32).to(self.dtype) if self.half else torch.softmax(logits, -1)
         attended = torch.bmm(weights, values).view_as(x)
         return self.out(attended if self.gate is None else attended * self.gate(x).sigmoid())
 

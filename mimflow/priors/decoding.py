@@ -32,9 +32,12 @@ class Branches:
         self.rows = len(labels)
         self.conditioning: Conditioning = block.conditioned(labels, level)
 
-    def both(self, h: Tensor) -> Tensor:
-        """What both branches are told, (B, …), for each of them."""
-        return h if self.guidance is None else h.repeat(2, *[1] * (h.ndim - 1))
+    def told(self, h: Tensor) -> Tensor:
+        """Embedded tokens (B, width) → (rows, width), with what is added for the condition of each row."""
+        added = self.conditioning.added
+        if added is not None:
+            return (h + added.view(-1, *h.shape)).flatten(0, 1)
+        return h if self.guidance is None else h.repeat(2, 1)
 
     def combine(self, output: Tensor, step: int, steps: int) -> Affine | ScaledAffine:
         """The map (B, C) of `step`'s token from what both branches' projections give, (rows, 2C) or (rows, C)."""
@@ -71,9 +74,7 @@ class Stepwise:
         h = self._proj_in(read.to(self.dtype)).to(self._exact)
         if self._places is not None:
             h = h + self._places[self.step]
-        h = self.branches.both(h)
-        added = self.branches.conditioning.added
-        h = self._transformer(h if added is None else h + added)
+        h = self._transformer(self.branches.told(h))
         h = self.branches.block.normed(h, self.branches.conditioning)
         affine = self.branches.combine(self._proj_out(h.to(self.dtype)), self.step, self.steps)
         self.step += 1
