@@ -14,6 +14,9 @@ class KeyValueCache:
     matrix products want them.
     """
 
+    hidden: Tensor | None = None
+    """What is added to the logits, so that tokens that are still to come are not attended to; None: nothing."""
+
     def __init__(
         self,
         layers: int,
@@ -24,24 +27,76 @@ class KeyValueCache:
         dtype: torch.dtype,
         device: torch.device,
     ):
-        self._batch = batch
-        self._heads = heads
         shape = (2, batch * heads, tokens, head_width)
-        self._layers = [torch.empty(shape, dtype=dtype, device=device) for _ in range(layers)]
+        self._layers = [self._memory(shape, dtype, device) for _ in range(layers)]
+        # A view for each token, made once: a step would spend as much time on making it as on writing there.
+        self._places = [memory.unflatten(1, (batch, heads)).unbind(3) for memory in self._layers]
         self.length = 0
         """Tokens that every layer has seen: the position of the next one."""
+
+    def _memory(self, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+        return torch.empty(shape, dtype=dtype, device=device)
 
     def append(self, layer: int, keys_values: Tensor) -> tuple[Tensor, Tensor]:
         """Store one token's keys and values (B, 2, heads, head_width) at position `length`.
 
         Returns views (B · heads, length + 1, head_width) of the layer's keys and values so far.
         """
-        memory = self._layers[layer]
-        written = memory[:, :, self.length].unflatten(1, (self._batch, self._heads))
-        written.copy_(keys_values.transpose(0, 1))
-        keys, values = memory[:, :, : self.length + 1].unbind(0)
+        self._places[layer][self.length].copy_(keys_values.transpose(0, 1))
+        keys, values = self._layers[layer][:, :, : self.length + 1].unbind(0)
         return keys, values
+
+    def here(self, table: Tensor) -> Tensor:
+        """The row of a table (tokens, …) that is of the current position."""
+        return table[self.length]
 
     def advance(self) -> None:
         """Go on to the next position, once every layer has appended the current token."""
         self.length += 1
+
+
+class StaticCache(KeyValueCache):
+    """The same with shapes that no position changes: what a CUDA graph, captured once, can be replayed with.
+
+    The position is a tensor that steps themselves move on, and all tokens are attended to, those to come with a weight
+    of 0.
+    """
+
+    def __init__(
+        self,
+        layers: int,
+        batch: int,
+        heads: int,
+        tokens: int,
+        head_width: int,
+        dtype: torch.dtype,
+        device: torch.device,
+    ):
+        super().__init__(layers, batch, heads, tokens, head_width, dtype, device)
+        self._position = torch.zeros(1, dtype=torch.long, device=device)
+        self._hidden = torch.full((tokens, tokens), -torch.inf, dtype=dtype, device=device).triu(1)
+        self._split = (2, batch, heads, 1, head_width)
+
+    def _memory(self, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+        return torch.zeros(shape, dtype=dtype, device=device)  # 0 times what is not finite would not be 0
+
+    @property
+    def hidden(self) -> Tensor:  # type: ignore[override]
+        return self.here(self._hidden)
+
+    def append(self, layer: int, keys_values: Tensor) -> tuple[Tensor, Tensor]:
+        """As of any cache; the views are of all tokens, (B · heads, tokens, head_width)."""
+        memory = self._layers[layer]
+        memory.index_copy_(2, self._position, keys_values.transpose(0, 1).reshape(self._split).flatten(1, 2))
+        keys, values = memory.unbind(0)
+        return keys, values
+
+    def here(self, table: Tensor) -> Tensor:
+        return table.index_select(0, self._position)[0]
+
+    def advance(self) -> None:
+        self._position += 1
+
+    def rewind(self) -> None:
+        """Back to the first position: what was written will be overwritten before it is read."""
+        self._position.zero_()

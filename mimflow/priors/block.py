@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mimflow.nn.affine import Affine, ScaledAffine, at_least_fp32
+from mimflow.nn.affine import Affine, at_least_fp32
 from mimflow.nn.modulation import Modulation, modulate
 from mimflow.nn.noise_level import NoiseLevelEmbedding
 from mimflow.nn.norm import make_norm
@@ -19,6 +19,7 @@ from mimflow.nn.patchify import group_tokens, ungroup_tokens
 from mimflow.nn.rotary import grid_rotation
 from mimflow.nn.transformer import Transformer, TransformerLayer, TransformerOptions, Vectors
 from mimflow.priors.base import FlowOutput
+from mimflow.priors.decoding import Branches, token_by_token
 from mimflow.priors.guidance.rules import Guidance
 from mimflow.spec.shapes import LatentShape
 
@@ -169,7 +170,7 @@ class AutoregressiveBlock(nn.Module):
         u (B, T, C) and both results are in the block's order.
         """
         read = u if self.start is None else torch.cat([self.start.expand(len(u), 1, -1), u[:, :-1]], dim=1)
-        conditioning = self._conditioning(labels[:, None], None if level is None else level[:, None])
+        conditioning = self.conditioned(labels[:, None], None if level is None else level[:, None])
         h = self._embed(read, slice(None))
         if conditioning.added is not None:
             h = h + conditioning.added
@@ -187,49 +188,12 @@ class AutoregressiveBlock(nn.Module):
         if self.start is None:
             # The output at token t is the map of token t + 1; the first token has none: shift and log-scale 0.
             output = F.pad(output[:, :-1], (0, 0, 1, 0))
-        return self._affine(output), hidden
+        return self.affine(output), hidden
 
     def inverse(self, z: Tensor, labels: Tensor, guidance: Guidance | None, level: Tensor | None = None) -> Tensor:
-        """Sampling direction: z (B, T, C) → u (B, T, C), a step for each predicted token, with a key/value cache.
-
-        With guidance, the conditional and the null branch are the two halves of one batch of 2B.
-        """
-        batch, tokens, _ = z.shape
-        first = 1 if self.start is None else 0
-        steps = tokens - first
-        z = self._reorder(z, dim=1)
-        u = torch.empty_like(z)
-        u[:, :first] = z[:, :first]
-
-        branches = labels if guidance is None else torch.cat([labels, guidance.null_labels(labels)])
-        temperature: Tensor | float = 1.0
-        if guidance is not None and guidance.temperature != 1.0:
-            temperature = torch.tensor([1.0, guidance.temperature], dtype=z.dtype, device=z.device)
-            temperature = temperature.repeat_interleave(batch)[:, None, None]
-        levels = level if level is None or guidance is None else level.repeat(2)
-        conditioning = self._conditioning(branches, levels)
-        modulations = conditioning.modulations
-        cache = self.transformer.new_cache(len(branches), steps + (conditioning.prefix is not None))
-        if conditioning.prefix is not None:
-            self.transformer.step(conditioning.prefix, cache, temperature, modulations, self.rotation)
-
-        for step in range(steps):
-            token = step + first
-            read = u[:, token - 1] if token or self.start is None else self.start.expand(batch, -1)
-            h = self._embed(read, step)
-            if guidance is not None:
-                h = h.repeat(2, 1)
-            if conditioning.added is not None:
-                h = h + conditioning.added
-            h = self.transformer.step(h, cache, temperature, modulations, self.rotation)
-            output = self._project(h, conditioning)
-            if guidance is None:
-                affine: Affine | ScaledAffine = self._affine(output)
-            else:
-                conditional, null = (self._affine(half) for half in output.chunk(2))
-                affine = guidance.combine(conditional, null, step, steps)
-            u[:, token] = affine.denormalise(z[:, token])
-        return self._reorder(u, dim=1)
+        """Sampling direction: z (B, T, C) → u (B, T, C)."""
+        branches = Branches(self, labels, guidance, level)
+        return self._reorder(token_by_token(branches, self._reorder(z, dim=1)), dim=1)
 
     def _reorder(self, tokens: Tensor, dim: int) -> Tensor:
         """Raster order ↔ this block's order; its own inverse."""
@@ -238,11 +202,14 @@ class AutoregressiveBlock(nn.Module):
     def _embed(self, read: Tensor, place: int | slice) -> Tensor:
         """Tokens (…, C) at `place` of the sequence → (…, width), in the weights' precision even under autocast."""
         h = self.proj_in(read)
-        if self.pos_embed is None:
-            return h.to(self.proj_in.weight.dtype)
-        return h + self._reorder(self.pos_embed, dim=0)[place]
+        places = self.places()
+        return h.to(self.proj_in.weight.dtype) if places is None else h + places[place]
 
-    def _conditioning(self, labels: Tensor, level: Tensor | None = None) -> Conditioning:
+    def places(self) -> Tensor | None:
+        """(T, width) what is added to the tokens at the places of the sequence, in the block's order."""
+        return None if self.pos_embed is None else self._reorder(self.pos_embed, dim=0)
+
+    def conditioned(self, labels: Tensor, level: Tensor | None = None) -> Conditioning:
         """Of labels (…,), and of noise levels (…,) exactly if the block takes them."""
         conditioning = self._class_conditioning(labels)
         if level is None and self.level_embed is None:
@@ -269,10 +236,14 @@ class AutoregressiveBlock(nn.Module):
 
     def _project(self, h: Tensor, conditioning: Conditioning) -> Tensor:
         """What the last layer returns, (…, width) → (…, 2C), or (…, C) without a scale."""
-        h = self.final_norm(h)
-        return self.proj_out(h if conditioning.final is None else modulate(h, *conditioning.final))
+        return self.proj_out(self.normed(h, conditioning))
 
-    def _affine(self, output: Tensor) -> Affine:
+    def normed(self, h: Tensor, conditioning: Conditioning) -> Tensor:
+        """What the last layer returns, (…, width), as the output projection reads it."""
+        h = self.final_norm(h)
+        return h if conditioning.final is None else modulate(h, *conditioning.final)
+
+    def affine(self, output: Tensor) -> Affine:
         """What `_project` returns as shift and log-scale (…, C)."""
         if self.soft_clip is not None:
             output = self.soft_clip * torch.tanh(output / self.soft_clip)

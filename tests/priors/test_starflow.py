@@ -36,7 +36,7 @@ def test_starts_as_the_identity(spec: StarflowSpec) -> None:
 def test_modulated_layers_start_as_the_identity() -> None:
     block = Starflow(changed(conditioning="ada_ln_zero"), LATENT, CLASSES).blocks[-1]
     h = torch.randn(3, 6, 16)
-    *_, last = block.transformer.layer_outputs(h, modulations=block._conditioning(LABELS[:, None]).modulations)
+    *_, last = block.transformer.layer_outputs(h, modulations=block.conditioned(LABELS[:, None]).modulations)
     assert torch.equal(last, h)
 
 
@@ -84,7 +84,7 @@ def test_the_null_class_has_a_row_of_its_own(conditioning: str) -> None:
 
 def affine_of(spec: StarflowSpec, output: float) -> tuple[float, float]:
     """Scale and shift that a block makes of the same raw output for both."""
-    affine = tiny_prior(spec).blocks[0]._affine(torch.full((1, 1, 6), output, dtype=torch.float64))
+    affine = tiny_prior(spec).blocks[0].affine(torch.full((1, 1, 6), output, dtype=torch.float64))
     return affine.log_scale.exp()[0, 0, 0].item(), affine.shift[0, 0, 0].item()
 
 

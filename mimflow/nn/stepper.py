@@ -1,0 +1,187 @@
+"""A transformer's step over one sequence, with all that its tokens share made ready once."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from mimflow.nn.affine import at_least_fp32
+from mimflow.nn.attention import product_dtype
+from mimflow.nn.cache import KeyValueCache, StaticCache
+from mimflow.nn.prepared import Map, prepared_linear, prepared_norm
+from mimflow.nn.rotary import rotate
+from mimflow.nn.transformer import SelfAttention, Transformer, TransformerLayer, Vectors
+
+ROOT_HALF = 0.5**0.5
+WHOLE = (torch.float32, torch.float64)
+"""Precisions in which weights can be scaled, and numbers paired, without a loss that matters."""
+WARM_UP = 2
+"""Steps before a capture, in which libraries choose their kernels and allocate what they keep."""
+
+
+class Stepper:
+    """The steps of a transformer for one sequence and a batch of a fixed size, without a graph.
+
+    They are those of `Transformer.step` but for rounding. Weights are copied into the layouts and the precision that
+    products run in (autocast's, where it is on when this is made), and what a condition or a position gives is computed
+    once. `static` steps have shapes that no position changes, so that a GPU captures them as one CUDA graph; a
+    processor, which gains nothing by that, reads only what a token can see.
+    """
+
+    def __init__(
+        self,
+        transformer: Transformer,
+        batch: int,
+        tokens: int,
+        *,
+        temperature: Tensor | float = 1.0,
+        modulations: list[Vectors | None] | None = None,
+        rotation: Tensor | None = None,
+        static: bool | None = None,
+    ):
+        stack, options = transformer.stack, transformer.options
+        weight = stack[0].attention.qkv.weight
+        dtype, device = product_dtype(weight), weight.device
+        static = device.type == "cuda" if static is None else static
+        kind = StaticCache if static else KeyValueCache
+        self.cache = kind(len(stack), batch, options.heads, tokens, options.head_width, dtype, device)
+        turns = None if rotation is None else _Turns(rotation, dtype)
+        self._layers = [
+            _Layer(layer, index, self.cache, batch, dtype, modulation, temperature, turns)
+            for index, (layer, modulation) in enumerate(zip(stack, modulations or [None] * len(stack), strict=True))
+        ]
+        self._graph: torch.cuda.CUDAGraph | None = None
+        if isinstance(self.cache, StaticCache) and device.type == "cuda":
+            self._given = torch.zeros(batch, options.width, dtype=weight.dtype, device=device)
+            self._graph = self._captured(self.cache)
+
+    def __call__(self, h: Tensor) -> Tensor:
+        """The next token: (batch, width) → (batch, width), both in at least fp32; `h` is overwritten.
+
+        What is returned may be overwritten by the next call.
+        """
+        if self._graph is None:
+            return self._step(h)
+        self._given.copy_(h)
+        self._graph.replay()
+        return self._result
+
+    def _step(self, h: Tensor) -> Tensor:
+        hidden = self.cache.hidden
+        for layer in self._layers:
+            h = layer(h, hidden)
+        self.cache.advance()
+        return h
+
+    def _captured(self, cache: StaticCache) -> torch.cuda.CUDAGraph:
+        """The step from `_given` to `_result` as one graph."""
+        aside = torch.cuda.Stream()
+        aside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(aside):
+            for _ in range(WARM_UP):
+                cache.rewind()
+                self._step(self._given.clone())
+        torch.cuda.current_stream().wait_stream(aside)
+        cache.rewind()
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            self._result = self._step(self._given.clone())
+        cache.rewind()
+        return graph
+
+
+class _Turns:
+    """Rotary positions of a sequence: as products of complex numbers, one operation in place of ten, where they fit."""
+
+    def __init__(self, rotation: Tensor, dtype: torch.dtype):
+        self.complex = dtype in WHOLE
+        self.table = torch.view_as_complex(rotation.to(dtype).contiguous()) if self.complex else rotation
+
+    def turn(self, queries_keys: Tensor, cache: KeyValueCache) -> None:
+        """Turn (B, 2, heads, head_width), in place, to the cache's position."""
+        turned = cache.here(self.table)
+        if self.complex:
+            torch.view_as_complex(queries_keys.unflatten(-1, (-1, 2))).mul_(turned)
+        else:
+            queries_keys.copy_(rotate(queries_keys, turned))
+
+
+class _Layer:
+    """One layer's step (batch, width) → (batch, width)."""
+
+    def __init__(
+        self,
+        layer: TransformerLayer,
+        index: int,
+        cache: KeyValueCache,
+        batch: int,
+        dtype: torch.dtype,
+        modulation: Vectors | None,
+        temperature: Tensor | float,
+        turns: _Turns | None,
+    ):
+        attention, mlp = layer.attention, layer.mlp
+        self.index, self.cache, self.dtype, self.turns = index, cache, dtype, turns
+        self.split = (batch, 3, attention.heads, attention.head_width)
+        self.half = dtype not in WHOLE
+        self.attention_norm, self.mlp_norm = prepared_norm(layer.attention_norm), prepared_norm(layer.mlp_norm)
+        self.attention_vectors, self.mlp_vectors = _vectors(modulation, 0), _vectors(modulation, 3)
+        self.cooling = None if isinstance(temperature, float) and temperature == 1.0 else 1 / temperature
+        self.qkv = prepared_linear(*_scaled_queries(attention), batch, dtype)
+        self.out = prepared_linear(attention.out.weight, attention.out.bias, batch, dtype)
+        self.gate = None if attention.gate is None else prepared_linear(attention.gate.weight, None, batch, dtype)
+        # GELU(x) = v (1 + erf v) / √2 at v = x / √2, two fast operations once the maps around it have the roots.
+        self.approximate = mlp.gelu
+        self.by_erf = mlp.gelu == "none" and dtype in WHOLE and mlp.up.weight.device.type == "cpu"
+        root = ROOT_HALF if self.by_erf else 1.0
+        self.up = prepared_linear(root * mlp.up.weight, root * mlp.up.bias, batch, dtype)
+        self.down = prepared_linear(root * mlp.down.weight, mlp.down.bias, batch, dtype)
+
+    def __call__(self, h: Tensor, hidden: Tensor | None) -> Tensor:
+        h = self._residual(h, self.attention_norm, lambda x: self._attend(x, hidden), self.attention_vectors)
+        return self._residual(h, self.mlp_norm, lambda x: self.down(self._gelu(self.up(x))), self.mlp_vectors)
+
+    def _residual(self, h: Tensor, norm: Map, branch: Map, vectors: Vectors | None) -> Tensor:
+        """h + branch(norm(h)), modulated and gated if there are vectors for it; in h's memory."""
+        x = norm(h)
+        if vectors is not None:
+            x = torch.addcmul(vectors[0], x, vectors[1])
+        found = branch(x.to(self.dtype) if self.half else x)
+        return h.add_(found) if vectors is None else h.addcmul_(found, vectors[2])
+
+    def _attend(self, x: Tensor, hidden: Tensor | None) -> Tensor:
+        split = self.qkv(x).view(self.split)
+        if self.turns is not None:
+            self.turns.turn(split[:, :2], self.cache)
+        keys, values = self.cache.append(self.index, split[:, 1:])
+        queries = split[:, 0]
+        if self.cooling is not None:
+            queries = (queries * self.cooling).to(self.dtype)
+        logits = torch.bmm(queries.reshape(-1, 1, self.split[-1]), keys.transpose(1, 2))
+        if hidden is not None:
+            logits += hidden
+        # Half precision has too few digits for a sum over many tokens.
+        weights = torch.softmax(logits, -1, torch.float32).to(self.dtype) if self.half else torch.softmax(logits, -1)
+        attended = torch.bmm(weights, values).view_as(x)
+        return self.out(attended if self.gate is None else attended * self.gate(x).sigmoid())
+
+    def _gelu(self, x: Tensor) -> Tensor:
+        return torch.addcmul(x, x, torch.erf(x), out=x) if self.by_erf else F.gelu(x, approximate=self.approximate)
+
+
+def _scaled_queries(attention: SelfAttention) -> tuple[Tensor, Tensor]:
+    """The weight and bias of queries, keys and values, queries divided by √head_width."""
+    weight, bias = attention.qkv.weight.detach().clone(), attention.qkv.bias.detach().clone()
+    width = weight.shape[1]
+    weight[:width] *= attention.head_width**-0.5
+    bias[:width] *= attention.head_width**-0.5
+    return weight, bias
+
+
+def _vectors(modulation: Vectors | None, first: int) -> Vectors | None:
+    """Shift, 1 + scale and gate of the branch whose three vectors begin at `first`."""
+    if modulation is None:
+        return None
+    shift, scale, gate = map(at_least_fp32, modulation[first : first + 3])
+    return shift, 1 + scale, gate
