@@ -14,15 +14,34 @@ from filelock import FileLock
 # Tests run side by side with what they start; one thread each keeps them from waiting for one another.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from projects import new_project, snakemake
+from versioned import make_tracked, without_versions
 
 # A shell that runs the tests in the background has them ignore SIGINT, and what they start would too.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+LONGEST = (
+    "test_tour.py",
+    "test_slurm.py",
+    "test_several_processes.py",
+    "test_dvc.py",
+    "test_extending.py",
+    "test_workflow.py",
+    "test_paper_flows.py",
+    "test_twins_live.py",
+    "test_places.py",
+    "test_together.py",
+)
+"""Files that take longest: begun first, so that at the end no process is left alone with one of them."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Each report says the kind of fault that its test tries; a marker alone would stay in pytest-xdist's worker."""
+    """The longest files are first, and each report says the kind of fault that its test tries.
+
+    A marker alone would stay in pytest-xdist's worker."""
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(LONGEST)))
     for item in items:
         if marker := item.get_closest_marker("fault"):
             item.user_properties.append(("fault", marker.args[0]))
@@ -51,8 +70,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
-    """A project whose table has been made from nothing by Snakemake. Tests copy it; none changes it.
+def tracked(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """A project under git and DVC whose table has been made from nothing. Tests clone it; none changes it.
 
     The processes that share the tests out share it too: the first that asks makes it.
     """
@@ -61,6 +80,17 @@ def finished(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
     with FileLock(f"{folder}.lock"):
         if not (folder / "made").is_file():
             shutil.rmtree(folder, ignore_errors=True)
-            snakemake(new_project(folder / "project"))
+            make_tracked(folder / "tracked")
+            without_versions(folder / "tracked", folder / "project")
             (folder / "made").touch()
-    return folder / "project"
+    return folder / "tracked"
+
+
+@pytest.fixture(scope="session")
+def finished(tracked: Path) -> Path:
+    """A project whose table has been made from nothing by Snakemake. Tests copy it; none changes it.
+
+    It is the tracked one without DVC, which starts Snakemake: its jobs would take a minute once more. What both said
+    lies beside it, in `first`.
+    """
+    return tracked.with_name("project")

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from projects import REPOSITORY, command, new_project
+from projects import REPOSITORY, cli, command, new_project
 
 from mimflow.progress import Progress
 
@@ -76,7 +76,7 @@ def test_modules_of_the_project_are_not_taken_for_pythons(project: Path, words: 
 def test_snakemake_by_its_path_runs_its_own_python_and_none_of_the_projects_modules(project: Path) -> None:
     for name in ("random", "statistics"):
         (project / f"{name}.py").write_text("raise SystemExit('taken for the real one')")
-    listed = command(project, "mimflow", "plan", "table1").stdout.splitlines()
+    listed = cli(project, "plan", "table1").splitlines()
     (job,) = [line.split()[3] for line in listed if line.split()[1:3] == ["prepare", "digits"]]
     snakemake = Path(sys.executable).parent / "snakemake"
     target = f"results/store/data/{job}/manifest.json"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from projects import copy_project, edit, new_project, result_of, snakemake, would_run
+from projects import cli, copy_project, edit, jobs_of, new_project, result_of, snakemake
 
 from mimflow.products.registry import open_plan
 
@@ -47,8 +47,7 @@ def test_renaming_a_run_moves_and_runs_nothing_but_the_table(finished: Path, tmp
     folder = result_of(project, "checkpoints", "tarflow.main.s0")
     (project / "specs/mini/tarflow.yaml").rename(project / "specs/mini/flow.yaml")
     edit(project, "tables/table1", "run: tarflow", "run: flow")
-    assert would_run(project) == {"render"}
-    snakemake(project)
+    assert jobs_of(snakemake(project)) == {"render"}
     assert result_of(project, "checkpoints", "flow.main.s0") == folder and folder.is_dir()
     assert not (project / "results/by-name/checkpoints/tarflow.main.s0").is_symlink()
     assert (project / "results/metrics/table1/flow.json").is_file()
@@ -61,4 +60,4 @@ def test_an_unrelated_spec_changes_nothing(finished: Path, tmp_path: Path) -> No
     # Read before the run that it copies, it is the first to name the job.
     add(project, "mini/a-copy", "extends: tarflow.yaml\nlabel: a copy\n")
     assert open_plan(project).job("tarflow.main.s0").name == "a-copy.main.s0"
-    assert would_run(project) == set()
+    assert "Nothing to be done" in cli(project, "plan", "table1")

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from projects import command, copy_project, edit
+from projects import cli, command, copy_project, edit
 
+from mimflow.errors import MimflowError
 from mimflow.plan.freshness import render_reason
 from mimflow.products.registry import open_plan
 from mimflow.products.render import render_product
@@ -136,22 +137,21 @@ def test_every_kind_is_a_picture_that_shows_something(drawn: Path, name: str) ->
 def test_snakemake_makes_a_figure_and_makes_it_again_when_it_changed(drawn: Path, tmp_path: Path) -> None:
     root = copy_project(drawn, tmp_path / "project")
     assert render_reason(open_plan(root).product("bars")) == ""
-    text = command(root, "snakemake", "--cores", "1", "-n", "results/bars.png").stdout
-    assert "Nothing to be done" in text
     edit(root, "figures/bars", "The kind bars", "Bars")
-    text = command(root, "snakemake", "--cores", "1", "results/bars.png").stdout
+    text = command(root, "snakemake", "--cores", "1", "results/bars.png", "results/training.png").stdout
     assert "render figure bars" in text and "1 of 1 steps" in text
     assert render_reason(open_plan(root).product("bars")) == ""
-    assert "figure bars" in command(root, "mimflow", "why", "results/bars.png").stdout
+    assert "figure bars" in cli(root, "why", "results/bars.png")
     (root / "mine.py").write_text(MINE.replace("'row'", "'raw'"), encoding="utf-8")
-    refused = command(root, "mimflow", "render", "python", check=False)
-    assert refused.returncode == 2 and refused.stdout.startswith("mine.py:2: function of figure 'python': KeyError")
+    with pytest.raises(MimflowError, match=r"^mine\.py:2: function of figure 'python': KeyError") as caught:
+        cli(root, "render", "python")
+    assert caught.value.exit_code == 2
 
 
 def test_gc_leaves_what_figures_are_made_of(drawn: Path, tmp_path: Path) -> None:
     root = copy_project(drawn, tmp_path / "project")
     spectrum = open_plan(root).measure("more", "unguided", "digits-60", 0).evaluate.folder
-    assert spectrum not in command(root, "mimflow", "gc").stdout
+    assert spectrum not in cli(root, "gc")
     for name in DRAWINGS:
         (root / f"specs/figures/{name}.yaml").unlink()
-    assert spectrum in command(root, "mimflow", "gc").stdout
+    assert spectrum in cli(root, "gc")

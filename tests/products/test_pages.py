@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from projects import command, copy_project, edit, new_project
+from projects import cli, command, copy_project, edit, new_project
 
 from mimflow.errors import PlanError
 from mimflow.plan.paths import product_name
@@ -21,7 +21,8 @@ from mimflow.products.registry import open_plan, open_workspace
 def paged(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished project with the pages of a flow and of the classifier."""
     project = copy_project(finished, tmp_path_factory.mktemp("pages") / "project")
-    command(project, "snakemake", "--cores", "2", "results/runs/tarflow.md", "results/runs/classifier.md")
+    for run in ("tarflow", "classifier"):
+        cli(project, "render", f"runs/{run}")
     return project
 
 
@@ -57,10 +58,10 @@ def test_a_run_without_outputs_has_a_page_of_its_training(paged: Path) -> None:
 @pytest.mark.slow
 def test_a_page_is_new_when_what_it_shows_is(paged: Path, tmp_path: Path) -> None:
     project = copy_project(paged, tmp_path / "project")
-    again = command(project, "snakemake", "--cores", "1", "results/runs/tarflow.md").stdout
-    assert "Nothing to be done" in again
     edit(project, "mini/tarflow", "label: TARFlow", "label: Another")
-    command(project, "snakemake", "--cores", "1", "results/runs/tarflow.md")
+    pages = ("results/runs/tarflow.md", "results/runs/classifier.md")
+    said = command(project, "snakemake", "--cores", "1", *pages).stdout
+    assert re.findall(r"^Job \d+: render page (\S+)$", said, re.MULTILINE) == ["runs/tarflow"], said
     assert (project / "results/runs/tarflow.md").read_text(encoding="utf-8").startswith("# Another\n")
 
 

@@ -9,6 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from typer.testing import CliRunner
+
+from mimflow.cli import app
 from mimflow.products.dvc import write_dvc
 from mimflow.products.registry import open_plan
 
@@ -55,6 +58,14 @@ def command(project: Path, *words: str, check: bool = True, **environment: str) 
     return done
 
 
+def cli(project: Path, *words: str) -> str:
+    """What a command of mimflow prints, called in this process: for what is no question of how processes start."""
+    done = CliRunner().invoke(app, [*words, "--project", str(project)])
+    if done.exception is not None:
+        raise done.exception
+    return done.output
+
+
 def snakemake(project: Path, *words: str, check: bool = True) -> str:
     """The output of Snakemake on the project's table."""
     return command(project, "snakemake", "--cores", "2", *words, "results/table1.md", check=check).stdout
@@ -62,7 +73,11 @@ def snakemake(project: Path, *words: str, check: bool = True) -> str:
 
 def would_run(project: Path) -> set[str]:
     """The names of the jobs that Snakemake would run; the table's is `render`."""
-    text = snakemake(project, "-n")
+    return jobs_of(snakemake(project, "-n"))
+
+
+def jobs_of(text: str) -> set[str]:
+    """The names of the jobs in what Snakemake says."""
     jobs = set(re.findall(r"^Job \d+: (?:prepare|features|train|infer|reference|evaluate) (\S+)$", text, re.MULTILINE))
     jobs |= {"render"} if re.search(r"^Job \d+: render table", text, re.MULTILINE) else set()
     assert jobs or "Nothing to be done" in text, text

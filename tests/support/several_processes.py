@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
 import io
 import json
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import pytest
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
@@ -33,7 +33,7 @@ from training_parts import (
 
 from mimflow.artifacts.manifest import Artifact
 from mimflow.compute.launch import place
-from mimflow.errors import DataError, MimflowError
+from mimflow.errors import DataError, Interrupted, MimflowError
 from mimflow.objectives.base import Batch, Objective
 from mimflow.progress import Progress
 from mimflow.stages import train
@@ -94,19 +94,40 @@ def train_one(
     train.run(task_of(name, compute, **changes), {"data": data}, work, progress)
 
 
-def together(count: int, data: Artifact, work: Path, *options: str) -> int:
-    """Run this script in so many processes; the exit code."""
-    before = os.environ.get("PYTHONPATH")
+class Trial(NamedTuple):
+    """A training that several processes share out, and what befalls the last of them."""
+
+    name: str
+    """Which of `EVERY`."""
+    folder: str
+    compute: dict[str, Any] = {}
+    """Changes of its `compute`."""
+    stop_at: int | None = None
+    """It is sent SIGTERM after so many steps; after the message, the processes go on with the next trial."""
+    fail_at: int | None = None
+    """It finds an image missing in this step."""
+    break_at: int | None = None
+    """Its losses are NaN in this step."""
+
+
+def together(count: int, data: Artifact, work: Path, *trials: Trial) -> tuple[int, str]:
+    """Run trials, one after the other, in so many processes that this script starts: the exit code, and what they say."""
+    before, stderr, log = os.environ.get("PYTHONPATH"), os.dup(2), work / "said"
     os.environ["PYTHONPATH"] = ":".join(entry for entry in sys.path if entry)
     try:
-        return run_together([sys.executable, __file__, str(data.folder), str(work), *options], count)
+        with log.open("wb") as stream:
+            os.dup2(stream.fileno(), 2)
+            code = run_together([sys.executable, __file__, str(data.folder), str(work), json.dumps(trials)], count)
     finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
         del os.environ["PYTHONPATH"]
         if before is not None:
             os.environ["PYTHONPATH"] = before
+    return code, log.read_text(encoding="utf-8")
 
 
-def _fail_at(step: int) -> None:
+def _fail_at(patch: pytest.MonkeyPatch, step: int) -> None:
     """Let this process find an image missing in a step, counted from 0."""
     take = Shuffled.part
 
@@ -115,17 +136,17 @@ def _fail_at(step: int) -> None:
             raise DataError("images.npy: an image is gone")
         return take(self, at, number)
 
-    Shuffled.part = part  # type: ignore[method-assign]
+    patch.setattr(Shuffled, "part", part)
 
 
-def break_at(step: int) -> None:
+def break_at(patch: pytest.MonkeyPatch, step: int) -> None:
     """Let the losses of this process be NaN in a step, counted from 0."""
 
     def forward(self: Objective, *arguments: Any) -> tuple[Tensor, dict[str, Tensor]]:
         loss, figures = self.loss(*arguments)
         return (loss * torch.nan if self.training and self.step == step else loss), figures
 
-    Objective.forward = forward  # type: ignore[method-assign]
+    patch.setattr(Objective, "forward", forward)
 
 
 def tensors(work: Path) -> dict[str, Tensor]:
@@ -138,29 +159,31 @@ def tensors(work: Path) -> dict[str, Tensor]:
     }
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser()
-    parser.add_argument("data", type=Path)
-    parser.add_argument("work", type=Path)
-    parser.add_argument("--only", action="append", help="train this one, and others that are named so")
-    parser.add_argument("--twice", default="", help="train this one in a folder `again`, too")
-    parser.add_argument("--stop-at", type=int, help="the last process is sent SIGTERM after so many steps")
-    parser.add_argument("--fail-at", type=int, help="the last process fails in this step")
-    parser.add_argument("--break-at", type=int, help="the last process's losses are NaN in this step")
-    parser.add_argument("--compute", default="{}", help="changes of `compute`, as JSON")
-    asked = parser.parse_args()
+def try_one(trial: Trial, data: Artifact, work: Path, last: bool) -> None:
+    """This process's share of a trial; whether it is the last."""
+    stream = SignalAt(trial.stop_at) if last and trial.stop_at is not None else None
+    with pytest.MonkeyPatch.context() as patch:
+        if last and trial.fail_at is not None:
+            _fail_at(patch, trial.fail_at)
+        if last and trial.break_at is not None:
+            break_at(patch, trial.break_at)
+        train_one(trial.name, data, work / trial.folder, stream, trial.compute)
+
+
+def main(folder: str, work: str, given: str) -> None:
+    """Try all; the exit code is that of what stopped the last, or of what failed before."""
+    trials = [Trial(*fields) for fields in json.loads(given)]
     rank, size = place()
-    last = rank == size - 1
-    if last and asked.fail_at is not None:
-        _fail_at(asked.fail_at)
-    if last and asked.break_at is not None:
-        break_at(asked.break_at)
-    stream = SignalAt(asked.stop_at) if last and asked.stop_at is not None else None
-    try:
-        for name in asked.only or EVERY:
-            folders = [name, *(["again"] if name == asked.twice else [])]
-            for folder in folders:
-                train_one(name, Artifact.open(asked.data), asked.work / folder, stream, json.loads(asked.compute))
-    except MimflowError as error:
-        print(error, file=sys.stderr)
-        sys.exit(error.exit_code)
+    for index, trial in enumerate(trials):
+        try:
+            try_one(trial, Artifact.open(Path(folder)), Path(work), last=rank == size - 1)
+        except (MimflowError, SystemExit) as error:  # only the first process speaks, others end without a word
+            code = error.exit_code if isinstance(error, MimflowError) else error.code
+            if isinstance(error, MimflowError):
+                print(error, file=sys.stderr)
+            if index == len(trials) - 1 or code != Interrupted.exit_code:
+                sys.exit(code)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
-from several_processes import EVERY, break_at, task_of, tensors, together, train_one
+from several_processes import EVERY, Trial, break_at, task_of, tensors, together, train_one
 from training_parts import SignalAt, results, rows
 
 from mimflow.artifacts.manifest import Artifact
 from mimflow.compute.processes import World
 from mimflow.errors import DataError, Interrupted
-from mimflow.objectives.base import Objective
 from mimflow.objectives.registry import OBJECTIVES
 from mimflow.training import loop
 
@@ -24,7 +23,11 @@ CLOSE = 1e-6
 CLOSE_MOMENTS = 1e-3
 """Of the optimisers' moments, which are single gradients where weights are sums: rounding at a kink shows."""
 DUEL = "joint, frozen encoder, LeCAM"
-SHARDED = '{"sharding": "full"}'
+SKIPPING = "nll, skipping"
+SHARDED = {"sharding": "full"}
+OBJECTIVE = ["nll", "velocity", "cross entropy, batch norm", "joint", DUEL, "decoder against a discriminator"]
+OBJECTIVE += ["autoencoder, adaptive weight"]
+"""One or two settings of every objective."""
 IN_SHARDS = ["volume preserving", "noise levels", "cross entropy, batch norm", DUEL, "autoencoder, adaptive weight"]
 """Whatever reads gradients or weights on the way, or keeps running statistics; the others take no path of their own."""
 
@@ -36,6 +39,46 @@ def alone(data: Artifact, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in EVERY:
         train_one(name, data, work / name)
     return work
+
+
+class Shared(NamedTuple):
+    """What processes left of their trials: the folder of all, the exit code, what they said."""
+
+    work: Path
+    code: int
+    said: str
+
+
+@pytest.fixture(scope="module")
+def two(data: Artifact, tmp_path_factory: pytest.TempPathFactory) -> Shared:
+    """Trials by the same two processes, which take longer to start than a trial takes."""
+    work = tmp_path_factory.mktemp("two")
+    for folder in ("from one", "shards from one"):
+        with pytest.raises(Interrupted):
+            train_one(DUEL, data, work / folder, SignalAt(7))
+    code, said = together(
+        2,
+        data,
+        work,
+        *(Trial(name, name) for name in EVERY),
+        Trial(DUEL, "again"),
+        *(Trial(name, f"shards/{name}", SHARDED) for name in IN_SHARDS),
+        Trial(SKIPPING, "broken", break_at=6),
+        Trial(SKIPPING, "broken shards", SHARDED, break_at=6),
+        Trial(DUEL, "from one"),
+        Trial(DUEL, "shards from one", SHARDED),
+        Trial(DUEL, "stopped shards", SHARDED, stop_at=5),
+        Trial(DUEL, "stopped", stop_at=7),
+    )
+    return Shared(work, code, said)
+
+
+@pytest.fixture(scope="module")
+def four(data: Artifact, tmp_path_factory: pytest.TempPathFactory) -> Shared:
+    """Every objective by four processes, one of them twice, until an image is missing."""
+    work = tmp_path_factory.mktemp("four")
+    trials = [*(Trial(name, name) for name in OBJECTIVE), Trial(DUEL, "again"), Trial("nll", "failing", fail_at=3)]
+    return Shared(work, *together(4, data, work, *trials))
 
 
 def assert_close(found: Path, wanted: Path) -> None:
@@ -56,71 +99,62 @@ def assert_close(found: Path, wanted: Path) -> None:
 def test_every_objective_of_steps_is_here() -> None:
     kinds = {kind for kind in OBJECTIVES if not OBJECTIVES.spec(kind).closed_form}
     assert {setting["objective"]["kind"] for setting in EVERY.values()} == kinds
+    assert {EVERY[name]["objective"]["kind"] for name in OBJECTIVE} == kinds
 
 
-@pytest.mark.parametrize("count", [2, 4])
+@pytest.mark.parametrize(("count", "names"), [("two", list(EVERY)), ("four", OBJECTIVE)], ids=["two", "four"])
 def test_processes_agree_and_the_same_number_of_them_in_every_bit(
-    count: int, data: Artifact, alone: Path, tmp_path: Path
+    count: str, names: list[str], alone: Path, request: pytest.FixtureRequest
 ) -> None:
     """Players and averages included."""
-    assert together(count, data, tmp_path, "--twice", DUEL) == 0
-    for name in EVERY:
-        assert_close(tmp_path / name, alone / name)
-    assert results(tmp_path / DUEL) == results(tmp_path / "again")
+    shared: Shared = request.getfixturevalue(count)
+    assert (shared.work / "again/out").is_dir(), shared.said
+    for name in names:
+        assert_close(shared.work / name, alone / name)
+    assert results(shared.work / DUEL) == results(shared.work / "again")
 
 
-def test_a_checkpoint_of_two_goes_on_in_one(
-    data: Artifact, alone: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_checkpoint_of_two_goes_on_in_one(data: Artifact, two: Shared, alone: Path) -> None:
     """The signal reaches one of them, and not the first: all stop at the same step, and the first says so."""
-    assert together(2, data, tmp_path, "--only", DUEL, "--stop-at", "7") == Interrupted.exit_code
-    said = capfd.readouterr().err
-    assert said.count("SIGTERM at step 7 of 20; the next run goes on from") == 1
-    assert "Traceback" not in said
+    assert two.code == Interrupted.exit_code
+    assert two.said.count("SIGTERM at step 7 of 20; the next run goes on from") == 1
+    assert "Traceback" not in two.said
+    goes_on_in_one(data, two.work / "stopped", alone, step=7)
+
+
+def goes_on_in_one(data: Artifact, work: Path, alone: Path, step: int) -> None:
     stream = io.StringIO()
-    train_one(DUEL, data, tmp_path / DUEL, stream)
-    assert "going on from the checkpoint at step 7 of 20" in stream.getvalue()
-    assert_close(tmp_path / DUEL, alone / DUEL)
+    train_one(DUEL, data, work, stream)
+    assert f"going on from the checkpoint at step {step} of 20" in stream.getvalue()
+    assert_close(work, alone / DUEL)
 
 
-def test_a_checkpoint_of_one_goes_on_in_two(data: Artifact, alone: Path, tmp_path: Path) -> None:
-    with pytest.raises(Interrupted):
-        train_one(DUEL, data, tmp_path / DUEL, SignalAt(7))
-    assert together(2, data, tmp_path, "--only", DUEL) == 0
-    assert_close(tmp_path / DUEL, alone / DUEL)
+def test_a_checkpoint_of_one_goes_on_in_two(two: Shared, alone: Path) -> None:
+    assert_close(two.work / "from one", alone / DUEL)
 
 
-def test_sharded_models_agree(data: Artifact, alone: Path, tmp_path: Path) -> None:
+def test_sharded_models_agree(two: Shared, alone: Path) -> None:
     """Players that take turns, averages, and all that reads gradients or weights on the way."""
-    only = [option for name in IN_SHARDS for option in ("--only", name)]
-    assert together(2, data, tmp_path, "--compute", SHARDED, *only) == 0
     for name in IN_SHARDS:
-        assert_close(tmp_path / name, alone / name)
+        assert_close(two.work / "shards" / name, alone / name)
 
 
 def test_a_step_that_is_not_finite_in_one_process_is_skipped_by_all(
-    data: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data: Artifact, two: Shared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    name = "nll, skipping"
-    assert together(2, data, tmp_path / "two", "--only", name, "--break-at", "6") == 0
-    assert together(2, data, tmp_path / "shards", "--only", name, "--break-at", "6", "--compute", SHARDED) == 0
-    monkeypatch.setattr(Objective, "forward", Objective.forward)  # put back
-    break_at(6)
-    train_one(name, data, tmp_path / "one")
-    assert_close(tmp_path / "two" / name, tmp_path / "one")
-    assert_close(tmp_path / "shards" / name, tmp_path / "one")
+    break_at(monkeypatch, 6)
+    train_one(SKIPPING, data, tmp_path / "one")
+    assert_close(two.work / "broken", tmp_path / "one")
+    assert_close(two.work / "broken shards", tmp_path / "one")
     assert [row["step"] for row in rows(tmp_path / "one") if not row["loss"]] == ["7"]
 
 
 def test_a_checkpoint_of_shards_goes_on_in_one_and_the_other_way_round(
-    data: Artifact, alone: Path, tmp_path: Path
+    data: Artifact, two: Shared, alone: Path
 ) -> None:
-    stopped = together(2, data, tmp_path, "--only", DUEL, "--compute", SHARDED, "--stop-at", "5")
-    assert stopped == Interrupted.exit_code
-    with pytest.raises(Interrupted):
-        train_one(DUEL, data, tmp_path / DUEL, SignalAt(12))
-    assert together(2, data, tmp_path, "--only", DUEL, "--compute", SHARDED) == 0
-    assert_close(tmp_path / DUEL, alone / DUEL)
+    assert two.said.count("SIGTERM at step 5 of 20; the next run goes on from") == 1
+    goes_on_in_one(data, two.work / "stopped shards", alone, step=5)
+    assert_close(two.work / "shards from one", alone / DUEL)
 
 
 def test_shards_need_as_many_parts_each(data: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,13 +165,10 @@ def test_shards_need_as_many_parts_each(data: Artifact, tmp_path: Path, monkeypa
 
 
 @pytest.mark.fault("interruptions")
-def test_a_process_that_fails_ends_all_with_its_own_message(
-    data: Artifact, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    assert together(2, data, tmp_path, "--only", "nll", "--fail-at", "3") == DataError.exit_code
-    said = capfd.readouterr().err
-    assert "images.npy: an image is gone" in said
-    assert "Traceback" not in said
+def test_a_process_that_fails_ends_all_with_its_own_message(four: Shared) -> None:
+    assert four.code == DataError.exit_code
+    assert "images.npy: an image is gone" in four.said
+    assert "Traceback" not in four.said
 
 
 def test_more_processes_than_parts_are_refused(data: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
