@@ -44,6 +44,26 @@ def test_the_plain_training_step_agrees_with_ours(benchmark: ModuleType, precisi
     assert float(line.rsplit(" ", 1)[1]) < 1e-5, line
 
 
+@pytest.mark.parametrize("benchmark", ["joint"], indirect=True)
+def test_joint_steps_are_the_same_in_either_layout(benchmark: ModuleType) -> None:
+    from mimflow.products.registry import open_workspace
+
+    lines = benchmark.measure(open_workspace(REPOSITORY), benchmark.CASES[2], runs=1, peak=1e10)
+    assert len(lines) == 2
+    assert all(float(line.rsplit(" ", 1)[1]) < 1e-5 for line in lines), lines
+
+
+@pytest.mark.parametrize("benchmark", ["evaluation"], indirect=True)
+def test_features_and_balls_are_those_of_the_plain_way(benchmark: ModuleType) -> None:
+    from mimflow.products.registry import open_workspace
+
+    features, balls, *others = benchmark.measure(open_workspace(REPOSITORY), 60, 70, runs=1)
+    assert float(features.rsplit(" ", 1)[1]) < 1e-5, features
+    numbers = re.search(r"([\d.]+), ([\d.]+) against ([\d.]+), ([\d.]+)$", balls)
+    assert numbers is not None and numbers.group(1, 2) == numbers.group(3, 4), balls
+    assert [line.split()[0] for line in others] == [*benchmark.COMPARED, "all,"]
+
+
 @pytest.mark.parametrize("benchmark", ["data"], indirect=True)
 def test_the_data_side_is_timed_and_compared_with_what_a_training_takes(benchmark: ModuleType, tmp_path: Path) -> None:
     speeds = [benchmark.prepare(4), *benchmark.read(tmp_path, images=32, batch=8, steps=2)]

@@ -22,9 +22,11 @@ TIE = 1e-9
 def squared_radii(features: Tensor, neighbourhood: int, device: torch.device) -> Tensor:
     """The squared distance (N,) of each row of features (N, F) to its `neighbourhood`-th nearest other row."""
     nearest = torch.full((len(features), neighbourhood + 1), torch.inf, dtype=torch.float64, device=device)
-    for rows, _, distances in _blocks(features, features, device):
-        both = torch.cat([nearest[rows], distances], dim=1)
-        nearest[rows] = both.topk(neighbourhood + 1, dim=1, largest=False).values
+    for rows, columns, distances in _blocks(features, features, device, half=True):
+        turned_over = [] if rows == columns else [(columns, distances.T)]
+        for own, others in [(rows, distances), *turned_over]:
+            both = torch.cat([nearest[own], others], dim=1)
+            nearest[own] = both.topk(neighbourhood + 1, dim=1, largest=False).values
     return nearest.amax(1)  # the nearest of all is the row itself, or a copy of it
 
 
@@ -59,12 +61,17 @@ def balls_held(samples: Tensor, reference: Tensor, neighbourhood: int, device: t
     return counts, holding
 
 
-def _blocks(first: Tensor, second: Tensor, device: torch.device) -> Iterator[tuple[slice, slice, Tensor]]:
-    """Squared distances between rows of (N, F) and of (M, F), block by block, with the rows and columns they are of."""
+def _blocks(
+    first: Tensor, second: Tensor, device: torch.device, *, half: bool = False
+) -> Iterator[tuple[slice, slice, Tensor]]:
+    """Squared distances between rows of (N, F) and of (M, F), block by block, with the rows and columns they are of.
+
+    `half`, where both are the same: blocks below the diagonal, which are those above it turned over, are left out.
+    """
     for top in range(0, len(first), BLOCK):
         left = first[top : top + BLOCK].to(device, torch.float64)
         left_squared = left.square().sum(1)[:, None]
-        for start in range(0, len(second), BLOCK):
+        for start in range(top if half else 0, len(second), BLOCK):
             right = second[start : start + BLOCK].to(device, torch.float64)
             lengths = left_squared + right.square().sum(1)
             distances = torch.addmm(lengths, left, right.T, alpha=-2)
