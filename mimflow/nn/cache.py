@@ -46,13 +46,25 @@ class KeyValueCache:
         keys, values = self._layers[layer][:, :, : self.length + 1].unbind(0)
         return keys, values
 
+    def extend(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Store several tokens' keys and values, (B, heads, T, head_width) each, from position `length` on.
+
+        Returns views (B · heads, length + T, head_width).
+        """
+        end = self.length + keys.shape[2]
+        stored = self._layers[layer].narrow(2, self.length, keys.shape[2])
+        stored[0].copy_(keys.flatten(0, 1))
+        stored[1].copy_(values.flatten(0, 1))
+        keys, values = self._layers[layer][:, :, :end].unbind(0)
+        return keys, values
+
     def here(self, table: Tensor) -> Tensor:
         """The row of a table (tokens, …) that is of the current position."""
         return table[self.length]
 
-    def advance(self) -> None:
-        """Go on to the next position, once every layer has appended the current token."""
-        self.length += 1
+    def advance(self, tokens: int = 1) -> None:
+        """Go on by so many positions, once every layer has stored their keys and values."""
+        self.length += tokens
 
 
 class StaticCache(KeyValueCache):
@@ -94,8 +106,8 @@ class StaticCache(KeyValueCache):
     def here(self, table: Tensor) -> Tensor:
         return table.index_select(0, self._position)[0]
 
-    def advance(self) -> None:
-        self._position += 1
+    def advance(self, tokens: int = 1) -> None:
+        self._position += tokens
 
     def rewind(self) -> None:
         """Back to the first position: what was written will be overwritten before it is read."""
