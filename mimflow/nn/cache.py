@@ -70,8 +70,8 @@ class KeyValueCache:
 class StaticCache(KeyValueCache):
     """The same with shapes that no position changes: what a CUDA graph, captured once, can be replayed with.
 
-    The position is a tensor that steps themselves move on, and all tokens are attended to, those to come with a weight
-    of 0.
+    The position is a tensor that steps themselves move on. The first `seen` tokens are attended to, those of them that
+    are still to come with a weight of 0.
     """
 
     def __init__(
@@ -85,6 +85,7 @@ class StaticCache(KeyValueCache):
         device: torch.device,
     ):
         super().__init__(layers, batch, heads, tokens, head_width, dtype, device)
+        self.seen = tokens
         self._position = torch.zeros(1, dtype=torch.long, device=device)
         self._hidden = torch.full((tokens, tokens), -torch.inf, dtype=dtype, device=device).triu(1)
         self._split = (2, batch, heads, 1, head_width)
@@ -94,13 +95,13 @@ class StaticCache(KeyValueCache):
 
     @property
     def hidden(self) -> Tensor:  # type: ignore[override]
-        return self.here(self._hidden)
+        return self.here(self._hidden)[: self.seen]
 
     def append(self, layer: int, keys_values: Tensor) -> tuple[Tensor, Tensor]:
-        """As of any cache; the views are of all tokens, (B · heads, tokens, head_width)."""
+        """As of any cache; the views are of what is `seen`, (B · heads, seen, head_width)."""
         memory = self._layers[layer]
         memory.index_copy_(2, self._position, keys_values.transpose(0, 1).reshape(self._split).flatten(1, 2))
-        keys, values = memory.unbind(0)
+        keys, values = memory[:, :, : self.seen].unbind(0)
         return keys, values
 
     def here(self, table: Tensor) -> Tensor:
@@ -109,6 +110,6 @@ class StaticCache(KeyValueCache):
     def advance(self, tokens: int = 1) -> None:
         self._position += tokens
 
-    def rewind(self) -> None:
-        """Back to the first position: what was written will be overwritten before it is read."""
-        self._position.zero_()
+    def go_to(self, position: int) -> None:
+        """Make this the next position."""
+        self._position.fill_(position)

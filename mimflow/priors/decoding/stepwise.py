@@ -42,7 +42,8 @@ class Maps:
         self._proj_in = prepared_linear(block.proj_in.weight, block.proj_in.bias, branches.batch, self.dtype)
         self._proj_out = prepared_linear(block.proj_out.weight, block.proj_out.bias, branches.rows, self.dtype)
         if conditioning.prefix is not None:
-            self._transformer(conditioning.prefix.clone())
+            with torch.autocast(conditioning.prefix.device.type, enabled=False):
+                self._transformer(conditioning.prefix.clone())
 
     def next(self, read: Tensor) -> Affine | ScaledAffine:
         """The map (B, C) of the next token, given the one, (B, C), that the block reads for it."""
