@@ -46,20 +46,32 @@ class KeyValueCache:
         keys, values = self._layers[layer][:, :, : self.length + 1].unbind(0)
         return keys, values
 
+    def extend(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Store several tokens' keys and values, (B, heads, T, head_width) each, from position `length` on.
+
+        Returns views (B · heads, length + T, head_width).
+        """
+        end = self.length + keys.shape[2]
+        stored = self._layers[layer].narrow(2, self.length, keys.shape[2])
+        stored[0].copy_(keys.flatten(0, 1))
+        stored[1].copy_(values.flatten(0, 1))
+        keys, values = self._layers[layer][:, :, :end].unbind(0)
+        return keys, values
+
     def here(self, table: Tensor) -> Tensor:
         """The row of a table (tokens, …) that is of the current position."""
         return table[self.length]
 
-    def advance(self) -> None:
-        """Go on to the next position, once every layer has appended the current token."""
-        self.length += 1
+    def advance(self, tokens: int = 1) -> None:
+        """Go on by so many positions, once every layer has stored their keys and values."""
+        self.length += tokens
 
 
 class StaticCache(KeyValueCache):
     """The same with shapes that no position changes: what a CUDA graph, captured once, can be replayed with.
 
-    The position is a tensor that steps themselves move on, and all tokens are attended to, those to come with a weight
-    of 0.
+    The position is a tensor that steps themselves move on. The first `seen` tokens are attended to, those of them that
+    are still to come with a weight of 0.
     """
 
     def __init__(
@@ -73,6 +85,7 @@ class StaticCache(KeyValueCache):
         device: torch.device,
     ):
         super().__init__(layers, batch, heads, tokens, head_width, dtype, device)
+        self.seen = tokens
         self._position = torch.zeros(1, dtype=torch.long, device=device)
         self._hidden = torch.full((tokens, tokens), -torch.inf, dtype=dtype, device=device).triu(1)
         self._split = (2, batch, heads, 1, head_width)
@@ -82,21 +95,21 @@ class StaticCache(KeyValueCache):
 
     @property
     def hidden(self) -> Tensor:  # type: ignore[override]
-        return self.here(self._hidden)
+        return self.here(self._hidden)[: self.seen]
 
     def append(self, layer: int, keys_values: Tensor) -> tuple[Tensor, Tensor]:
-        """As of any cache; the views are of all tokens, (B · heads, tokens, head_width)."""
+        """As of any cache; the views are of what is `seen`, (B · heads, seen, head_width)."""
         memory = self._layers[layer]
         memory.index_copy_(2, self._position, keys_values.transpose(0, 1).reshape(self._split).flatten(1, 2))
-        keys, values = memory.unbind(0)
+        keys, values = memory[:, :, : self.seen].unbind(0)
         return keys, values
 
     def here(self, table: Tensor) -> Tensor:
         return table.index_select(0, self._position)[0]
 
-    def advance(self) -> None:
-        self._position += 1
+    def advance(self, tokens: int = 1) -> None:
+        self._position += tokens
 
-    def rewind(self) -> None:
-        """Back to the first position: what was written will be overwritten before it is read."""
-        self._position.zero_()
+    def go_to(self, position: int) -> None:
+        """Make this the next position."""
+        self._position.fill_(position)

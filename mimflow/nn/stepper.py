@@ -16,17 +16,17 @@ from mimflow.nn.transformer import SelfAttention, Transformer, TransformerLayer,
 ROOT_HALF = 0.5**0.5
 WHOLE = (torch.float32, torch.float64)
 """Precisions in which weights can be scaled, and numbers paired, without a loss that matters."""
-WARM_UP = 2
-"""Steps before a capture, in which libraries choose their kernels and allocate what they keep."""
+SEGMENTS = 4
+"""Of a sequence, for static steps: in one that has reached the n-th, n of them are read."""
 
 
 class Stepper:
     """The steps of a transformer for one sequence and a batch of a fixed size, without a graph.
 
-    They are those of `Transformer.step` but for rounding. Weights are copied into the layouts and the precision that
+    They give what the parallel pass does but for rounding. Weights are copied into the layouts and the precision that
     products run in (autocast's, where it is on when this is made), and what a condition or a position gives is computed
-    once. `static` steps have shapes that no position changes, so that a GPU captures them as one CUDA graph; a
-    processor, which gains nothing by that, reads only what a token can see.
+    once. `static` steps have shapes that change a few times in a sequence and not at each token: a GPU captures each as
+    a CUDA graph and replays it. A processor, which gains nothing by that, reads only what a token can see.
     """
 
     def __init__(
@@ -51,21 +51,19 @@ class Stepper:
             _Layer(layer, index, self.cache, batch, dtype, modulation, temperature, turns)
             for index, (layer, modulation) in enumerate(zip(stack, modulations or [None] * len(stack), strict=True))
         ]
-        self._graph: torch.cuda.CUDAGraph | None = None
-        if isinstance(self.cache, StaticCache) and device.type == "cuda":
-            self._given = torch.zeros(batch, options.width, dtype=weight.dtype, device=device)
-            self._graph = self._captured(self.cache)
+        self._taken = 0
+        self._segment = -(-tokens // SEGMENTS)
+        self._graphs: dict[int, tuple[torch.cuda.CUDAGraph, Tensor]] = {}
+        self._given = torch.empty(batch, options.width, dtype=weight.dtype, device=device)
 
     def __call__(self, h: Tensor) -> Tensor:
         """The next token: (batch, width) → (batch, width), both in at least fp32; `h` is overwritten.
 
         What is returned may be overwritten by the next call.
         """
-        if self._graph is None:
-            return self._step(h)
-        self._given.copy_(h)
-        self._graph.replay()
-        return self._result
+        if isinstance(self.cache, StaticCache):
+            return self._static_step(h, self.cache)
+        return self._step(h)
 
     def _step(self, h: Tensor) -> Tensor:
         hidden = self.cache.hidden
@@ -74,21 +72,31 @@ class Stepper:
         self.cache.advance()
         return h
 
-    def _captured(self, cache: StaticCache) -> torch.cuda.CUDAGraph:
-        """The step from `_given` to `_result` as one graph."""
-        aside = torch.cuda.Stream()
+    def _static_step(self, h: Tensor, cache: StaticCache) -> Tensor:
+        """A step that attends to the segments up to its own: as many graphs as there are segments."""
+        cache.seen = self._segment * (1 + self._taken // self._segment)
+        if h.device.type == "cuda" and cache.seen not in self._graphs:
+            self._graphs[cache.seen] = self._captured(cache)
+        self._taken += 1
+        if h.device.type != "cuda":
+            return self._step(h)
+        graph, result = self._graphs[cache.seen]
+        self._given.copy_(h)
+        graph.replay()
+        return result
+
+    def _captured(self, cache: StaticCache) -> tuple[torch.cuda.CUDAGraph, Tensor]:
+        """The step from `_given` as a graph, and where its result will be."""
+        aside, graph = torch.cuda.Stream(), torch.cuda.CUDAGraph()
         aside.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(aside):
-            for _ in range(WARM_UP):
-                cache.rewind()
-                self._step(self._given.clone())
-        torch.cuda.current_stream().wait_stream(aside)
-        cache.rewind()
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            self._result = self._step(self._given.clone())
-        cache.rewind()
-        return graph
+        with torch.autocast("cuda", enabled=False):
+            with torch.cuda.stream(aside):  # libraries choose their kernels and allocate what they keep
+                self._step(self._given.zero_())
+            torch.cuda.current_stream().wait_stream(aside)
+            cache.go_to(self._taken)
+            with torch.cuda.graph(graph):
+                result = self._step(self._given.clone())
+        return graph, result
 
 
 class _Turns:

@@ -1,4 +1,4 @@
-"""Pre-norm transformer layers, causal or not, in parallel over a sequence or one token at a time."""
+"""Pre-norm transformer layers, causal or not, in parallel over a sequence or a part of it after another."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class SelfAttention(nn.Module):
         attended = attention(queries, keys, values, self.head_width**-0.5, causal=self.causal)
         return self._project(attended.transpose(1, 2).flatten(2), h)
 
-    def step(
+    def extend(
         self,
         h: Tensor,
         cache: KeyValueCache,
@@ -90,20 +90,23 @@ class SelfAttention(nn.Module):
         temperature: Tensor | float = 1.0,
         rotation: Tensor | None = None,
     ) -> Tensor:
-        """One token (B, width) → (B, width); the attention logits are divided by `temperature`.
+        """The next tokens (B, T, width) → (B, T, width); the attention logits are divided by `temperature`.
 
-        A tensor of temperatures (B, 1, 1) gives each sample its own.
-        `rotation` (head_width / 2, 2) is the token's; keys are kept as they were turned. For a single query explicit
-        products are faster than the fused kernel.
+        A tensor of temperatures (B, 1, 1) gives each sample its own. `rotation` (T, head_width / 2, 2) is of these
+        tokens; keys are kept as they were turned.
         """
-        split = self._split(h)
+        split = self._split(h).permute(2, 0, 3, 1, 4)
+        queries, keys, values = split.unbind(0)
         if rotation is not None:
-            split = torch.cat([rotate(split[:, :2], rotation), split[:, 2:]], dim=1)
-        keys, values = cache.append(layer, split[:, 1:])
-        queries = (split[:, 0] * (self.head_width**-0.5 / temperature)).to(split.dtype)
-        logits = torch.bmm(queries.view(-1, 1, self.head_width), keys.transpose(1, 2))
+            queries, keys = rotate(split[:2], rotation).unbind(0)
+        tokens = h.shape[1]
+        keys, values = cache.extend(layer, keys, values)
+        to_come = torch.full((tokens, keys.shape[1]), -torch.inf, device=h.device).triu(cache.length + 1)
+        temperature = temperature[..., None] if isinstance(temperature, Tensor) else temperature
+        queries = (queries * (self.head_width**-0.5 / temperature)).to(keys.dtype)
+        logits = torch.bmm(queries.flatten(0, 1), keys.transpose(1, 2)) + to_come
         attended = torch.bmm(logits.softmax(-1).to(values.dtype), values)
-        return self._project(attended.view_as(h), h)
+        return self._project(attended.unflatten(0, (-1, self.heads)).transpose(1, 2).flatten(2), h)
 
 
 class Mlp(nn.Module):
@@ -139,7 +142,7 @@ class TransformerLayer(nn.Module):
         """(B, T, width) → (B, T, width)."""
         return self._residual(h, lambda x: self.attention(x, rotation), modulation)
 
-    def step(
+    def extend(
         self,
         h: Tensor,
         cache: KeyValueCache,
@@ -148,8 +151,8 @@ class TransformerLayer(nn.Module):
         modulation: Vectors | None = None,
         rotation: Tensor | None = None,
     ) -> Tensor:
-        """One token (B, width) → (B, width)."""
-        return self._residual(h, lambda x: self.attention.step(x, cache, layer, temperature, rotation), modulation)
+        """The next tokens (B, T, width) → (B, T, width)."""
+        return self._residual(h, lambda x: self.attention.extend(x, cache, layer, temperature, rotation), modulation)
 
     def _residual(self, h: Tensor, attend: Callable[[Tensor], Tensor], modulation: Vectors | None) -> Tensor:
         if modulation is None:
@@ -195,13 +198,13 @@ class Transformer(nn.Module):
             yield h
 
     def new_cache(self, batch: int, tokens: int) -> KeyValueCache:
-        """An empty cache for `tokens` steps of a batch, in the precision that the keys will have."""
+        """An empty cache for `tokens` of a batch, in the precision that the keys will have."""
         stack = self.stack
         weight = stack[0].attention.qkv.weight
         heads, head_width = self.options.heads, self.options.head_width
         return KeyValueCache(len(stack), batch, heads, tokens, head_width, product_dtype(weight), weight.device)
 
-    def step(
+    def extend(
         self,
         h: Tensor,
         cache: KeyValueCache,
@@ -209,13 +212,13 @@ class Transformer(nn.Module):
         modulations: list[Vectors | None] | None = None,
         rotation: Tensor | None = None,
     ) -> Tensor:
-        """The next token: (B, width) → (B, width), equal to that token's output in the parallel pass.
+        """The next tokens: (B, T, width) → (B, T, width), equal to those tokens' outputs in the parallel pass.
 
-        `temperature` is a number, or (B, 1, 1) with one for each sample; `rotation` is the whole sequence's.
+        They stay in the cache once it is advanced by T. `temperature` is a number, or (B, 1, 1) with one for each
+        sample; `rotation` is the whole sequence's; modulations are as for the parallel pass.
         """
-        turned = None if rotation is None else rotation[cache.length]
+        turned = None if rotation is None else rotation[cache.length : cache.length + h.shape[1]]
         stack = self.stack
         for index, (layer, modulation) in enumerate(zip(stack, modulations or [None] * len(stack), strict=True)):
-            h = layer.step(h, cache, index, temperature, modulation, turned)
-        cache.advance()
+            h = layer.extend(h, cache, index, temperature, modulation, turned)
         return h

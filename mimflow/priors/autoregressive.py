@@ -12,6 +12,7 @@ from mimflow.nn.modules import ModulesOf
 from mimflow.nn.transformer import TransformerLayer
 from mimflow.priors.base import FlowOutput, GuidablePrior
 from mimflow.priors.block import AutoregressiveBlock, BlockOptions
+from mimflow.priors.decoding.spec import JacobiDecoding
 from mimflow.priors.guidance.rules import Guidance
 from mimflow.priors.spec import Tap
 from mimflow.spec.shapes import LatentShape
@@ -60,9 +61,16 @@ class AutoregressivePrior(GuidablePrior):
             yield FlowOutput(z, logdet, hidden)
 
     def inverse(
-        self, z: Tensor, labels: Tensor, guidance: Guidance | None = None, level: Tensor | None = None
+        self,
+        z: Tensor,
+        labels: Tensor,
+        guidance: Guidance | None = None,
+        decoding: JacobiDecoding | None = None,
+        level: Tensor | None = None,
     ) -> Tensor:
-        """Noise (B, T, C), labels (B,) → latents (B, T, C), token by token; an ordinary tensor without a graph.
+        """Noise (B, T, C), labels (B,) → latents (B, T, C), token by token or as `decoding` says.
+
+        The result is an ordinary tensor without a graph.
 
         `level` (B,) is for priors of noise levels, which need it.
         """
@@ -70,7 +78,7 @@ class AutoregressivePrior(GuidablePrior):
             for index in reversed(range(len(self.blocks))):
                 block = self.blocks[index]
                 guided = guidance is not None and guidance.guides(index, len(self.blocks))
-                z = block.join(block.inverse(block.cut(z), labels, guidance if guided else None, level))
+                z = block.join(block.inverse(block.cut(z), labels, guidance if guided else None, level, decoding))
         return z.clone()  # outside inference mode, so that a denoiser may differentiate at it
 
     @torch.no_grad()

@@ -13,6 +13,7 @@ from mimflow.nn.draws import Draws
 from mimflow.priors.spec import Tap
 
 if TYPE_CHECKING:
+    from mimflow.priors.decoding.spec import JacobiDecoding
     from mimflow.priors.guidance.rules import Guidance
 
 NULL_CLASS = -1
@@ -110,8 +111,13 @@ class FlowPrior(Prior):
 class GuidablePrior(FlowPrior):
     """A flow of blocks whose sampling can be guided."""
 
-    def inverse(self, z: Tensor, labels: Tensor, guidance: Guidance | None = None) -> Tensor:
-        """Sampling direction: noise (B, tokens, channels) → latents, guided in the blocks that `guidance` names."""
+    def inverse(
+        self, z: Tensor, labels: Tensor, guidance: Guidance | None = None, decoding: JacobiDecoding | None = None
+    ) -> Tensor:
+        """Sampling direction: noise (B, tokens, channels) → latents, guided in the blocks that `guidance` names.
+
+        Without `decoding`, token by token.
+        """
         raise NotImplementedError
 
 

@@ -19,7 +19,10 @@ from mimflow.nn.patchify import group_tokens, ungroup_tokens
 from mimflow.nn.rotary import grid_rotation
 from mimflow.nn.transformer import Transformer, TransformerLayer, TransformerOptions, Vectors
 from mimflow.priors.base import FlowOutput
-from mimflow.priors.decoding import Branches, token_by_token
+from mimflow.priors.decoding.branches import Branches
+from mimflow.priors.decoding.jacobi import by_jacobi
+from mimflow.priors.decoding.spec import JacobiDecoding
+from mimflow.priors.decoding.stepwise import token_by_token
 from mimflow.priors.guidance.rules import Guidance
 from mimflow.spec.shapes import LatentShape
 
@@ -59,6 +62,18 @@ class Conditioning(NamedTuple):
     """Six vectors (…, width) a layer."""
     final: Vectors | None = None
     """Shift and scale (…, width) after the last layer."""
+
+    def over_tokens(self) -> Conditioning:
+        """With an axis for tokens before the last one."""
+        modulations = None
+        if self.modulations is not None:
+            modulations = [None if vectors is None else _over_tokens(vectors) for vectors in self.modulations]
+        added, prefix = (None if tensor is None else tensor.unsqueeze(-2) for tensor in (self.added, self.prefix))
+        return Conditioning(added, prefix, modulations, None if self.final is None else _over_tokens(self.final))
+
+
+def _over_tokens(vectors: Vectors) -> Vectors:
+    return tuple(vector.unsqueeze(-2) for vector in vectors)
 
 
 class AutoregressiveBlock(nn.Module):
@@ -171,7 +186,7 @@ class AutoregressiveBlock(nn.Module):
         """
         read = u if self.start is None else torch.cat([self.start.expand(len(u), 1, -1), u[:, :-1]], dim=1)
         conditioning = self.conditioned(labels[:, None], None if level is None else level[:, None])
-        h = self._embed(read, slice(None))
+        h = self.embed(read, slice(None))
         if conditioning.added is not None:
             h = h + conditioning.added
         if conditioning.prefix is not None:
@@ -184,22 +199,30 @@ class AutoregressiveBlock(nn.Module):
         if conditioning.prefix is not None:
             h = h[:, 1:]
             hidden = None if hidden is None else hidden[:, 1:]
-        output = self._project(h, conditioning)
+        output = self.project(h, conditioning)
         if self.start is None:
             # The output at token t is the map of token t + 1; the first token has none: shift and log-scale 0.
             output = F.pad(output[:, :-1], (0, 0, 1, 0))
         return self.affine(output), hidden
 
-    def inverse(self, z: Tensor, labels: Tensor, guidance: Guidance | None, level: Tensor | None = None) -> Tensor:
-        """Sampling direction: z (B, T, C) → u (B, T, C)."""
-        branches = Branches(self, labels, guidance, level)
-        return self._reorder(token_by_token(branches, self._reorder(z, dim=1)), dim=1)
+    def inverse(
+        self,
+        z: Tensor,
+        labels: Tensor,
+        guidance: Guidance | None,
+        level: Tensor | None = None,
+        decoding: JacobiDecoding | None = None,
+    ) -> Tensor:
+        """Sampling direction: z (B, T, C) → u (B, T, C), token by token or as `decoding` says."""
+        branches, z = Branches(self, labels, guidance, level), self._reorder(z, dim=1)
+        u = token_by_token(branches, z) if decoding is None else by_jacobi(branches, z, decoding)
+        return self._reorder(u, dim=1)
 
     def _reorder(self, tokens: Tensor, dim: int) -> Tensor:
         """Raster order ↔ this block's order; its own inverse."""
         return tokens.flip(dim) if self.reverse else tokens
 
-    def _embed(self, read: Tensor, place: int | slice) -> Tensor:
+    def embed(self, read: Tensor, place: int | slice) -> Tensor:
         """Tokens (…, C) at `place` of the sequence → (…, width), in the weights' precision even under autocast."""
         h = self.proj_in(read)
         places = self.places()
@@ -234,7 +257,7 @@ class AutoregressiveBlock(nn.Module):
             table = torch.cat([table, table.mean(0, keepdim=True)])
         return table[labels]
 
-    def _project(self, h: Tensor, conditioning: Conditioning) -> Tensor:
+    def project(self, h: Tensor, conditioning: Conditioning) -> Tensor:
         """What the last layer returns, (…, width) → (…, 2C), or (…, C) without a scale."""
         return self.proj_out(self.normed(h, conditioning))
 
@@ -244,7 +267,7 @@ class AutoregressiveBlock(nn.Module):
         return h if conditioning.final is None else modulate(h, *conditioning.final)
 
     def affine(self, output: Tensor) -> Affine:
-        """What `_project` returns as shift and log-scale (…, C)."""
+        """What `project` returns as shift and log-scale (…, C)."""
         if self.soft_clip is not None:
             output = self.soft_clip * torch.tanh(output / self.soft_clip)
         if self.scale == "none":

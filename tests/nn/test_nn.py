@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
 import pytest
 import torch
 from parts import at_temperature
@@ -13,7 +17,9 @@ from mimflow.nn.modes import evaluating
 from mimflow.nn.modulation import Modulation, modulate
 from mimflow.nn.norm import make_norm
 from mimflow.nn.patchify import group_tokens, patchify, ungroup_tokens, unpatchify
+from mimflow.nn.prepared import prepared_linear
 from mimflow.nn.rotary import grid_rotation, rotate
+from mimflow.nn.stepper import Stepper
 from mimflow.nn.transformer import SelfAttention, Transformer, TransformerOptions
 
 
@@ -58,36 +64,80 @@ def whole(network: Transformer, h: Tensor, temperature: float = 1.0) -> Tensor:
     return last
 
 
-@pytest.mark.parametrize("temperature", [1.0, 0.6])
-def test_steps_equal_the_parallel_pass(temperature: float) -> None:
-    network, h = transformer(), torch.randn(3, 5, 12, dtype=torch.float64)
-    expected = whole(network, h, temperature)
-    cache = network.new_cache(batch=3, tokens=5)
+Way = Callable[..., Tensor]
+
+
+def stepped(network: Transformer, h: Tensor, static: bool = False, **options: Any) -> Tensor:
+    """All tokens (B, T, width), one at a time."""
     with torch.no_grad():
-        steps = torch.stack([network.step(h[:, t], cache, temperature) for t in range(5)], dim=1)
-    assert cache.length == 5
-    torch.testing.assert_close(steps, expected, atol=1e-12, rtol=0)
+        step = Stepper(network, len(h), h.shape[1], static=static, **options)
+        return torch.stack([step(h[:, t].clone()).clone() for t in range(h.shape[1])], dim=1)
 
 
-def test_temperature_changes_attention_and_may_differ_by_sample() -> None:
+def extended(network: Transformer, h: Tensor, modulations: Any = None, **options: Any) -> Tensor:
+    """All tokens, two at a time; what is given is, as for steps, without an axis for tokens."""
+    if modulations is not None:
+        modulations = [tuple(vector[:, None] for vector in vectors) for vectors in modulations]
+    cache, parts = network.new_cache(len(h), h.shape[1]), []
+    with torch.no_grad():
+        for part in h.split(2, dim=1):
+            network.extend(part + 1, cache, **options)  # not kept: asked again
+            parts.append(network.extend(part, cache, modulations=modulations, **options))
+            cache.advance(part.shape[1])
+    assert cache.length == h.shape[1]
+    return torch.cat(parts, dim=1)
+
+
+every_way = pytest.mark.parametrize(
+    "way", [stepped, partial(stepped, static=True), extended], ids=["steps", "static steps", "parts"]
+)
+
+
+@every_way
+@pytest.mark.parametrize("temperature", [1.0, 0.6])
+def test_steps_and_parts_equal_the_parallel_pass(temperature: float, way: Way) -> None:
+    network, h = transformer(), torch.randn(3, 5, 12, dtype=torch.float64)
+    torch.testing.assert_close(
+        way(network, h, temperature=temperature), whole(network, h, temperature), atol=1e-12, rtol=0
+    )
+
+
+@every_way
+def test_temperature_changes_attention_and_may_differ_by_sample(way: Way) -> None:
     network, h = transformer(), torch.randn(2, 5, 12, dtype=torch.float64)
     cold, warm = whole(network, h), whole(network, h, 2.5)
     torch.testing.assert_close(cold[:, 0], warm[:, 0])  # one token to attend to: nothing to weigh
     assert (cold[:, 1:] - warm[:, 1:]).abs().max() > 1e-4
-    cache = network.new_cache(batch=2, tokens=5)
     temperatures = torch.tensor([1.0, 2.5], dtype=torch.float64)[:, None, None]
-    with torch.no_grad():
-        steps = torch.stack([network.step(h[:, t], cache, temperatures) for t in range(5)], dim=1)
-    torch.testing.assert_close(steps, torch.stack([cold[0], warm[1]]), atol=1e-12, rtol=0)
+    both = way(network, h, temperature=temperatures)
+    torch.testing.assert_close(both, torch.stack([cold[0], warm[1]]), atol=1e-12, rtol=0)
 
 
-def test_a_cache_past_its_tokens_is_an_error() -> None:
-    network = transformer()
-    cache = network.new_cache(batch=1, tokens=1)
-    with torch.no_grad():
-        network.step(torch.zeros(1, 12, dtype=torch.float64), cache)
-        with pytest.raises(IndexError):
-            network.step(torch.zeros(1, 12, dtype=torch.float64), cache)
+def test_a_step_past_the_tokens_is_an_error() -> None:
+    with pytest.raises(IndexError):
+        step = Stepper(transformer(), batch=1, tokens=1)
+        for _ in range(2):
+            with torch.no_grad():
+                step(torch.zeros(1, 12, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("width", [64, 512])
+def test_steps_in_single_precision_are_near_those_in_double(width: int) -> None:
+    """Narrow weights are transposed, and wide ones reordered."""
+    torch.manual_seed(0)
+    network = Transformer(TransformerOptions(width, 32, expansion=2), layers=2)
+    h = torch.randn(4, 6, width)
+    single = stepped(network, h)
+    torch.testing.assert_close(single.double(), whole(network.double(), h.double()), atol=2e-5, rtol=0)
+
+
+def test_weights_that_change_later_leave_a_prepared_map_alone() -> None:
+    for width in (8, 512):
+        linear, x = torch.nn.Linear(width, width), torch.randn(3, width)
+        expected = linear(x).detach()
+        prepared = prepared_linear(linear.weight, linear.bias, 3, torch.float32)
+        torch.nn.init.zeros_(linear.weight)
+        torch.testing.assert_close(prepared(x), expected)
 
 
 @pytest.mark.parametrize("causal", [True, False])
@@ -104,13 +154,12 @@ def test_half_precision_attention_agrees_with_single(tokens: int, causal: bool) 
     torch.testing.assert_close(single[:, :, 0], first)
 
 
-def test_steps_run_under_bf16_autocast() -> None:
+@every_way
+def test_steps_run_under_bf16_autocast(way: Way) -> None:
     network, h = transformer().float(), torch.randn(2, 5, 12)
     with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
         expected = whole(network, h)
-        cache = network.new_cache(batch=2, tokens=5)
-        steps = torch.stack([network.step(h[:, t], cache) for t in range(5)], dim=1)
-    torch.testing.assert_close(steps, expected, atol=0.02, rtol=0)
+        torch.testing.assert_close(way(network, h), expected, atol=0.02, rtol=0)
 
 
 def test_affine_known_answer() -> None:
@@ -164,8 +213,9 @@ def test_rotary_known_answers() -> None:
     torch.testing.assert_close(torch.atan2(finer[..., 1], finer[..., 0])[21], torch.tensor([1.0, 0.01, 1.5, 0.015]))
 
 
+@every_way
 @pytest.mark.parametrize("temperature", [1.0, 0.6])
-def test_steps_equal_the_parallel_pass_with_everything_on(temperature: float) -> None:
+def test_steps_equal_the_parallel_pass_with_everything_on(temperature: float, way: Way) -> None:
     torch.manual_seed(0)
     network = Transformer(TransformerOptions(16, 8, 2, norm="rms", gated=True, modulated=True), layers=2).double()
     for layer in network.layers:
@@ -174,10 +224,10 @@ def test_steps_equal_the_parallel_pass_with_everything_on(temperature: float) ->
     rotation = grid_rotation((2, 3), 8).double()
     parallel = network.modulations(condition[:, None])
     *_, expected = at_temperature(network, temperature).layer_outputs(h, parallel, rotation)
-    cache, modulations = network.new_cache(batch=3, tokens=6), network.modulations(condition)
     with torch.no_grad():
-        outputs = [network.step(h[:, t], cache, temperature, modulations, rotation) for t in range(6)]
-    torch.testing.assert_close(torch.stack(outputs, dim=1), expected, atol=1e-12, rtol=0)
+        modulations = network.modulations(condition)
+    outputs = way(network, h, temperature=temperature, modulations=modulations, rotation=rotation)
+    torch.testing.assert_close(outputs, expected, atol=1e-12, rtol=0)
     *_, unturned = at_temperature(network, temperature).layer_outputs(h, parallel)
     opposite = network.modulations(-condition[:, None])
     *_, others = at_temperature(network, temperature).layer_outputs(h, opposite, rotation)

@@ -105,7 +105,7 @@ def test_soft_clip_and_softplus_bound_scale_and_shift_as_in_starflow() -> None:
 def test_a_final_norm_makes_the_outputs_blind_to_the_size_of_the_last_hidden_states() -> None:
     h = torch.randn(3, 16, generator=torch.Generator().manual_seed(0)).double()
     same = [
-        torch.allclose(block._project(h, Conditioning()), block._project(3 * h, Conditioning()), atol=1e-4)
+        torch.allclose(block.project(h, Conditioning()), block.project(3 * h, Conditioning()), atol=1e-4)
         for block in (tiny_prior(changed(final_norm=norm)).blocks[0] for norm in (False, True))
     ]
     assert same == [False, True]

@@ -44,7 +44,7 @@ class InverseSampler(PriorSampler):
 
     def _inverse(self, prior: FlowPrior, noise: Tensor, labels: Tensor) -> Tensor:
         flow = prior.at(self.spec.denoise.t1) if isinstance(self.spec.denoise, LevelDenoising) else prior
-        if self.guidance is None:
+        if self.guidance is None and self.spec.decoding is None:
             return flow.inverse(noise, labels)
         assert isinstance(flow, GuidablePrior), "refused by InverseSpec.system_problems"
-        return flow.inverse(noise, labels, self.guidance)
+        return flow.inverse(noise, labels, self.guidance, self.spec.decoding)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from mimflow.outputs.spec import SamplerSpec
+from mimflow.priors.decoding.spec import JacobiDecoding
 from mimflow.priors.guidance.spec import AnyGuidance
-from mimflow.spec.base import OUTSIDE_KEY, Count, Positive, Problem, Spec
+from mimflow.spec.base import IN_KEY_IF_SET, OUTSIDE_KEY, Count, Positive, Problem, Spec
 
 if TYPE_CHECKING:
     from mimflow.priors.spec import PriorSpec
@@ -97,6 +98,9 @@ class InverseSpec(SamplerSpec):
     """How sampling is guided towards the class; not given: not at all."""
     denoise: Denoising | None = None
     """What is done to samples afterwards; not given: nothing."""
+    decoding: Annotated[JacobiDecoding | None, IN_KEY_IF_SET] = None
+    """Iterations that find many tokens at once; not given: token by token, which they end in, and which is the faster
+    way on a processor and for large batches."""
     noise_temperature: Positive = 1.0
     """Standard deviation of the noise that the flow starts from."""
     precision: Literal["fp32", "bf16"] = "fp32"
@@ -157,9 +161,13 @@ class InverseSpec(SamplerSpec):
             yield Problem(("denoise", "clip"), "the latents are no pixels, whose range is known", "clip: false")
 
     def _guidance_problems(self, prior: PriorSpec) -> Iterator[Problem]:
+        blocks = sum(layers > 0 for layers in prior.depths)
+        if self.decoding is not None and blocks == 0:
+            yield Problem(
+                ("decoding",), f"prior '{prior.kind}' has no autoregressive blocks to decode", "leave decoding out"
+            )
         if self.guidance is None:
             return
-        blocks = sum(layers > 0 for layers in prior.depths)
         if blocks == 0:
             yield Problem(
                 ("guidance",), f"prior '{prior.kind}' has no autoregressive blocks to guide", "leave guidance out"

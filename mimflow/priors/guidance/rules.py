@@ -42,7 +42,10 @@ class Guidance(ABC):
         return self.spec.weight * (step + 1) / steps if self.spec.anneal else self.spec.weight
 
     def take_counts(self) -> dict[str, int]:
-        """What was counted since it was last asked, by name: `guided` scales, and those that were `overshot`."""
+        """What was counted since it was last asked, by name: `guided` scales, and those that were `overshot`.
+
+        Of iterations, each counts.
+        """
         return {}
 
     def combine(self, conditional: Affine, null: Affine, step: int, steps: int) -> Affine | ScaledAffine:
@@ -50,9 +53,16 @@ class Guidance(ABC):
         weight = self.weight(step, steps)
         return self.rule(conditional, null, weight) if weight else conditional
 
+    def combine_all(self, conditional: Affine, null: Affine, first: int, steps: int) -> Affine | ScaledAffine:
+        """The guided maps of tokens side by side, (B, tokens, channels), at a block's steps from `first` on."""
+        weights = [self.weight(step, steps) for step in range(first, first + conditional.shift.shape[1])]
+        if not any(weights):
+            return conditional
+        return self.rule(conditional, null, conditional.shift.new_tensor(weights)[:, None])
+
     @abstractmethod
-    def rule(self, conditional: Affine, null: Affine, weight: float) -> Affine | ScaledAffine:
-        """The guided map, (B, channels), at a weight above 0."""
+    def rule(self, conditional: Affine, null: Affine, weight: float | Tensor) -> Affine | ScaledAffine:
+        """The guided map, (B, channels), at a weight above 0; or (B, tokens, channels) at weights (tokens, 1)."""
 
     def _within(self, place: int, places: int, skips_first: str, skips_last: str) -> bool:
         """Whether `place` of `places`, in the order of sampling, is guided as far as these two meanings go."""
@@ -89,7 +99,7 @@ class LinearRule(Guidance):
         self._guided, self._overshot = 0, 0
         return counts if counts["guided"] else {}
 
-    def rule(self, conditional: Affine, null: Affine, weight: float) -> Affine | ScaledAffine:
+    def rule(self, conditional: Affine, null: Affine, weight: float | Tensor) -> Affine | ScaledAffine:
         shift, log_scale = conditional
         if "shift" in self.spec.what:
             shift = shift + weight * (shift - null.shift)
@@ -99,7 +109,7 @@ class LinearRule(Guidance):
             log_scale = log_scale + weight * (log_scale - null.log_scale)
         return Affine(shift, log_scale)
 
-    def _scale(self, conditional: Tensor, null: Tensor, weight: float) -> Tensor:
+    def _scale(self, conditional: Tensor, null: Tensor, weight: float | Tensor) -> Tensor:
         """s_c + g (s_c − s_u) = s_c (1 − g (s_u / s_c − 1)) of two log-scales, not below the floor."""
         kept = 1 - weight * torch.expm1(null - conditional)
         self._guided += kept.numel()
@@ -113,7 +123,7 @@ class GaussianProductRule(Guidance):
     s = s_c / √d and μ = ((1 + w) μ_c − w r μ_u) / d with d = 1 + w − w r ≥ 1.
     """
 
-    def rule(self, conditional: Affine, null: Affine, weight: float) -> Affine:
+    def rule(self, conditional: Affine, null: Affine, weight: float | Tensor) -> Affine:
         log_r = 2 * (at_least_fp32(conditional.log_scale) - at_least_fp32(null.log_scale)).clamp_max(0)
         log_d = torch.log1p(-weight * torch.expm1(log_r))
         shift = (1 + weight) * at_least_fp32(conditional.shift) - weight * log_r.exp() * at_least_fp32(null.shift)

@@ -12,6 +12,7 @@ from mimflow.nn.transformer import TransformerLayer, TransformerOptions
 from mimflow.priors.autoregressive import AutoregressivePrior, alternating
 from mimflow.priors.base import FlowOutput, GuidablePrior
 from mimflow.priors.block import BlockOptions
+from mimflow.priors.decoding.spec import JacobiDecoding
 from mimflow.priors.guidance.rules import Guidance
 from mimflow.priors.itarflow.spec import ItarflowSpec
 from mimflow.priors.spec import Tap
@@ -44,10 +45,15 @@ class Itarflow(AutoregressivePrior):
         return output._replace(logdet=output.logdet + self.latent.dimensions * math.log(self.input_scale))
 
     def inverse(
-        self, z: Tensor, labels: Tensor, guidance: Guidance | None = None, level: Tensor | None = None
+        self,
+        z: Tensor,
+        labels: Tensor,
+        guidance: Guidance | None = None,
+        decoding: JacobiDecoding | None = None,
+        level: Tensor | None = None,
     ) -> Tensor:
         """Noise (B, T, C), labels (B,), noise levels (B,) → latents (B, T, C) with noise of that level in them."""
-        return super().inverse(z, labels, guidance, level) / self.input_scale
+        return super().inverse(z, labels, guidance, decoding, level) / self.input_scale
 
     def at(self, level: Tensor | float) -> AtLevel:
         """The density at a noise level, a standard deviation above 0: one for all samples, or one for each, (B,)."""
@@ -71,9 +77,11 @@ class AtLevel(GuidablePrior):
         """Latents (B, T, C) with noise of the level in them, labels (B,) → z and summed log-determinant."""
         return self.prior(latents, labels, tap, self._levels(latents))
 
-    def inverse(self, z: Tensor, labels: Tensor, guidance: Guidance | None = None) -> Tensor:
+    def inverse(
+        self, z: Tensor, labels: Tensor, guidance: Guidance | None = None, decoding: JacobiDecoding | None = None
+    ) -> Tensor:
         """Noise (B, T, C), labels (B,) → latents (B, T, C) with noise of the level in them."""
-        return self.prior.inverse(z, labels, guidance, self._levels(z))
+        return self.prior.inverse(z, labels, guidance, decoding, self._levels(z))
 
     @torch.no_grad()
     def noise(self, draws: Draws) -> Tensor:
