@@ -8,8 +8,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mimflow.nn.layout import laid_out
-
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -33,7 +31,7 @@ class Preparation(nn.Module):
             images = images.expand(-1, 3, -1, -1)
         if self.size is not None and images.shape[-2:] != (self.size, self.size):
             images = F.interpolate(images, (self.size, self.size), mode="bilinear", antialias=True)
-        return laid_out((images / 2 + 0.5 - self.mean) / self.std)
+        return (images / 2 + 0.5 - self.mean) / self.std
 
 
 class Frozen(nn.Module):

@@ -6,7 +6,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mimflow.classifiers.convnet.spec import ConvnetSpec
-from mimflow.nn.layout import laid_out
 from mimflow.spec.shapes import ImageShape
 
 
@@ -29,7 +28,7 @@ class Convnet(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Images (B, C, H, W) in [−1, 1] → features (B, F), not negative, and logits (B, K)."""
-        h = laid_out(images)
+        h = images
         for stage, (convolution, norm) in enumerate(zip(self.convolutions, self.norms, strict=True)):
             if stage:
                 h = F.max_pool2d(h, 2)

@@ -7,7 +7,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mimflow.compute.devices import full_precision
-from mimflow.nn.layout import laid_out
 from mimflow.objectives.terms.spec import Adversarial
 
 LECAM_DECAY = 0.999
@@ -132,7 +131,7 @@ class Discriminator(nn.Module):
 
     def _logits(self, images: Tensor) -> Tensor:
         with full_precision(images.device):
-            logits: Tensor = self.network(laid_out(images.float()))
+            logits: Tensor = self.network(images.float())
         return logits
 
     def _average(self, real: Tensor, fake: Tensor) -> None:
