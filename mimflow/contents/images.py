@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
+
 import numpy as np
 import torch
-import torch_fidelity
 
 from mimflow.artifacts.archives import map_rows
 from mimflow.artifacts.facts import read_facts
@@ -50,7 +51,7 @@ def open_images(content: Content, evaluation: Evaluation) -> Opened:
         own_reference_counts={
             metric: read_facts(artifact, ReferenceFacts).count for metric, artifact in evaluation.compared_by.items()
         },
-        torch_fidelity=torch_fidelity.__version__,
+        torch_fidelity=version("torch-fidelity"),
     )
     own = {metric: given.against(_known(artifact)) for metric, artifact in evaluation.compared_by.items()}
     return Opened(given, facts, own)

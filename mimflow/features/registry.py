@@ -19,6 +19,6 @@ NETWORKS = Registry(
 EXTRACTORS = Registry(
     "extractor",
     (ClassifierExtractorSpec, "mimflow.features.extractors:classifier_extractor"),
-    (InceptionExtractorSpec, "mimflow.features.extractors:inception_extractor"),
-    (EfficientnetLite0ExtractorSpec, "mimflow.features.extractors:efficientnet_lite0_extractor"),
+    (InceptionExtractorSpec, "mimflow.features.inception:inception_extractor"),
+    (EfficientnetLite0ExtractorSpec, "mimflow.features.efficientnet_extractor:efficientnet_lite0_extractor"),
 )

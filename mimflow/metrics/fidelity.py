@@ -1,15 +1,14 @@
-"""FID, sFID and the Inception score, on features that are extracted once."""
+"""FID and sFID, on features that are extracted once."""
 
 from __future__ import annotations
 
 import numpy as np
-from torch_fidelity.metric_isc import KEY_METRIC_ISC_MEAN, KEY_METRIC_ISC_STD, isc_features_to_metric
 
 from mimflow.artifacts.metrics import MetricValue
 from mimflow.metrics.context import ImageComparison, moments
 from mimflow.metrics.frechet import frechet_distance
-from mimflow.metrics.spec import FidSpec, IsSpec, SfidSpec
-from mimflow.metrics.values import SEED, no_value, too_few, value_of, why_not
+from mimflow.metrics.spec import FidSpec, SfidSpec
+from mimflow.metrics.values import no_value, too_few, value_of, why_not
 
 
 def fid(spec: FidSpec, context: ImageComparison) -> dict[str, MetricValue]:
@@ -22,19 +21,6 @@ def sfid(spec: SfidSpec, context: ImageComparison) -> dict[str, MetricValue]:
     if context.extractor.spatial is None:
         return no_value("sfid", reason="the extractor gives no spatial features")
     return {"sfid": _frechet_distance(context, context.extractor.spatial)}
-
-
-def inception_score(spec: IsSpec, context: ImageComparison) -> dict[str, MetricValue]:
-    """exp E KL(p(y|x) ‖ p(y)), mean and spread over splits (Salimans et al. 2016, section 4).
-
-    Samples are permuted first: sorted by class, each split would hold few classes, and that caps the score.
-    """
-    logits = context.sample_features[context.extractor.logits]
-    reason = why_not(logits, "samples", spec.splits)
-    if reason is not None:
-        return no_value("is", reason=reason)
-    result = isc_features_to_metric(logits, spec.splits, shuffle=True, rng_seed=SEED)
-    return {"is": value_of(result[KEY_METRIC_ISC_MEAN], result[KEY_METRIC_ISC_STD])}
 
 
 def _frechet_distance(context: ImageComparison, layer: str) -> MetricValue:

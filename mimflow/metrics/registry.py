@@ -34,7 +34,7 @@ METRICS = Registry(
     "metric",
     (FidSpec, "mimflow.metrics.fidelity:fid"),
     (SfidSpec, "mimflow.metrics.fidelity:sfid"),
-    (IsSpec, "mimflow.metrics.fidelity:inception_score"),
+    (IsSpec, "mimflow.metrics.inception_score:inception_score"),
     (KidSpec, "mimflow.metrics.kernels:kid"),
     (CmmdSpec, "mimflow.metrics.kernels:cmmd"),
     (PrecisionRecallSpec, "mimflow.metrics.manifolds:precision_recall"),

@@ -15,7 +15,8 @@ import pytest
 import torch
 
 from mimflow.artifacts.reference import Gaussian
-from mimflow.metrics.fidelity import fid, inception_score, sfid
+from mimflow.metrics.fidelity import fid, sfid
+from mimflow.metrics.inception_score import inception_score
 from mimflow.metrics.manifolds import precision_recall
 from mimflow.metrics.spec import FidSpec, IsSpec, PrecisionRecallSpec, SfidSpec
 

@@ -22,9 +22,15 @@ from mimflow.products.render import render_product
 from mimflow.products.report.sections import sections
 
 HOSTILE = "_ & % < $ # <script>alert(1)</script>"
+PAPER = f"""\
+title: '{HOSTILE}'
+source: Somebody, somewhere
+items: [{{item: 'Table 6', what: numbers}}]
+"""
 CLAIM = f"""\
 title: '{HOSTILE}'
 source: {{paper: "A paper", where: section 1}}
+paper: {{of: tarflow, item: 'Table 6', needs: 'Days of <8 GPUs>'}}
 scale: digits
 comparison:
   protocol: small
@@ -41,6 +47,8 @@ ANOTHER = TABLE.replace("rows: [{run: gaussian}, {run: tarflow}]", "rows: [{run:
 
 def make(root: Path) -> None:
     make_project(root)
+    edit(root, "tables/t", "protocol: small", "paper: {of: tarflow, item: Table 6, needs: Weeks}\nprotocol: small")
+    write(root, "papers/tarflow", PAPER)
     write(root, "tables/another", ANOTHER)
     write(root, "claims/guided", CLAIM)
     write(root, "reports/claims", "title: Claims\n")
@@ -136,6 +144,14 @@ def test_claims_stand_in_it_with_their_verdicts(document: Element) -> None:
     opened = [[text_of(cell) for cell in row] for row in with_id(document, "claims.guided").iter("tr")]
     assert opened[:3] == [["Seed", "tarflow, guided", "tarflow, unguided"], ["0", "10.1235", "20"], ["1", "11", "22"]]
     assert opened[3][1] == "— (features of 3 of 1500 samples are not finite)"
+
+
+def test_the_item_of_a_paper_stands_by_its_table_and_its_claim(document: Element) -> None:
+    (article,) = [each for each in document.iter("article") if each.get("aria-labelledby") == "t"]
+    assert text_of(article.findall("p")[0]) == f"Table 6 of {HOSTILE}. What the paper's scale takes: Weeks"
+    terms = [text_of(term) for term in with_id(document, "claims.guided").findall("dl/*")]
+    assert terms[4:6] == ["Item of the paper", "Table 6"]
+    assert terms[8:10] == ["What the paper's scale takes", "Days of <8 GPUs>"]
 
 
 def test_protocol_and_environment(document: Element) -> None:

@@ -12,6 +12,7 @@ from mimflow.plan.freshness import product_identity, product_key
 from mimflow.plan.jobs import Job
 from mimflow.plan.product import Product
 from mimflow.products.report.spec import ReportSpec
+from mimflow.project.kinds import PaperItem
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
 
@@ -40,6 +41,11 @@ class ReportProduct(Product):
         found = [product for product in self.plan.products.values() if product.kind.name != self.kind.name]
         return sorted(found, key=lambda product: (kinds.index(product.kind.name), product.name))
 
+    def paper_title(self, item: PaperItem) -> str:
+        """The title of the paper that an item is of; its name in specs where no spec is of the paper."""
+        titles = {loaded.name: loaded.spec.title for loaded in self.plan.workspace.all("paper")}
+        return titles.get(item.of, item.of)
+
     def _lacks(self, product: Product) -> bool:
         return not all(job.done(self.root) for job in product.jobs().values())
 
@@ -59,10 +65,15 @@ class ReportProduct(Product):
         return {f"{each.name}.{name}": found for each in self.included for name, found in each.shown().items()}
 
     def identity(self) -> dict[str, Any]:
-        """What the products that it shows depend on, which others are missing, and the templates."""
+        """What the products that it shows depend on, which others are missing, which items of papers they are, and the templates."""
         return {
             "sources": {product.name: product_key(product_identity(product)) for product in self.included},
             "missing": [product.name for product in self.missing],
+            # What products say of papers is outside their keys.
+            "papers": {
+                product.name: [[self.paper_title(item), item.item, item.needs] for item in product.papers]
+                for product in self.included
+            },
             "templates": {path.name: sha256_of(path) for path in sorted(TEMPLATES.glob("*.j2"))},
         }
 
