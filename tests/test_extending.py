@@ -82,8 +82,10 @@ def said(project: Path) -> dict[str, str]:
     """What each command of the document printed; all have ended well. Two run at a time: none needs another's results."""
     (console,) = [block.text for block in blocks(DOCUMENT) if block.language == "console"]
     lines = [line.removeprefix("$ ") for line in console.splitlines()]
+    # pytest here, and not in processes that it starts for a few tests.
+    environment = {"PYTHONPATH": str(project), "PYTEST_XDIST_AUTO_NUM_WORKERS": "0"}
     with ThreadPoolExecutor(2) as pool:
-        done = pool.map(lambda line: command(project, *shlex.split(line), PYTHONPATH=str(project)), lines)
+        done = pool.map(lambda line: command(project, *shlex.split(line), **environment), lines)
         return {line: result.stdout for line, result in zip(lines, done, strict=True)}
 
 

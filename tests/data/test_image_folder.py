@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from photographs import write_photographs
-from projects import REPOSITORY, command, edit, new_project, result_of, snakemake
+from projects import REPOSITORY, cli, edit, new_project, result_of, snakemake
 
+from mimflow.errors import DataError
 from mimflow.products.registry import open_plan
+from mimflow.products.render import render_product
 from mimflow.stages.runner import run_job
 
 DATASET = """\
@@ -33,11 +35,17 @@ def test_a_folder_of_photographs_goes_the_whole_way(tmp_path: Path) -> None:
     for name in ("mini/tarflow", "mini/gaussian", "mini/classifier", "protocols/digits-200"):
         edit(project, name, "dataset: digits", "dataset: photographs")
     edit(project, "protocols/digits-200", "count: 200, batch_size: 100", "count: 60, batch_size: 30")
-    assert "the images in data/photographs are not pinned yet (`mimflow data lock photographs`" in snakemake(
-        project, check=False
-    )
-    assert "150 images" in command(project, "mimflow", "data", "lock").stdout
-    snakemake(project)
+    with pytest.raises(
+        DataError, match=r"the images in data/photographs are not pinned yet \(`mimflow data lock photo"
+    ):
+        cli(project, "plan", "table1")
+    assert "150 images" in cli(project, "data", "lock")
+    plan = open_plan(project)
+    product = plan.product("table1")
+    for last in product.jobs().values():
+        for job in (*last.upstream(), last):
+            run_job(plan, job)
+    render_product(product)
     text = (project / "results/table1.md").read_text()
     assert "FID-60" in text and "photographs" in text
     manifest = result_of(project, "data", "photographs") / "manifest.json"

@@ -78,7 +78,9 @@ def test_the_spread_is_logged_at_the_end_of_a_row_and_at_the_end_of_the_phase(tm
 
 @pytest.mark.slow
 def test_a_short_run_learns_to_reconstruct(tmp_path: Path) -> None:
-    task = tiny_task(objective=PLAIN | {"kl_weight": 1e-6}, system=KL_VAE, steps=80, snapshots=[0.0], batch_size=8)
+    task = tiny_task(
+        objective=PLAIN | {"kl_weight": 1e-6}, system=KL_VAE, steps=80, snapshots=[0.0], checkpoint_seconds=3600.0
+    )
     facts = train.run(task, {"data": tiny_data(tmp_path / "data")}, tmp_path, Progress("tiny", stream=io.StringIO()))
     assert facts.val["reconstruction"] < 0.5 * facts.snapshots["0"]["reconstruction"]
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
-from papers import given, paper_project, random_perceptual, small
+from papers import given_lpips, paper_project, random_lpips, small
 
+from mimflow.plan.build import Plan
 from mimflow.products.registry import open_plan
 from mimflow.stages.runner import run_job
 
@@ -27,19 +26,23 @@ SIZES = {
 }
 
 
-@pytest.mark.parametrize("name", ["kl-vae-f16-d64", "kl-vae-f16-d64-fixed-ln"])
-def test_a_step_with_and_one_without_the_discriminator(tmp_path: Path, name: str) -> None:
-    files = random_perceptual(paper_project(tmp_path))
-    place = "phases.main.objective.perceptual.0"
-    small(
-        tmp_path,
-        "small",
-        name,
-        SIZES | given(f"{place}.vgg", files["vgg"]) | given(f"{place}.linear", files["linear"]),
-    )
-    plan = open_plan(tmp_path)
+NAMES = ("kl-vae-f16-d64", "kl-vae-f16-d64-fixed-ln")
+
+
+@pytest.fixture(scope="module")
+def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
+    root = paper_project(tmp_path_factory.mktemp("papers"))
+    lpips = given_lpips("phases.main.objective", random_lpips(root))
+    for name in NAMES:
+        small(root, f"small-{name}", name, SIZES | lpips)
+    plan = open_plan(root)
     run_job(plan, plan.job("small"))
-    facts = run_job(plan, plan.job("small.main.s0")).manifest.facts
+    return plan
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_step_with_and_one_without_the_discriminator(plan: Plan, name: str) -> None:
+    facts = run_job(plan, plan.job(f"small-{name}.main.s0")).manifest.facts
     assert facts["steps"] == 2
     assert ("kl" in facts["final"]) == (name == "kl-vae-f16-d64")
     assert facts["final"].keys() >= {"reconstruction", "perceptual", "adversarial_weight", "discriminator_loss"}

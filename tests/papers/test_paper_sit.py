@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from papers import given, given_lpips, paper_project, random_perceptual, save, small, trained
+from papers import given, given_lpips, paper_project, random_lpips, save, small, trained
 from safetensors.torch import load_file
 
 from mimflow.artifacts.samples import read_samples
@@ -45,7 +45,7 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
         small(root, f"small-{name}", name, SIZES | step | given("tokenizer.weights", vae))
     objective = "phases.joint.objective"
     joint = {f"phases.joint.{field}": value for field, value in STEP.items()} | {f"{objective}.adversarial.width": 4}
-    joint |= given_lpips(objective, random_perceptual(root))
+    joint |= given_lpips(objective, random_lpips(root))
     small(root, "small-sit-joint", "sit-xl-1-d32-joint", SIZES | joint)
     plan = open_plan(root)
     run_job(plan, plan.job("small"))

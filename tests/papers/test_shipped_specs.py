@@ -9,9 +9,9 @@ from typing import Any
 import jsonschema
 import pytest
 import torch
-from projects import REPOSITORY, command
+from projects import REPOSITORY, cli
 
-from mimflow.errors import ArtifactError
+from mimflow.errors import ArtifactError, PlanError
 from mimflow.plan.build import Plan
 from mimflow.products.registry import PRODUCTS, open_plan
 from mimflow.project.kinds import Kind
@@ -206,23 +206,20 @@ def test_every_jointly_trained_system_has_an_oracle(plan: Plan) -> None:
 
 
 def test_explain_shows_origins_and_diff_shows_fields() -> None:
-    explained = command(REPOSITORY, "mimflow", "explain", "tarflow-mnist5k").stdout
+    explained = cli(REPOSITORY, "explain", "tarflow-mnist5k")
     lines = {line.split(":")[0].strip(): line for line in explained.splitlines()}
     assert "# specs/mini/tarflow-mnist5k.yaml:" in lines["width"]
     assert "# specs/systems/tarflow-imagenet64-cond.yaml:" in lines["label_drop"]
     assert lines["expansion"].endswith("# default")
-    compared = command(REPOSITORY, "mimflow", "diff", "tarflow-imagenet64-cond", "tarflow-imagenet128").stdout
+    compared = cli(REPOSITORY, "diff", "tarflow-imagenet64-cond", "tarflow-imagenet128")
     assert "tokenizer.patch_size" in compared and "2 → 4" in compared and "prior.width" in compared
 
 
 @pytest.mark.slow
 def test_validate_names_files_and_problems() -> None:
-    assert (
-        command(REPOSITORY, "mimflow", "validate", "tarflow-mnist5k").stdout
-        == "valid: specs/mini/tarflow-mnist5k.yaml\n"
-    )
-    done = command(REPOSITORY, "mimflow", "validate", "tarflow-mnist5", check=False)
-    assert done.returncode == 2 and "did you mean 'tarflow-mnist5k'?" in done.stdout
+    assert cli(REPOSITORY, "validate", "tarflow-mnist5k") == "valid: specs/mini/tarflow-mnist5k.yaml\n"
+    with pytest.raises(PlanError, match=r"did you mean 'tarflow-mnist5k'\?"):
+        cli(REPOSITORY, "validate", "tarflow-mnist5")
 
 
 RELEASED = {

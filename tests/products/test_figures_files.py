@@ -55,6 +55,7 @@ def test_labels_are_text_in_every_format(project: Path) -> None:
         assert {f"#{font}-{index(ord(each)):x}" for each in "$_&<%#\\{"} <= used
     with Image.open(project / "results/f.png") as picture:
         assert picture.info["Title"] == HOSTILE
+    assert HOSTILE.encode() in re.sub(rb"\\([()\\])", rb"\1", files["pdf"])  # as PDF escapes strings
     assert HOSTILE in {value["series"] for value in csv.DictReader(io.StringIO(files["csv"].decode()))}
 
 

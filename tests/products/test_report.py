@@ -146,6 +146,13 @@ def test_claims_stand_in_it_with_their_verdicts(document: Element) -> None:
     assert opened[3][1] == "— (features of 3 of 1500 samples are not finite)"
 
 
+def test_the_page_of_claims_has_their_texts_as_text(project: Path) -> None:
+    render_product(plan_of(project).product("claims"))
+    text = (project / "results/claims.md").read_text(encoding="utf-8")
+    assert r"| \_ & % \< \$ # \<script>alert(1)\</script> | **supported** |" in text
+    assert "<script>" not in text.replace(r"\<", "")
+
+
 def test_the_item_of_a_paper_stands_by_its_table_and_its_claim(document: Element) -> None:
     (article,) = [each for each in document.iter("article") if each.get("aria-labelledby") == "t"]
     assert text_of(article.findall("p")[0]) == f"Table 6 of {HOSTILE}. What the paper's scale takes: Weeks"

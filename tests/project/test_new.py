@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
-from projects import REPOSITORY, command, copy_project, new_project
+from projects import REPOSITORY, cli, copy_project, new_project
 from typer.testing import CliRunner
 
 from mimflow.cli import app
@@ -249,9 +249,7 @@ def test_a_setting_that_can_not_be_is_a_line_and_leaves_nothing(project: Path, s
 @pytest.mark.slow
 def test_plan_takes_settings(tmp_path: Path) -> None:
     project = new_project(tmp_path / "project")
-    told = command(
-        project, "python", "-m", "mimflow", "plan", "gaussian", "-s", "prior.ridge=0.1", PYTHONPATH=str(REPOSITORY)
-    ).stdout
+    told = cli(project, "plan", "gaussian", "-s", "prior.ridge=0.1")
     assert told.startswith("run gaussian-ridge-0-1\n")
     assert re.search(r"^run +train +gaussian-ridge-0-1\.main\.s0 ", told, re.MULTILINE), told
     assert (project / "specs/mini/gaussian-ridge-0-1.yaml").is_file()

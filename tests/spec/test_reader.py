@@ -239,10 +239,9 @@ def test_no_mutation_of_a_shipped_spec_is_a_traceback(tmp_path: Path) -> None:
         write(tmp_path, f"systems/{name}", (REPOSITORY / f"specs/systems/{name}.yaml").read_text(encoding="utf-8"))
     for name in ("mimflow-mnist5k", "tarflow-mnist5k", "classifier-mnist5k"):
         write(tmp_path, f"mini/{name}", (REPOSITORY / f"specs/mini/{name}.yaml").read_text(encoding="utf-8"))
-    for file in (REPOSITORY / "specs/ablations").glob("*.yaml"):
-        write(tmp_path, f"ablations/{file.stem}", file.read_text(encoding="utf-8"))
-    for file in (REPOSITORY / "specs/tables").glob("*.yaml"):
-        write(tmp_path, f"tables/{file.stem}", file.read_text(encoding="utf-8"))
+    for folder in ("ablations", "tables"):
+        for file in sorted((REPOSITORY / "specs" / folder).glob("*.yaml"))[::4]:
+            write(tmp_path, f"{folder}/{file.stem}", file.read_text(encoding="utf-8"))
     random_ = random.Random(0)
     files = sorted((tmp_path / "specs").rglob("*.yaml"))
     for _ in range(100):

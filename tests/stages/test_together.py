@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from projects import command, edit, new_project
+from projects import cli, command, copy_project, edit, new_project
 
 from mimflow.artifacts.manifest import read_manifest
 from mimflow.errors import Interrupted, PeerLostError
@@ -23,13 +23,19 @@ SECONDS = 120
 """That starting two processes may take on a machine that has other work to do."""
 
 
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
-    project = new_project(tmp_path / "project")
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with its images, and a training for two devices. Tests copy it; none changes it."""
+    project = new_project(tmp_path_factory.mktemp("together") / "project")
     edit(project, "mini/tarflow", "batch_size: 32", "batch_size: 32\n    accumulate: 2")
     edit(project, "mini/tarflow", "outputs:", "compute: {device: cpu, devices: 2}\noutputs:")
-    command(project, "mimflow", "prepare", "digits")
+    cli(project, "prepare", "digits")
     return project
+
+
+@pytest.fixture
+def project(prepared: Path, tmp_path: Path) -> Path:
+    return copy_project(prepared, tmp_path / "project")
 
 
 def begin(project: Path) -> tuple[subprocess.Popen[str], list[psutil.Process], list[str]]:

@@ -12,6 +12,7 @@ import torchvision
 from photographs import write_photographs
 from projects import REPOSITORY
 from safetensors.torch import save_file
+from torchvision.models.vgg import cfgs, make_layers
 
 from mimflow.artifacts.manifest import Artifact, sha256_of
 from mimflow.features.lpips import CHANNELS
@@ -44,17 +45,21 @@ def small(root: Path, name: str, base: str, overrides: Overrides) -> None:
     (root / f"specs/systems/{name}.yaml").write_text(f"extends: {base}.yaml\ndataset: small\noverrides:\n{lines}\n")
 
 
-def random_perceptual(root: Path) -> dict[str, Path]:
-    """Files of LPIPS' two networks and of ConvNeXt-Small."""
+def random_lpips(root: Path) -> dict[str, Path]:
+    """Files of LPIPS' two networks; of VGG16 the layers that it reads, without a classifier's 124 M weights."""
     torch.manual_seed(0)
-    vgg = torchvision.models.vgg16().features.state_dict()
+    vgg = make_layers(cfgs["D"]).state_dict()
     return {
         "vgg": save(root, "vgg", {f"features.{name}": tensor for name, tensor in vgg.items()}),
         "linear": save(
             root, "linear", {f"lin{i}.model.1.weight": torch.rand(1, c, 1, 1) for i, c in enumerate(CHANNELS["vgg"])}
         ),
-        "convnext": save(root, "convnext", torchvision.models.convnext_small().state_dict()),
     }
+
+
+def random_perceptual(root: Path) -> dict[str, Path]:
+    """Files of LPIPS' two networks and of ConvNeXt-Small."""
+    return random_lpips(root) | {"convnext": save(root, "convnext", torchvision.models.convnext_small().state_dict())}
 
 
 def random_vit(root: Path) -> Path:

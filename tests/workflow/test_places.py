@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from projects import REPOSITORY, edit, new_project
+from projects import REPOSITORY, cli, edit, new_project
 from snakemake.settings.types import ResourceSettings
 
 from mimflow import workflow
@@ -23,6 +23,14 @@ from mimflow.workflow import launch, open_workflow, partition_of
 pytestmark = pytest.mark.fault("places")
 
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with its images. Tests copy these; none changes it."""
+    project = new_project(tmp_path_factory.mktemp("places") / "project")
+    cli(project, "prepare", "digits")
+    return project
 
 
 @pytest.fixture
@@ -170,8 +178,9 @@ def test_products_are_rendered_where_snakemake_runs() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_to_snakemake_alone_leaves_a_checkpoint_of_the_training_that_it_runs(
-    project: Path, number: signal.Signals
+    project: Path, prepared: Path, number: signal.Signals
 ) -> None:
+    shutil.copytree(prepared / "results", project / "results", symlinks=True, dirs_exist_ok=True)
     edit(project, "mini/tarflow", "steps: 60", "steps: 100000")
     job = open_workflow(project, main_process=False).plan.job("tarflow.main.s0")
     log = (project / "log").open("w+")

@@ -108,6 +108,10 @@ def training(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iter
     path = os.pathsep.join(entry for entry in sys.path if entry)
     run = begin(cluster, project, *words, PYTHONPATH=path)
     yield run, [job.id for job in jobs]
+    end(run)
+
+
+def end(run: Run) -> None:
     run.process.send_signal(signal.SIGINT)
     run.process.wait(60)
 
@@ -185,6 +189,7 @@ def test_a_training_whose_time_is_over_is_queued_again_and_goes_on(
     wait_until(lambda: "SIGUSR1" not in log_of(run, job) and resumed(log_of(run, job)), "it goes on", PATIENCE)
     assert resumed(log_of(run, job)) == steps_at(told[-1], r"SIGUSR1 at step (\d+)")
     assert run.process.poll() is None, "Snakemake waits for it all the while"
+    end(run)  # they would take all processors from the tests that follow
 
 
 def test_the_table_is_made_by_jobs_of_slurms_and_rendered_on_the_head_node(table: Run) -> None:
