@@ -65,7 +65,9 @@ class ReportProduct(Product):
         return {f"{each.name}.{name}": found for each in self.included for name, found in each.shown().items()}
 
     def identity(self) -> dict[str, Any]:
-        """What the products that it shows depend on, which others are missing, which items of papers they are, and the templates."""
+        """What the products that it shows depend on and which items of papers they are, which others are missing, and the
+        templates.
+        """
         return {
             "sources": {product.name: product_key(product_identity(product)) for product in self.included},
             "missing": [product.name for product in self.missing],
