@@ -65,9 +65,7 @@ class ReportProduct(Product):
         return {f"{each.name}.{name}": found for each in self.included for name, found in each.shown().items()}
 
     def identity(self) -> dict[str, Any]:
-        """What the products that it shows depend on and which items of papers they are, which others are missing, and the
-        templates.
-        """
+        """What the products that it shows depend on, their items of papers, which others are missing, the templates."""
         return {
             "sources": {product.name: product_key(product_identity(product)) for product in self.included},
             "missing": [product.name for product in self.missing],
