@@ -17,7 +17,8 @@ class EfficientnetLite0Features(FeatureNetwork):
     def __init__(self, name: str, input_size: int):
         super().__init__(name, ("features", "logits", "spatial"))
         self.prepare = preparation(input_size)
-        self.network = pretrained().eval()
+        self.network = pretrained()
+        self.eval().requires_grad_(False)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """uint8 images (B, 1 or 3, H, W) → features (B, 1280), logits (B, 1000), spatial (B, 7 · places).

@@ -66,7 +66,6 @@ class FeatureNetwork(nn.Module):
         super().__init__()
         self.name = name
         self.layers = layers
-        self.eval()
 
     def get_name(self) -> str:
         """Its name, which hashes all that its features depend on."""
@@ -82,7 +81,8 @@ class ClassifierFeatures(FeatureNetwork):
 
     def __init__(self, name: str, classifier: nn.Module):
         super().__init__(name, ("features", "logits"))
-        self.classifier = classifier.eval()
+        self.classifier = classifier
+        self.eval().requires_grad_(False)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """uint8 images (B, C, H, W), C as it was trained on → features (B, F), logits (B, K)."""
