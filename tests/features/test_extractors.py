@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +57,15 @@ def inception_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def inception_spec(path: Path, sha256: str | None = None) -> InceptionExtractorSpec:
     return InceptionExtractorSpec(weights=FileWeights(file=str(path), sha256=sha256 or sha256_of(path)))
+
+
+@pytest.mark.slow
+def test_the_classifier_takes_no_package_that_only_others_need() -> None:
+    modules = ("features.extractors", "contents.images", "metrics.fidelity", "metrics.manifolds", "stages.evaluate")
+    imports = "; ".join(f"import mimflow.{module}" for module in modules)
+    asked = f"import sys; {imports}; print({{'torch_fidelity', 'timm', 'torchvision'}} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
 
 
 @pytest.mark.slow
