@@ -43,7 +43,7 @@ class ReportProduct(Product):
 
     def paper_title(self, item: PaperItem) -> str:
         """The title of the paper that an item is of; its name in specs where no spec is of the paper."""
-        titles = {loaded.name: loaded.spec.title for loaded in self.plan.workspace.all("paper")}
+        titles: dict[str, str] = {loaded.name: loaded.spec.title for loaded in self.plan.workspace.all("paper")}
         return titles.get(item.of, item.of)
 
     def _lacks(self, product: Product) -> bool:
@@ -65,7 +65,7 @@ class ReportProduct(Product):
         return {f"{each.name}.{name}": found for each in self.included for name, found in each.shown().items()}
 
     def identity(self) -> dict[str, Any]:
-        """What the products that it shows depend on, which others are missing, which items of papers they are, and the templates."""
+        """What the products that it shows depend on, which are missing, of which papers' items, and the templates."""
         return {
             "sources": {product.name: product_key(product_identity(product)) for product in self.included},
             "missing": [product.name for product in self.missing],
