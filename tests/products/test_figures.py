@@ -90,7 +90,10 @@ def test_bars_are_grouped_by_row_and_one_seed_has_no_spread(project: Path) -> No
     figure = add(project, rows, "{kind: bars, y: [unguided.fid, unguided.is, guided.fid]}")
     canvas, values, _ = drawn(fill(figure))
     fid, inception = canvas.axes
-    assert [text.get_text() for text in fid.get_xticklabels()] == ["Gaussian & 100 % _simple_ #1", "Flow, width 16"]
+    assert [text.get_text() for text in fid.get_xticklabels()] == [
+        "Gaussian & 100 %\n_simple_ #1",
+        "Flow, width 16",
+    ]
     assert [bar.get_height() for bar in fid.patches[:2]] == [40, 12]
     spread = next(bars for bars in fid.containers if hasattr(bars, "has_yerr"))
     assert spread.lines[2][0].get_segments()[0].size == 0, "one seed"

@@ -20,6 +20,7 @@ from mimflow.errors import PlanError
 from mimflow.plan.freshness import render_reason
 from mimflow.products.dvc import dvc_yaml
 from mimflow.products.figure import style
+from mimflow.products.figure.bars import apart
 from mimflow.products.registry import open_plan
 from mimflow.products.render import render_product
 from mimflow.products.trace import why
@@ -37,6 +38,25 @@ def rendered(root: Path, name: str = "f") -> dict[str, bytes]:
     """The bytes of a figure's files by their endings."""
     render_product(figure_of(root, name))
     return {kind: (root / f"results/{name}.{kind}").read_bytes() for kind in ("svg", "pdf", "png", "csv")}
+
+
+def test_names_of_bars_leave_out_what_they_share() -> None:
+    assert apart(["A, masked, 1 layer", "A, masked", "A, whole"]) == ["masked, 1 layer", "masked", "whole"]
+    assert apart(["A, b", "A, b, c"]) == ["b", "b, c"]
+    assert apart(["A", "B, c"]) == ["A", "B, c"] and apart(["A, b"]) == ["A, b"]
+
+
+def test_a_logarithmic_axis_has_its_numbers_at_few_points() -> None:
+    axes = Figure().subplots()
+    axes.set_xscale("log")
+    axes.set_xlim(3.0, 50.0)
+    before = list(axes.get_xticks())
+    style.number_points(axes, [4, 4.1, 40])  # two have no room beside one another
+    style.number_points(axes, range(4, 44))
+    assert list(axes.get_xticks()) == before
+    style.number_points(axes, [16, 4, 8, 4])
+    assert list(axes.get_xticks()) == [4, 8, 16]
+    assert [axes.xaxis.get_major_formatter()(each, 0) for each in (4, 16)] == ["4", "16"]
 
 
 @pytest.mark.slow
@@ -111,7 +131,7 @@ def test_logarithmic_axes_hold_no_markup(project: Path) -> None:
     draw = "{kind: curve, x: {field: prior.width}, y: [unguided.fid], log_x: true, log_y: true}"
     fill(add(project, "[{ablation: widths}]", draw))
     svg = rendered(project)["svg"].decode()
-    assert "mathdefault" not in svg and "<!-- 20 -->" in svg
+    assert "mathdefault" not in svg and "<!-- 16 -->" in svg
 
 
 def test_sentences_stand_below_the_legend_and_the_legend_below_the_panels() -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+import textwrap
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from mimflow.products.figure import style
@@ -19,6 +20,18 @@ GROUP = 0.8
 """Of the distance between groups, what their bars take together."""
 LONG = 10
 """Characters of a group's name from which on all are written at a slant."""
+SLANTED = 0.4
+"""Inches that a figure grows by for names at a slant."""
+LINE = 24
+"""Characters of a line of a group's name."""
+
+
+def apart(names: Sequence[str]) -> list[str]:
+    """Names without the parts, up to a comma, that all of them begin with: what is left tells them apart."""
+    parts = [name.split(", ") for name in names]
+    while len(parts) > 1 and all(len(each) > 1 and each[0] == parts[0][0] for each in parts):
+        parts = [each[1:] for each in parts]
+    return [", ".join(each) for each in parts]
 
 
 class Bars(Lines):
@@ -36,12 +49,14 @@ class Bars(Lines):
         axes = style.panels(canvas, len(panels), self.figure.spec.width)
         values: list[dict[str, object]] = []
         remarks: list[str] = []
+        texts = ["\n".join(textwrap.wrap(style.drawable(group, 3 * LINE), LINE)) for group in apart(groups)]
+        slanted = any(len(text) > LONG for text in texts)
+        if slanted:
+            style.add_height(canvas, SLANTED)
         for axis, lines in zip(axes, panels.values(), strict=True):
             for place, (value, line) in enumerate(lines):
                 self._draw_bars(axis, line, place, len(lines), names.index(line.name))
                 values += self.line_values(value, "row", [line])
-            texts = [style.drawable(group, 30) for group in groups]
-            slanted = any(len(text) > LONG for text in texts)
             axis.set_xticks(
                 range(len(groups)), texts, rotation=30 if slanted else 0, ha="right" if slanted else "center"
             )

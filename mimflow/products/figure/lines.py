@@ -126,6 +126,8 @@ class Lines(Measured):
                 axis.set_xticks(range(len(texts)), texts, rotation=30 if max(map(len, texts)) > 8 else 0, ha="center")
             log_x = getattr(self.spec, "log_x", False) and places is None
             remarks += style.logarithmic(axis, log_x, self.spec.log_y)
+            if log_x:
+                style.number_points(axis, [point.x for line in lines for point in line.points])
             axis.set(xlabel=style.drawable(x_label), ylabel=self.axis_label(value))
             values += self.line_values(value, x_of, lines)
         style.legend(canvas, axes)

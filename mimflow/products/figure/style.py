@@ -9,8 +9,9 @@ from __future__ import annotations
 import io
 import math
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from mimflow.products.curves import COLOURS, STYLES
@@ -32,6 +33,8 @@ PANEL_HEIGHT = 2.1
 """Inches of a panel with its labels."""
 NARROW, WIDE = 0.8, 2.5
 """Decades of a logarithmic axis: up to which its numbers are even ones, and from which on they are powers of ten."""
+FEW, ROOM = 6, 0.12
+"""Points that a logarithmic axis has its numbers at, at most, and the share of the axis that lies between two."""
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 SMALL = 6.0
 """Points of what stands beside marks and under a figure; everything else has 8."""
@@ -193,6 +196,20 @@ def logarithmic(axes: Axes, x: bool, y: bool) -> list[str]:
         elif asked and all(map(math.isfinite, values)):
             remarks.append(f"Nothing is above 0 along {which}: the axis is not logarithmic.")
     return remarks
+
+
+def number_points(axes: Axes, places: Iterable[float]) -> None:
+    """Number a logarithmic axis along x at its points, where they are few enough to leave the numbers room."""
+    from matplotlib.ticker import FuncFormatter
+
+    found = sorted(set(places))
+    if axes.get_xscale() != "log" or not 1 < len(found) <= FEW or found[0] <= 0:
+        return
+    whole = math.log(found[-1] / found[0])
+    if min(math.log(high / low) for low, high in pairwise(found)) >= ROOM * whole:
+        axes.set_xticks(found)
+        axes.set_xticks([], minor=True)
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: raised(value)))
 
 
 def write_out_logarithms(figure: Figure) -> None:

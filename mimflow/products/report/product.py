@@ -65,7 +65,7 @@ class ReportProduct(Product):
         return {f"{each.name}.{name}": found for each in self.included for name, found in each.shown().items()}
 
     def identity(self) -> dict[str, Any]:
-        """What the products that it shows depend on, which are missing, of which papers' items, and the templates."""
+        """What the products that it shows depend on, their items of papers, which others are missing, the templates."""
         return {
             "sources": {product.name: product_key(product_identity(product)) for product in self.included},
             "missing": [product.name for product in self.missing],
