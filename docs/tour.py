@@ -11,7 +11,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -34,10 +34,14 @@ class Block:
     commands: list[str] = field(default_factory=list)
 
 
-def pages(folder: Path) -> dict[str, str]:
-    """The pages by name, of a tour through `folder`, which is not there yet. AssertionError where a command fails."""
+def pages(folder: Path, instead: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The pages by name, of a tour through `folder`, which is not there yet. AssertionError where a command fails.
+
+    `instead` has commands to be run in place of some that are shown.
+    """
     setup, parts = read()
-    commands = [command for blocks in parts.values() for block in blocks for command in block.commands]
+    shown = [command for blocks in parts.values() for block in blocks for command in block.commands]
+    commands = [(instead or {}).get(command, command) for command in shown]
     said = _run(folder, setup, commands)
     printed = iter(said)
     return {name: "\n\n".join(_shown(block, printed) for block in blocks) + "\n" for name, blocks in parts.items()}

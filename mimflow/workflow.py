@@ -43,6 +43,8 @@ from mimflow.project.product_variant import ProductSettings, write_product_varia
 from mimflow.project.variant import write_variant
 from mimflow.spec.base import SLUG
 
+NO_NAME = "-"
+"""A pattern that the name of no product has."""
 MOST_SEEDS = 1_000
 """Seeds that the command line can ask for at once."""
 
@@ -97,14 +99,14 @@ class Workflow:
         if kind in OF_RUNS:
             return rf"{kind.folders[0]}/{SLUG.pattern}"
         if not self.main_process:
-            return "none"
+            return NO_NAME
         names = sorted(
             {product.name for product in self.plan.products.values() if product.kind == kind}
             | {name for of, name in self.plan.workspace.wrong if of == kind.name and SLUG.fullmatch(name)}
         )
         if self.varied is not None:
             names += [name + self.varied.suffix for name in names]
-        return "|".join(map(re.escape, names)) or "none"
+        return "|".join(map(re.escape, names)) or NO_NAME
 
     def default_targets(self) -> list[str]:
         """What is made when nothing is asked for."""

@@ -26,7 +26,7 @@ PRODUCTS = {
 @cache
 def has_bf16_products() -> bool:
     """Whether this processor multiplies matrices of bf16 numbers itself."""
-    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return torch.backends.mkldnn.is_available() and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def bf16_products() -> AbstractContextManager[Any]:

@@ -21,8 +21,8 @@ Map = Callable[[Tensor], Tensor]
 def prepared_linear(weight: Tensor, bias: Tensor | None, rows: int, dtype: torch.dtype) -> Map:
     """x (rows, inputs) of `dtype` → x Wᵀ + b (rows, outputs), for a weight (outputs, inputs) of any precision.
 
-    The weight is copied: what becomes of the given one later changes nothing. On the CPU the result may lie in memory
-    that the next call writes to.
+    It is made for one sequence, in which weights stay what they are: what is copied does not follow them. On the CPU
+    the result may lie in memory that the next call writes to.
     """
     weight, bias = weight.detach().to(dtype), None if bias is None else bias.detach().to(dtype)
     if weight.device.type != "cpu" or dtype not in (torch.float32, torch.bfloat16):

@@ -68,6 +68,7 @@ class Plan:
         """By id."""
         self.names: dict[tuple[str, str], Job] = {}
         """By stage and every name that the specs have for a job. Names with one key are one job."""
+        self._names_of: dict[str, dict[str, None]] = {}
         self.made: dict[tuple[Hashable, ...], Any] = {}
         """What was asked for once, by method and arguments."""
         self.looked_at: dict[str, str | None] = {}
@@ -180,7 +181,12 @@ class Plan:
         made = Job(task, inputs, name)
         job = self.jobs.setdefault(made.id, made)
         self.names[task.stage, name] = job
+        self._names_of.setdefault(job.id, {})[name] = None
         return job
+
+    def names_of(self, job: Job) -> list[str]:
+        """Every name that the specs have for a job."""
+        return list(self._names_of.get(job.id, ()))
 
     @once
     def prepare(self, dataset: str) -> Job:

@@ -31,11 +31,14 @@ class HandedOver:
     names: dict[tuple[str, str], Job]
     """By stage and name, as in a plan."""
 
+    def names_of(self, job: Job) -> list[str]:
+        """Every name that the specs have for a job."""
+        return [name for (stage, name), named in self.names.items() if stage == job.stage and named.id == job.id]
+
 
 def hand_over(plan: Plan | HandedOver, job: Job) -> None:
     """Write down a job with all that it reads from. Where that can't be written, its process plans for itself."""
-    names = [name for (stage, name), named in plan.names.items() if stage == job.stage and named.id == job.id]
-    text = json.dumps({"names": names, "job": _plain(job)}, ensure_ascii=False)
+    text = json.dumps({"names": plan.names_of(job), "job": _plain(job)}, ensure_ascii=False)
     path = paths.task(plan.root, job.id)
     with suppress(StorageError, OSError):
         if not path.is_file() or path.read_text(encoding="utf-8") != text:

@@ -22,7 +22,7 @@ from torch import Tensor
 from mimflow.artifacts.checkpoint import snapshot_file, snapshot_name
 from mimflow.artifacts.log import LOG
 from mimflow.artifacts.manifest import sha256_of
-from mimflow.compute.devices import autocast
+from mimflow.compute.devices import autocast, seed_draws
 from mimflow.compute.memory import memory_errors
 from mimflow.compute.processes import ONE_PROCESS, World
 from mimflow.data.prepared import Split
@@ -287,7 +287,7 @@ class Trainer:
         return steps / self.train.steps_per_epoch
 
     def _seed_draws(self, part: int, use: str) -> None:
-        torch.manual_seed(derive(self.seed, self.step, part, use))
+        seed_draws(derive(self.seed, self.step, part, use))
 
     def _read(self) -> None:
         """Take the figures of the steps since the last row into the log; raises NotFiniteError."""

@@ -5,9 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-import torch
-
-from mimflow.compute.devices import autocast
+from mimflow.compute.devices import autocast, seed_draws
 from mimflow.compute.processes import ONE_PROCESS, World
 from mimflow.nn.modes import evaluating
 from mimflow.objectives.base import Objective
@@ -35,7 +33,7 @@ def validate(
             before_batch()
             index = min(begin + world.rank, len(batches) - 1)
             batch = batches.batch(index)
-            torch.manual_seed(derive(seed, "validation", index))
+            seed_draws(derive(seed, "validation", index))
             with autocast(batches.device, precision):
                 loss, figures = objective(player, batch, {})
             if index == begin + world.rank:

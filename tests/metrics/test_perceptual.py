@@ -13,7 +13,6 @@ import skimage.data
 import timm
 import torch
 import torch_fidelity.sample_similarity_lpips as reference_lpips
-import torchvision
 from measuring import context_of, measure, value
 from torch import nn
 from torchvision.models import AlexNet
@@ -49,6 +48,16 @@ def random_backbone(layers: nn.Sequential) -> nn.Sequential:
     return layers.requires_grad_(False)
 
 
+def alexnet_layers() -> nn.Sequential:
+    """AlexNet's convolutions, without the 58 M weights of its classifier."""
+    with torch.device("meta"):
+        layers = AlexNet().features.to_empty(device="cpu")
+    for layer in layers:
+        if isinstance(layer, nn.Conv2d):
+            layer.reset_parameters()
+    return layers
+
+
 def random_linear(backbone: str) -> dict[str, torch.Tensor]:
     torch.manual_seed(1)
     return {f"lin{i}.model.1.weight": torch.rand(1, c, 1, 1) for i, c in enumerate(CHANNELS[backbone])}
@@ -77,7 +86,7 @@ def test_lpips_in_vgg_is_torch_fidelitys(tmp_path: Path, monkeypatch: pytest.Mon
 @pytest.mark.slow
 def test_lpips_in_alexnet_by_hand(tmp_path: Path) -> None:
     """Behind each of the five ReLUs: features of unit length, squared difference, weighted, a mean over places."""
-    alex, linear = random_backbone(AlexNet().features), random_linear("alex")
+    alex, linear = random_backbone(alexnet_layers()), random_linear("alex")
     spec = LpipsAlexSpec(
         alex=saved(tmp_path / "alex.safetensors", features_of(alex)),
         linear=saved(tmp_path / "lin.safetensors", linear),
@@ -104,8 +113,8 @@ def test_without_a_file_the_linear_weights_are_those_of_the_package(
     """The whole distance is that of the package's own code, which gets the same random backbone."""
     lpips = pytest.importorskip("lpips")
     torch.manual_seed(0)
-    network = torchvision.models.alexnet() if backbone == "alex" else torchvision.models.vgg16()
-    random_backbone(network.features)
+    layers = random_backbone(alexnet_layers() if backbone == "alex" else make_layers(cfgs["D"]))
+    network = SimpleNamespace(features=layers)
     theirs = importlib.import_module("lpips.pretrained_networks")
     given = SimpleNamespace(alexnet=lambda pretrained: network, vgg16=lambda pretrained: network)
     monkeypatch.setattr(theirs, "tv", given)
@@ -114,7 +123,7 @@ def test_without_a_file_the_linear_weights_are_those_of_the_package(
     pairs = (torch.from_numpy(rows).permute(0, 3, 1, 2) / 127.5 - 1 for rows in (images, originals))
     with torch.no_grad():
         wanted = reference(*pairs).mean().item()
-    weights = saved(tmp_path / "backbone.safetensors", features_of(network.features))
+    weights = saved(tmp_path / "backbone.safetensors", features_of(layers))
     spec = LpipsAlexSpec(alex=weights) if backbone == "alex" else LpipsVggSpec(vgg=weights)
     assert value(spec, context_of(images, originals, tmp_path)) == pytest.approx(wanted, rel=1e-4)
 
@@ -123,7 +132,7 @@ def test_without_a_file_the_linear_weights_are_those_of_the_package(
 def test_without_the_package_the_message_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "lpips", None)
     monkeypatch.setattr("mimflow.features.lpips.find_spec", lambda name: None)
-    weights = saved(tmp_path / "alex.safetensors", features_of(AlexNet().features))
+    weights = saved(tmp_path / "alex.safetensors", features_of(alexnet_layers()))
     images = photographs(2, 32)
     with pytest.raises(ArtifactError, match=r"the package that has them is missing \(pip install lpips==0\.1\.4"):
         measure(LpipsAlexSpec(alex=weights), context_of(images, images, tmp_path))
@@ -138,7 +147,7 @@ def test_images_that_its_network_has_nothing_left_of_are_a_reason(tmp_path: Path
 
 @pytest.mark.parametrize("side", [31, 16])
 def test_networks_take_images_of_the_least_side(side: int) -> None:
-    layers = AlexNet().features[:12] if side == 31 else make_layers(cfgs["D"])[:30]
+    layers = alexnet_layers()[:12] if side == 31 else make_layers(cfgs["D"])[:30]
     assert layers(torch.zeros(1, 3, side, side)).shape[-1] == 1
     with pytest.raises(RuntimeError):
         layers(torch.zeros(1, 3, side - 1, side - 1))

@@ -24,8 +24,7 @@ from mimflow.system.spec import System
 LABELS = torch.tensor([0, 2, NULL_CLASS])
 RULES: dict[str, AnyGuidance | None] = {
     "unguided": None,
-    "linear": LinearGuidance(weight=1.5),
-    "interval": LinearGuidance(weight=1.5, interval=GuidanceInterval(fraction=0.5)),
+    "linear": LinearGuidance(weight=1.5, interval=GuidanceInterval(fraction=0.5)),
     "temperature": LinearGuidance(weight=1.5, against="attention_temperature", temperature=0.5),
     "scale": LinearGuidance(weight=1.5, space="scale", floor=0.001),
     "product": GaussianProductGuidance(weight=1.5, blocks="all"),
@@ -62,12 +61,23 @@ def test_samples_in_single_precision_are_near_those_in_double(spec: PriorSpec, r
 
 
 @every_prior
+def test_samples_in_half_precision_stay_near(spec: PriorSpec) -> None:
+    prior, z = tiny_prior(spec, latent_for(spec)).float(), 0.5 * tiny_latents(len(LABELS), latent_for(spec)).float()
+    expected = inverted(at_a_level(prior, spec), z, RULES["linear"])
+    for decoding in (None, JacobiDecoding(chunk=2)):
+        with torch.autocast("cpu", torch.bfloat16):
+            half = inverted(at_a_level(prior, spec), z, RULES["linear"], decoding=decoding)
+        assert half.dtype == torch.float32
+        torch.testing.assert_close(half, expected, atol=0.2, rtol=0)
+
+
+@every_prior
 @every_rule
 def test_iterations_end_in_what_token_by_token_gives(spec: PriorSpec, rule: AnyGuidance | None) -> None:
     prior, z = tiny_prior(spec, latent_for(spec)), tiny_latents(len(LABELS), latent_for(spec))
     flow = at_a_level(prior, spec)
     expected = inverted(flow, z, rule)
-    for chunk in (None, 1, 2, 4):
+    for chunk in (None, 2):
         found = inverted(flow, z, rule, decoding=JacobiDecoding(chunk=chunk))
         torch.testing.assert_close(found, expected, atol=1e-9, rtol=0)
 

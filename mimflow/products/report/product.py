@@ -43,7 +43,7 @@ class ReportProduct(Product):
 
     def paper_title(self, item: PaperItem) -> str:
         """The title of the paper that an item is of; its name in specs where no spec is of the paper."""
-        titles = {loaded.name: loaded.spec.title for loaded in self.plan.workspace.all("paper")}
+        titles: dict[str, str] = {loaded.name: loaded.spec.title for loaded in self.plan.workspace.all("paper")}
         return titles.get(item.of, item.of)
 
     def _lacks(self, product: Product) -> bool:
