@@ -14,7 +14,8 @@ from mimflow.products.registry import open_plan
 def test_the_specs_of_the_readme_validate_and_plan(tmp_path: Path) -> None:
     shutil.copytree(REPOSITORY / "specs", tmp_path / "specs")
     blocks = re.findall(r"```yaml\n(.*?)```", (REPOSITORY / "README.md").read_text(encoding="utf-8"), re.DOTALL)
-    for name, block in zip(("mini/wide", "datasets/flowers", "ablations/noise"), blocks, strict=True):
+    names = ("ablations/width", "tables/width", "mini/wide", "datasets/flowers", "ablations/noise")
+    for name, block in zip(names, blocks, strict=True):
         (tmp_path / "specs" / f"{name}.yaml").write_text(block, encoding="utf-8")
     table = tmp_path / "specs/tables/table1.yaml"
     rows = "  - run: tarflow-mnist5k\n"
@@ -31,3 +32,4 @@ def test_the_specs_of_the_readme_validate_and_plan(tmp_path: Path) -> None:
         "mimflow-mnist5k",
     ]
     assert len([job for job in plan.jobs.values() if job.name.startswith("wide.main.")]) == 3
+    assert [row.run for row in plan.products["width"].rows] == ["width-32", "width-64", "width-96"]
