@@ -32,4 +32,4 @@ def test_the_specs_of_the_readme_validate_and_plan(tmp_path: Path) -> None:
         "mimflow-mnist5k",
     ]
     assert len([job for job in plan.jobs.values() if job.name.startswith("wide.main.")]) == 3
-    assert [row.run for row in plan.products["width"].rows] == ["width-32", "width-64", "width-96"]
+    assert [row.run for row in plan.products["width"].rows] == ["width-width-32", "width-width-64", "width-width-96"]
