@@ -8,6 +8,7 @@ import time
 from contextlib import chdir
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 from mimflow.artifacts.facts import plain
 from mimflow.artifacts.leftovers import remove, sweep
@@ -29,7 +30,7 @@ from mimflow.progress import RECORD, Progress
 from mimflow.stages.attempts import begin, finish_shard, noting_failure
 from mimflow.stages.requeue import requeued
 from mimflow.tasks import TrainTask
-from mimflow.training.signals import ending_orderly
+from mimflow.training.signals import ending_orderly, held_back
 
 
 def run_job(plan: Plan | HandedOver, job: Job, strict_code: bool = False) -> Artifact:
@@ -83,7 +84,7 @@ def run_shard(plan: Plan | HandedOver, job: Job, shard: Shard, strict_code: bool
         locked(paths.shard_lock(root, job.id, shard), f"{job.name} {shard}"),
     ):
         folder = work / code.attempt(code.makers(job.task))
-        stage = import_module(f"mimflow.stages.{job.stage}")
+        stage = _stage(job.stage)
         with memory_errors(f"{job.stage} {job.name}: out of memory (try {stage.OUT_OF_MEMORY})"):
             stage.draw(job.task, inputs, folder, progress, shard)
         finish_shard(folder, shard, root, time.monotonic() - began)
@@ -103,11 +104,16 @@ def take_part(plan: Plan | HandedOver, job: Job, strict_code: bool = False) -> N
     rank, size = place()
     with storage_errors(folder), ending_orderly(job.name), chdir(root), remembering(paths.verified(root)):
         try:
-            stage = import_module(f"mimflow.stages.{job.stage}")
+            stage = _stage(job.stage)
             with memory_errors(f"{job.stage} {job.name}: out of memory (try {stage.OUT_OF_MEMORY})"):
                 stage.run(job.task, inputs, folder, Progress(job.name, quiet=True))
         except MimflowError as error:
             raise type(error)(f"process {rank} of {size}: {error}") from error
+
+
+def _stage(name: str) -> ModuleType:
+    with held_back():
+        return import_module(f"mimflow.stages.{name}")
 
 
 def _input(job: Job, root: Path, strict_code: bool) -> Artifact:
@@ -134,7 +140,7 @@ def _run(job: Job, inputs: dict[str, Artifact], root: Path, work: Path, progress
     out = attempt.folder / "out"
     out.mkdir(parents=True, exist_ok=True)
     progress.record_at(attempt.folder / RECORD)
-    stage = import_module(f"mimflow.stages.{job.stage}")
+    stage = _stage(job.stage)
     with (
         noting_failure(attempt.folder),
         memory_errors(f"{job.stage} {job.name}: out of memory (try {stage.OUT_OF_MEMORY})"),

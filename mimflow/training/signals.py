@@ -39,6 +39,16 @@ def handled(handler: Handler) -> Iterator[None]:
             signal.signal(number, old)
 
 
+@contextmanager
+def held_back() -> Iterator[None]:
+    """Within it signals that ask to stop wait: what they raise in an import of C++ code would abort the process."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 class Interruption:
     """Within it, signals that ask to stop are noted instead of ending the process: a checkpoint can be written."""
 

@@ -152,7 +152,8 @@ class Encoder(nn.Module):
         h = self.conv_in(laid_out(images))
         for level in self.down:
             h = level.downsample(level(h))
-        return self.conv_out(F.silu(self.norm_out(self.mid(h))))
+        # Planes again: what is drawn for the latents lies as they do.
+        return self.conv_out(F.silu(self.norm_out(self.mid(h)))).contiguous()
 
 
 class Decoder(nn.Module):
