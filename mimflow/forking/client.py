@@ -13,7 +13,8 @@ from types import FrameType
 ADDRESS = "MIMFLOW_FORK_SERVER"
 """The environment variable that names the server's socket."""
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
-"""What is passed on to the job. One that is ignored here (nohup) is ignored there."""
+"""What schedulers, Ctrl-C and closed terminals send to ask a job to stop. One that is ignored here (nohup) is ignored
+by the job that it is passed on to."""
 REFUSED, STARTED = b"-", b"+"
 LENGTH_BYTES = 8
 

@@ -8,9 +8,8 @@ from contextlib import contextmanager
 from types import FrameType, TracebackType
 
 from mimflow.errors import Interrupted
+from mimflow.forking.client import SIGNALS
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
-"""What schedulers, Ctrl-C and terminals that are closed send."""
 Handler = Callable[[int, FrameType | None], None]
 _received: list[signal.Signals] = []
 
