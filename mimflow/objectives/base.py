@@ -112,9 +112,9 @@ class Objective(nn.Module):
         """
 
     def begin_step(self, step: int, logged: bool) -> None:
-        """Told before each step: its number, counted from 0, and whether a row of the log ends with it.
+        """Told before each step: its number, counted from 0, and whether dear figures are logged with it.
 
-        What is dear to compute and only for people to read is logged in steps that end a row.
+        What is dear to compute and only for people to read is logged in steps that end every tenth row of the log.
         """
         self.step, self.logged = step, logged
 

@@ -10,6 +10,8 @@ from mimflow.artifacts.log import VALIDATION
 
 ROWS = 200
 """About how many rows a phase has."""
+MEASURED = 10
+"""Every which row, and the last, has figures that cost backward passes of their own: the norms of terms' gradients."""
 VALIDATIONS = 10
 """How many of them, at most and besides the last, have figures on the validation split; at least an epoch apart."""
 
@@ -33,6 +35,10 @@ class TrainingLog:
     def ends_row(self, step: int) -> bool:
         """Whether a row is made when so many steps are done."""
         return step % self.interval == 0 or step == self.total
+
+    def measures(self, step: int) -> bool:
+        """Whether the row that ends at this step has the figures that are dear."""
+        return step % (MEASURED * self.interval) == 0 or step == self.total
 
     def add(self, step: int, epoch: float, lr: float, figures: dict[str, float]) -> None:
         """Take in the figures of a step; `step` counts those done, `lr` is the rate that it was taken with."""

@@ -221,7 +221,7 @@ class Trainer:
 
     def _step(self) -> list[Turn]:
         """All players' turns in this step."""
-        self.objective.begin_step(self.step, self.log.ends_row(self.step + 1))
+        self.objective.begin_step(self.step, logged=self.log.measures(self.step + 1))
         own = self.world.own(self.phase.accumulate)
         parts = []
         for part in own:
