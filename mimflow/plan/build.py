@@ -172,8 +172,8 @@ class Plan:
         return [product for product in self.products.values() if product.spec.by_default]
 
     def of_papers(self) -> list[Product]:
-        """The products that make an item of a paper."""
-        return [product for product in self.products.values() if product.papers]
+        """The products that make an item of a paper, but for those that say they are not made with the others."""
+        return [product for product in self.products.values() if product.papers and product.spec.with_papers]
 
     # -- the stages ----------------------------------------------------------------------------------------------
 

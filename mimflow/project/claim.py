@@ -68,8 +68,8 @@ class ClaimSpec(Spec):
     """What decides; not given for a claim that can't be tested here."""
     controls: list[Comparison] = []
     """What must hold as well for the comparison to mean what it says; one that does not leaves the claim undecided."""
-    seeds: Annotated[list[int], Field(min_length=1)] | None = None
-    """Seeds that are paired; not given: those that both runs have."""
+    seeds: Annotated[list[int], Field(min_length=1)] = [0, 1, 2]
+    """Seeds that are paired, whichever the runs have of their own."""
     tuned: str
     """What was tuned, on what and when, in words; `nothing` where nothing was."""
     not_testable: str | None = None
@@ -80,5 +80,5 @@ class ClaimSpec(Spec):
     def problems(self) -> Iterator[Problem]:
         if (self.comparison is None) == (self.not_testable is None):
             yield Problem((), "gives both or neither of comparison and not_testable", "give one")
-        if self.seeds is not None and len(set(self.seeds)) < len(self.seeds):
+        if len(set(self.seeds)) < len(self.seeds):
             yield Problem(("seeds",), f"a seed twice: {self.seeds}", "each once")

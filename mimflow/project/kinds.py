@@ -38,6 +38,8 @@ class ProductSpec(Spec):
     """The item of a paper that it is, at whichever scale."""
     by_default: Annotated[bool, OUTSIDE_KEY] = False
     """Whether `snakemake` makes it when it is asked for nothing, and DVC versions it."""
+    with_papers: Annotated[bool, OUTSIDE_KEY] = True
+    """Whether `snakemake papers` makes it, of those that are an item of a paper."""
 
 
 @dataclass(frozen=True)

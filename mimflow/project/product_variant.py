@@ -104,6 +104,7 @@ class _Writer:
             "title": f"{loaded.spec.title}: {self.settings.words}",
             "paper": None,
             "by_default": False,
+            "with_papers": False,
             **self._renamed(loaded),
         }
         if self.settings.seeds is not None:

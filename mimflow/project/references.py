@@ -158,9 +158,6 @@ def _check_comparison(
                 f"output '{side.output}' gives {content}, '{comparison.metric}' measures {' and '.join(measured)}",
                 "an output that it measures",
             )
-        missing = [seed for seed in loaded.spec.seeds or [] if seed not in run.spec.seeds]
-        if missing:
-            yield loaded.line(("seeds",), f"run '{run.name}' has no seed {missing[0]}", f"it has {run.spec.seeds}")
         if protocol is not None and run.spec.dataset != protocol.spec.dataset:
             yield loaded.line(
                 (*path, name, "run"),

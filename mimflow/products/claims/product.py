@@ -55,14 +55,12 @@ class ClaimsProduct(Product):
         return PlannedClaim(name, claim, comparison, tuple(self._comparison(each, claim) for each in claim.controls))
 
     def _comparison(self, comparison: Comparison, claim: ClaimSpec) -> PlannedComparison:
-        runs = [self.plan.workspace.runs[side.run].spec for side in (comparison.claimed, comparison.against)]
-        seeds = claim.seeds or [seed for seed in runs[0].seeds if seed in runs[1].seeds]
         pairs = [
             tuple(
                 self.plan.measure(side.run, side.output, comparison.protocol, seed)
                 for side in (comparison.claimed, comparison.against)
             )
-            for seed in seeds
+            for seed in self.spec.seeds or claim.seeds
         ]
         return PlannedComparison(comparison, tuple(pairs))  # type: ignore[arg-type]
 

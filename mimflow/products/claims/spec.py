@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Annotated
+
+from pydantic import Field
+
 from mimflow.project.kinds import ProductSpec
-from mimflow.spec.base import Name
+from mimflow.spec.base import Name, Problem
 
 
 class ClaimsSpec(ProductSpec):
@@ -11,5 +16,11 @@ class ClaimsSpec(ProductSpec):
 
     claims: list[Name] | None = None
     """Claims of `specs/claims`, in order; not given: all of them, by name."""
+    seeds: Annotated[list[int], Field(min_length=1)] | None = None
+    """Seeds that are paired, in place of each claim's own."""
     notes: list[str] = []
     """Sentences under them."""
+
+    def problems(self) -> Iterator[Problem]:
+        if self.seeds is not None and len(set(self.seeds)) < len(self.seeds):
+            yield Problem(("seeds",), f"a seed twice: {self.seeds}", "each once")
