@@ -126,7 +126,7 @@ class Workflow:
         if self.varied is None:
             return [product.files[0] for product in products]
         try:
-            variants = self._vary(product.name for product in products if hasattr(product.spec, "seeds"))
+            variants = self._vary(product.name for product in products if self.varied.apply_to(product.spec))
         except MimflowError as error:
             return [str(error)]
         return [self.plan.product(name).files[0] for name in variants]

@@ -47,6 +47,10 @@ class ProductSettings:
         seeds = None if self.seeds is None else "seed 0" if self.seeds == 1 else f"seeds 0 to {self.seeds - 1}"
         return ", ".join(word for word in (self.dataset, seeds) if word is not None)
 
+    def apply_to(self, spec: Any) -> bool:
+        """Whether a product's spec can be so: a page of claims has seeds, and no runs that could be on other data."""
+        return hasattr(spec, "seeds") and (self.dataset is None or hasattr(spec, "rows"))
+
 
 def write_product_variants(
     open_workspace: Callable[[], Workspace], names: Iterable[str], settings: ProductSettings
@@ -98,8 +102,8 @@ class _Writer:
         if kind is None:
             raise PlanError(f"no product named '{name}'")
         loaded = self.workspace.get(kind, name)
-        if not hasattr(loaded.spec, "seeds"):
-            raise PlanError(f"{kind} '{name}' has no seeds or runs of its own: its claims say theirs")
+        if not self.settings.apply_to(loaded.spec):
+            raise PlanError(f"{kind} '{name}' names no rows that could be {self.settings.words}")
         values: dict[str, Any] = {
             "title": f"{loaded.spec.title}: {self.settings.words}",
             "paper": None,

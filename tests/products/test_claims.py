@@ -10,7 +10,7 @@ from projects import command, copy_project, new_project
 from scipy import stats
 
 from mimflow.products.claims.verdict import judge, judge_same
-from mimflow.products.registry import open_workspace
+from mimflow.products.registry import open_plan, open_workspace
 
 CLAIM = """\
 title: Guidance lowers the FID
@@ -96,7 +96,7 @@ def _project(root: Path, claim: str) -> Path:
         ("output: guided", "output: guide", "comparison.claimed.output: run 'tarflow' has no output 'guide' (did you mean 'guided'?)"),
         ("{run: tarflow, output: guided}", "{run: tarflo, output: guided}", "there is no run 'tarflo' (did you mean 'tarflow'?)"),
         ("output: unguided", "output: guided", "both sides are the same output of the same run (name the control)"),
-        ("tuned: nothing", "tuned: nothing\nseeds: [7]", "seeds: run 'tarflow' has no seed 7 (it has [0])"),
+        ("tuned: nothing", "tuned: nothing\nseeds: [1, 1]", "seeds: a seed twice: [1, 1] (each once)"),
         ("tuned: nothing", "tuned: nothing\nnot_testable: too large", "gives both or neither of comparison and not_testable"),
     ],
 )  # fmt: skip
@@ -105,10 +105,23 @@ def test_what_is_refused(tmp_path: Path, old: str, new: str, line: str) -> None:
     assert any(line in problem for problem in problems), problems
 
 
+def test_a_claim_brings_its_seeds_and_a_page_can_have_others(tmp_path: Path) -> None:
+    project = _project(tmp_path, CLAIM)
+    page = project / "specs/reports/few.yaml"
+    page.write_text("title: One seed\nseeds: [4]\n", encoding="utf-8")
+    plan = open_plan(project)
+    (claims,) = plan.product("claims").claims
+    assert [[each.seed for each in pair] for pair in claims.comparison.pairs] == [[0, 0], [1, 1], [2, 2]]
+    (few,) = plan.product("few").claims
+    assert [[each.seed for each in pair] for pair in few.comparison.pairs] == [[4, 4]]
+    page.write_text("title: One seed\nseeds: [4, 4]\n", encoding="utf-8")
+    assert any("few.yaml:2:8: seeds: a seed twice" in problem for problem in open_workspace(project).problems)
+
+
 @pytest.mark.slow
 def test_a_page_of_claims_is_made_and_a_verdict_that_changes_is_told(finished: Path, tmp_path: Path) -> None:
     project = copy_project(finished, tmp_path / "project")
-    other = _project(tmp_path / "other", CLAIM + "verdict: supported\n")
+    other = _project(tmp_path / "other", CLAIM + "seeds: [0]\nverdict: supported\n")
     for folder in ("claims", "reports"):
         (other / "specs" / folder).rename(project / "specs" / folder)
     command(project, "snakemake", "--cores", "1", "results/claims.md")

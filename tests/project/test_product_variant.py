@@ -92,6 +92,13 @@ def test_on_other_data_all_that_a_product_names_is_on_it(project: Path) -> None:
     assert "tuned-on-other.s0.guided-weight-0.large-on-other" in jobs and "flow-on-other.main.s0" in jobs
 
 
+def test_a_page_of_claims_takes_seeds(project: Path) -> None:
+    write(project, "reports/claims", "title: Claims\n")
+    assert varied(project, "claims", seeds=5) == {"claims": "claims-seeds-5"}
+    spec = open_workspace(project).get("claims", "claims-seeds-5").spec
+    assert (spec.seeds, spec.with_papers) == ([0, 1, 2, 3, 4], False)
+
+
 def test_what_is_on_the_data_set_already_stays(project: Path) -> None:
     before = set(files(project))
     varied(project, "f", dataset="digits")
@@ -113,6 +120,10 @@ def test_what_cannot_be_leaves_nothing(project: Path) -> None:
         varied(project, "starts", dataset="other")
     with pytest.raises(PlanError, match="no product named 'x'"):
         varied(project, "x", seeds=2)
+    write(project, "reports/claims", "title: Claims\n")
+    with pytest.raises(PlanError, match="claims 'claims' names no rows that could be other, seed 0"):
+        varied(project, "claims", dataset="other", seeds=1)
+    (project / "specs/reports/claims.yaml").unlink()
     assert files(project) == before
     write(project, "datasets/large", DATASET.replace("size: 8", "size: 9, method: bilinear"))
     before = files(project)
