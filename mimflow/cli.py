@@ -12,8 +12,9 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal, TextIO
+from typing import Annotated, Any, Literal, TextIO
 
 import typer
 
@@ -78,6 +79,12 @@ def program(
     """Declarative experiments for generative-model papers."""
 
 
+@cache
+def commands() -> Any:
+    """The command line as click has it, which takes a moment to be put together."""
+    return typer.main.get_command(app)
+
+
 def main() -> None:
     """Run the command line. A user's mistake is a line on standard error and an exit code, never a traceback."""
     # A module of the standard library is never one that lies in the project's folder, in processes of ours neither.
@@ -87,7 +94,7 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")  # a terminal that is not UTF-8 lacks some of our characters
     try:
         with memory_errors("out of memory (a smaller spec, or a machine with more)"), storage_errors("a file"):
-            app()
+            commands()()
     except MimflowError as error:
         report(error, sys.stderr)
         sys.exit(error.exit_code)

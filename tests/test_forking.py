@@ -13,10 +13,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from projects import copy_project, result_of
+from projects import copy_project, edit, new_project, result_of
 
 from mimflow.forking.client import ADDRESS
 from mimflow.forking.start import FEWEST_JOBS, FORBIDDEN, GPU_DEVICES, start
+from mimflow.products.registry import keep_plan, open_plan
 
 pytestmark = [
     pytest.mark.slow,
@@ -181,3 +182,31 @@ def test_few_jobs_a_gpu_or_the_users_word_start_no_server(monkeypatch: pytest.Mo
     monkeypatch.setattr("mimflow.forking.start.GPU_DEVICES", ())
     monkeypatch.setenv(FORBIDDEN, "no")
     assert start(FEWEST_JOBS) is None
+
+
+def test_a_plan_that_is_kept_is_that_of_the_specs_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = new_project(tmp_path / "project")
+    monkeypatch.chdir(project)
+    keep_plan(Path())
+    kept = open_plan(Path())
+    assert open_plan(Path()) is kept and open_plan(project) is not kept
+    edit(project, "mini/tarflow", "steps: 60", "steps: 61")
+    changed = open_plan(Path())
+    assert changed.job("tarflow.main.s0").id != kept.job("tarflow.main.s0").id
+
+
+def test_a_render_that_is_forked_gives_the_same_files(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = copy_project(finished, tmp_path / "project")
+    before = {name: (project / f"results/table1.{name}").read_bytes() for name in ("md", "csv", "html", "png")}
+    for name in before:
+        (project / f"results/table1.{name}").unlink()
+    monkeypatch.chdir(project)
+    server = start(FEWEST_JOBS)
+    assert server is not None
+    done = client(os.environ.pop(ADDRESS), "render", "table1")
+    out, errors = done.communicate(timeout=120)
+    server.communicate(timeout=60)
+    assert done.returncode == 0, out + errors
+    assert {name: (project / f"results/table1.{name}").read_bytes() for name in before} == before

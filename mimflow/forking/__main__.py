@@ -16,6 +16,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from mimflow.errors import MimflowError
 from mimflow.forking import client
 from mimflow.forking.client import LENGTH_BYTES, REFUSED, SIGNALS, STARTED
 
@@ -31,6 +32,8 @@ IMPORTED = (
     "mimflow.stages.evaluate",
     "mimflow.stages.reference",
     "mimflow.products.registry",
+    "mimflow.products.render",
+    "matplotlib.backends.backend_agg",
     "mimflow.cli",
 )
 """What jobs import. What else one of them needs, it imports itself."""
@@ -178,6 +181,15 @@ def _set_threads() -> None:
         threadpool_limits(chosen, user_api=library)
 
 
+def _prepare() -> None:
+    """Make what every job would make for itself: the command line, the classes of tasks, the plan."""
+    import_module("mimflow.cli").commands()
+    for task in import_module("mimflow.tasks").TASKS.values():
+        task.model_rebuild()
+    with suppress(MimflowError):  # said by the job that needs the plan
+        import_module("mimflow.products.registry").keep_plan(Path())
+
+
 def main() -> None:
     """Import, then serve. A forked process goes on as `mimflow` with its client's words."""
     # Those of the terminal are for jobs, which unblock them when they are what they are to be: none is lost.
@@ -185,6 +197,7 @@ def main() -> None:
     server = Server(socket.socket(fileno=int(sys.argv[1])), code())
     for module in IMPORTED:
         import_module(module)
+    _prepare()
     gc.collect()
     gc.freeze()  # what is there now stays, and its memory is shared
     if server.serve() is not None:

@@ -15,12 +15,12 @@ INTRODUCTION = """# The papers' items
 
 Each table, figure and claim of the papers, the specs that make it at laptop scale, and what the paper's scale takes. \
 `mimflow papers` writes this page from the specs: `specs/papers/` lists the items, and products and claims say under \
-`paper:` which they are. `snakemake --cores all papers` makes them all with one seed each, `snakemake --cores all results/NAME.md` one table, \
-`results/NAME.svg` one figure, and `mimflow plan papers` says what is there and what the rest costs. One seed decides \
-no claim: `snakemake --cores all results/claims.md` trains three of each side and gives the verdicts. With \
-`--config seeds=3` products are made with seeds 0, 1 and 2 whatever their specs say, with `--config dataset=NAME` of \
-runs on that data set, beside what they are: `results/NAME-seeds-3.md`, of a spec of its own that stays. A claim's \
-state is its committed verdict; a result that is committed has its page here.
+`paper:` which they are. `snakemake --cores all papers` makes them all with one seed each, `snakemake --cores all \
+results/NAME.md` one table, `results/NAME.svg` one figure, and `mimflow plan papers` says what is there and what the \
+rest costs. One seed decides no claim: `snakemake --cores all results/claims.md` trains three of each side and gives \
+the verdicts. With `--config seeds=3` products are made with seeds 0, 1 and 2 whatever their specs say, with `--config \
+dataset=NAME` of runs on that data set, beside what they are: `results/NAME-seeds-3.md`, of a spec of its own that \
+stays. A claim's state is its committed verdict; a result that is committed has its page here.
 """
 HEADS = ("Item", "What it shows", "Specs", "At laptop scale", "What the paper's scale needs")
 

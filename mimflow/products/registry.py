@@ -72,4 +72,23 @@ def open_plan(root: Path) -> Plan:
     """The plan of the project at `root`. SpecError if a spec has problems."""
     from mimflow.plan.build import Plan  # not for those who only read specs
 
+    if (kept := _kept.get((root, Path.cwd()))) is not None and kept[0] == _spec_files(root):
+        return kept[1]
     return Plan(open_workspace(root))
+
+
+def keep_plan(root: Path) -> None:
+    """Open the plan of the project at `root`, for who asks for the same here, or in a process that is forked from this
+    one, as long as no file below its specs changes.
+    """
+    files = _spec_files(root)
+    _kept[root, Path.cwd()] = files, open_plan(root)
+
+
+_kept: dict[tuple[Path, Path], tuple[frozenset[tuple[str, int, int]], Plan]] = {}
+
+
+def _spec_files(root: Path) -> frozenset[tuple[str, int, int]]:
+    """What tells whether a file below the specs of a project was changed: where it is, its time and its size."""
+    files = (path for path in (root / "specs").rglob("*") if path.is_file())
+    return frozenset((str(path.resolve()), (about := path.stat()).st_mtime_ns, about.st_size) for path in files)

@@ -68,10 +68,12 @@ def _words(product: ClaimsProduct, comparison: Comparison, finding: Finding, fai
         low, high = (f"{end:.{number.digits}f}" for end in finding.interval)
         texts.append(f"interval {low} to {high}")
     texts.append(f"n = {finding.n}")
-    if failed:
+    if finding.n < 2:
+        texts.append("which has no interval")
+    elif failed:
         texts.append("a control does not hold")
     elif finding.verdict == "undecided":
-        more = f"{finding.needed} seeds" if finding.needed else "more seeds" if finding.n < 2 else "a larger effect"
+        more = f"{finding.needed} seeds" if finding.needed else "a larger effect"
         texts.append(f"{more} would decide if mean and spread stayed")
     return ", ".join(texts)
 
