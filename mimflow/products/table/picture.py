@@ -82,7 +82,7 @@ def picture(strips: list[Strip], more: int = 0) -> bytes:
                 figure.figimage(grid, xo=MARGIN, yo=top, origin="upper")
                 top -= MARGIN
         if not strips:
-            figure.text(0.5, 0.5, "no samples yet", fontsize=9, ha="center", va="center")
+            figure.text(0.5, 0.5, "no images here", fontsize=9, ha="center", va="center")
         stream = io.BytesIO()
         figure.savefig(stream, format="png", dpi=DPI, metadata={"Software": None})
     return stream.getvalue()
