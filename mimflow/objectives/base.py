@@ -114,7 +114,7 @@ class Objective(nn.Module):
     def begin_step(self, step: int, logged: bool) -> None:
         """Told before each step: its number, counted from 0, and whether dear figures are logged with it.
 
-        What is dear to compute and only for people to read is logged in steps that end every tenth row of the log.
+        What is dear to compute and only for people to read is logged with the first, the last and every tenth row.
         """
         self.step, self.logged = step, logged
 

@@ -29,8 +29,8 @@ class Joint(Reconstructing):
     """The prior's loss on noisy latents, reconstruction from them, alignment and auxiliary decoders, in one sum.
 
     Players: `system` and, if there is one, `discriminator`. One draw of noise is shared by all that reads the latents.
-    Logs every term before its weight; in steps that end every tenth row of the log also the latents' spread and the
-    norms of the gradients at the encoder's output.
+    Logs every term before its weight; where dear figures are logged also the latents' spread and the norms of the
+    gradients at the encoder's output.
     """
 
     spec: JointSpec

@@ -11,7 +11,7 @@ from mimflow.artifacts.log import VALIDATION
 ROWS = 200
 """About how many rows a phase has."""
 MEASURED = 10
-"""Every which row, and the last, has figures that cost backward passes of their own: the norms of terms' gradients."""
+"""Every which row, besides the first and the last, has the figures that are dear: norms of single terms' gradients."""
 VALIDATIONS = 10
 """How many of them, at most and besides the last, have figures on the validation split; at least an epoch apart."""
 
@@ -38,7 +38,7 @@ class TrainingLog:
 
     def measures(self, step: int) -> bool:
         """Whether the row that ends at this step has the figures that are dear."""
-        return step % (MEASURED * self.interval) == 0 or step == self.total
+        return step % (MEASURED * self.interval) == 0 or step in (self.interval, self.total)
 
     def add(self, step: int, epoch: float, lr: float, figures: dict[str, float]) -> None:
         """Take in the figures of a step; `step` counts those done, `lr` is the rate that it was taken with."""

@@ -105,6 +105,12 @@ def test_log_of_a_long_phase_has_about_200_rows_of_means() -> None:
     assert lines[-1] == "401,40.1,1,401,7"
 
 
+def test_dear_figures_stand_in_the_first_the_last_and_every_tenth_row() -> None:
+    log = TrainingLog(total=401)
+    assert [step for step in range(1, 402) if log.measures(step)] == [2, *range(20, 401, 20), 401]
+    assert all(log.ends_row(step) for step in range(1, 402) if log.measures(step))
+
+
 @pytest.mark.slow
 def test_snapshots_hold_the_averages_of_their_step(data: Artifact, tmp_path: Path) -> None:
     train_tiny(tiny_task(), data, tmp_path / "long")
