@@ -17,7 +17,7 @@ from projects import copy_project, edit, new_project, result_of
 
 from mimflow.forking.client import ADDRESS
 from mimflow.forking.start import FEWEST_JOBS, FORBIDDEN, GPU_DEVICES, start
-from mimflow.products.registry import keep_plan, open_plan
+from mimflow.products.registry import keep_workspace, open_plan, open_workspace
 
 pytestmark = [
     pytest.mark.slow,
@@ -184,15 +184,15 @@ def test_few_jobs_a_gpu_or_the_users_word_start_no_server(monkeypatch: pytest.Mo
     assert start(FEWEST_JOBS) is None
 
 
-def test_a_plan_that_is_kept_is_that_of_the_specs_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_specs_that_are_kept_are_the_specs_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     project = new_project(tmp_path / "project")
     monkeypatch.chdir(project)
-    keep_plan(Path())
-    kept = open_plan(Path())
-    assert open_plan(Path()) is kept and open_plan(project) is not kept
+    keep_workspace(Path())
+    kept, before = open_workspace(Path()), open_plan(Path()).job("tarflow.main.s0").id
+    assert open_workspace(Path()) is kept and open_workspace(project) is not kept
     edit(project, "mini/tarflow", "steps: 60", "steps: 61")
-    changed = open_plan(Path())
-    assert changed.job("tarflow.main.s0").id != kept.job("tarflow.main.s0").id
+    assert open_workspace(Path()) is not kept
+    assert open_plan(Path()).job("tarflow.main.s0").id != before
 
 
 def test_a_render_that_is_forked_gives_the_same_files(

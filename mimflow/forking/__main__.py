@@ -19,6 +19,7 @@ from typing import Any
 from mimflow.errors import MimflowError
 from mimflow.forking import client
 from mimflow.forking.client import LENGTH_BYTES, REFUSED, SIGNALS, STARTED
+from mimflow.forking.stamps import stamps
 
 PACKAGE = Path(__file__).resolve().parent.parent
 SECONDS_TO_ASK = 10.0
@@ -132,8 +133,8 @@ class Server:
 
 
 def code() -> frozenset[tuple[str, int, int]]:
-    """What tells whether a source file of the package was changed: where it is, its time and its size."""
-    return frozenset((str(path), (about := path.stat()).st_mtime_ns, about.st_size) for path in PACKAGE.rglob("*.py"))
+    """What tells whether a source file of the package was changed."""
+    return stamps(PACKAGE.rglob("*.py"))
 
 
 def _received(connection: socket.socket, length: int) -> bytes:
@@ -182,12 +183,12 @@ def _set_threads() -> None:
 
 
 def _prepare() -> None:
-    """Make what every job would make for itself: the command line, the classes of tasks, the plan."""
+    """Make what every job would make for itself: the command line, the classes of tasks, the specs as they are read."""
     import_module("mimflow.cli").commands()
     for task in import_module("mimflow.tasks").TASKS.values():
         task.model_rebuild()
-    with suppress(MimflowError):  # said by the job that needs the plan
-        import_module("mimflow.products.registry").keep_plan(Path())
+    with suppress(MimflowError):  # said by the job that needs the specs
+        import_module("mimflow.products.registry").keep_workspace(Path())
 
 
 def main() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mimflow.forking.stamps import stamps
 from mimflow.products.claims.spec import ClaimsSpec
 from mimflow.products.figure.spec import FigureSpec
 from mimflow.products.page.spec import PageSpec
@@ -65,30 +66,29 @@ OF_RUNS = (
 
 def open_workspace(root: Path) -> Workspace:
     """The specs of the project at `root`."""
+    if (kept := _kept.get((root, Path.cwd()))) is not None and kept[0] == _spec_files(root):
+        return kept[1]
     return Workspace(root, PRODUCTS, OF_RUNS)
+
+
+def keep_workspace(root: Path) -> None:
+    """Read the specs of the project at `root`, for who asks for the same here, or in a process that is forked from this
+    one, as long as no file below them changes. A plan is made anew: it also depends on what results there are.
+    """
+    files = _spec_files(root)
+    _kept[root, Path.cwd()] = files, open_workspace(root)
+
+
+_kept: dict[tuple[Path, Path], tuple[frozenset[tuple[str, int, int]], Workspace]] = {}
+
+
+def _spec_files(root: Path) -> frozenset[tuple[str, int, int]]:
+    """What tells whether a file below the specs of a project was changed."""
+    return stamps(path for path in (root / "specs").rglob("*") if path.is_file())
 
 
 def open_plan(root: Path) -> Plan:
     """The plan of the project at `root`. SpecError if a spec has problems."""
     from mimflow.plan.build import Plan  # not for those who only read specs
 
-    if (kept := _kept.get((root, Path.cwd()))) is not None and kept[0] == _spec_files(root):
-        return kept[1]
     return Plan(open_workspace(root))
-
-
-def keep_plan(root: Path) -> None:
-    """Open the plan of the project at `root`, for who asks for the same here, or in a process that is forked from this
-    one, as long as no file below its specs changes.
-    """
-    files = _spec_files(root)
-    _kept[root, Path.cwd()] = files, open_plan(root)
-
-
-_kept: dict[tuple[Path, Path], tuple[frozenset[tuple[str, int, int]], Plan]] = {}
-
-
-def _spec_files(root: Path) -> frozenset[tuple[str, int, int]]:
-    """What tells whether a file below the specs of a project was changed: where it is, its time and its size."""
-    files = (path for path in (root / "specs").rglob("*") if path.is_file())
-    return frozenset((str(path.resolve()), (about := path.stat()).st_mtime_ns, about.st_size) for path in files)
