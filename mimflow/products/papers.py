@@ -20,7 +20,7 @@ results/NAME.md` one table, `results/NAME.svg` one figure, and `mimflow plan pap
 rest costs. One seed decides no claim: `snakemake --cores all results/claims.md` trains three of each side and gives \
 the verdicts. With `--config seeds=3` products are made with seeds 0, 1 and 2 whatever their specs say, with `--config \
 dataset=NAME` of runs on that data set, beside what they are: `results/NAME-seeds-3.md`, of a spec of its own that \
-stays. A claim's state is its committed verdict; a result that is committed has its page here.
+stays. A claim's state is its committed verdict; of a product that is committed the page or the picture is linked.
 """
 HEADS = ("Item", "What it shows", "Specs", "At laptop scale", "What the paper's scale needs")
 
@@ -59,8 +59,11 @@ def of_papers(workspace: Workspace) -> Iterator[OfPaper]:
 
 
 def _shown(root: Path, name: str) -> str:
-    page = root / f"docs/{name}.md"
-    return f"[made]({page.name})" if page.is_file() else "specified, no result committed"
+    """A link to what is committed of a product, from the page of papers."""
+    for page in (f"{name}.md", f"items/{name}.md", f"items/{name}.png"):
+        if (root / "docs" / page).is_file():
+            return f"[made]({page})"
+    return "specified, no result committed"
 
 
 def _lines(paper: PaperSpec, specs: Sequence[OfPaper]) -> Iterator[tuple[str, ...]]:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from mimflow.project.kinds import PaperItem
-from mimflow.spec.base import OUTSIDE_KEY, Name, NonNegative, Problem, Spec
+from mimflow.spec.base import OUTSIDE_KEY, Name, NonNegative, Problem, Spec, repeated
 
 Verdict = Literal["supported", "contrary", "undecided", "not testable"]
 CONFIDENCE = 0.95
@@ -80,5 +80,4 @@ class ClaimSpec(Spec):
     def problems(self) -> Iterator[Problem]:
         if (self.comparison is None) == (self.not_testable is None):
             yield Problem((), "gives both or neither of comparison and not_testable", "give one")
-        if len(set(self.seeds)) < len(self.seeds):
-            yield Problem(("seeds",), f"a seed twice: {self.seeds}", "each once")
+        yield from repeated("seeds", self.seeds, "seed")

@@ -14,7 +14,7 @@ from mimflow.objectives.spec import GaussianNoise, LatentScaleSpec, ObjectiveSpe
 from mimflow.outputs.registry import OUTPUTS
 from mimflow.outputs.spec import OutputSpec
 from mimflow.project.ablation import DottedPath
-from mimflow.spec.base import OUTSIDE_KEY, Name, Problem
+from mimflow.spec.base import OUTSIDE_KEY, Name, Problem, repeated
 from mimflow.spec.noise import AdditiveNoise, NoiseLevels
 from mimflow.spec.weights import RunWeights, Weights
 from mimflow.system.spec import System
@@ -88,8 +88,7 @@ class RunSpec(System):
                 *self._weights_problems(output),
             ):
                 yield problem.within("outputs", name)
-        if len(set(self.seeds)) < len(self.seeds):
-            yield Problem(("seeds",), f"a seed twice: {self.seeds}", "each once")
+        yield from repeated("seeds", self.seeds, "seed")
 
     def warnings(self) -> Iterator[Problem]:
         std = self._trained_std

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any, ClassVar
@@ -162,3 +162,9 @@ def all_problems(value: Any) -> Iterator[Problem]:
         if not isinstance(item, PLAIN):
             for problem in all_problems(item):
                 yield problem.within(name)
+
+
+def repeated(field: str, values: Sequence[Any] | None, one: str) -> Iterator[Problem]:
+    """A problem if a list has a value twice; none if it is not given. `one` says what one of them is."""
+    if values is not None and len(set(values)) < len(values):
+        yield Problem((field,), f"a {one} twice: {list(values)}", "each once")

@@ -186,8 +186,8 @@ def test_guidance_keeps_to_its_interval_and_channels() -> None:
 # -- the SDE ---------------------------------------------------------------------------------------------------------
 
 
-def sde(spec: SdeSpec, prior: VelocityPrior, count: int) -> Tensor:
-    prior.noise = lambda draws: draws.normal(4, 1).double()  # type: ignore[method-assign]
+def sde(spec: SdeSpec, prior: VelocityPrior, count: int, tokens: int = 4) -> Tensor:
+    prior.noise = lambda draws: draws.normal(tokens, 1).double()  # type: ignore[method-assign]
     return OUTPUTS.build(spec).latents(prior, labels_of(count), image_draws(count))
 
 
@@ -196,7 +196,7 @@ def sde(spec: SdeSpec, prior: VelocityPrior, count: int) -> Tensor:
 @pytest.mark.slow
 def test_every_diffusion_keeps_the_marginals(path: str, kind: Any) -> None:
     spec = SdeSpec(steps=200, diffusion=Diffusion(kind=kind), start=0.01 if kind == "sbdm" else 0.0, last=None)
-    samples = sde(spec, Gaussian(path), 4000)
+    samples = sde(spec, Gaussian(path), count=250, tokens=64)
     # 16,000 numbers: the standard error of their mean is 0.003, of their spread 0.002.
     assert samples.mean().item() == pytest.approx(MEANS[0].item(), abs=0.012)
     assert samples.std().item() == pytest.approx(STD, abs=0.012)

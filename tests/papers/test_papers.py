@@ -103,6 +103,12 @@ def test_the_page_says_what_is_there_and_what_is_not(tmp_path: Path) -> None:
     again = papers_page(open_workspace(tmp_path))
     assert "| Table 1 | numbers | table `made` | specified, no result committed | days |" in page
     assert "| Table 1 | numbers | table `made` | [made](made.md) | days |" in again
+    (tmp_path / "docs/made.md").unlink()
+    (tmp_path / "docs/items").mkdir()
+    (tmp_path / "docs/items/made.png").write_bytes(b"")
+    assert "| Table 1 | numbers | table `made` | [made](items/made.png) | days |" in papers_page(
+        open_workspace(tmp_path)
+    )
     assert "| Figure 2 | a curve | — | **missing**: no spec is of it yet | — |" in page
     assert "| Figure 3 | a drawing | — | **missing**: nothing is measured | — |" in page
     assert "| section 1 |  | claim `better` | contrary | — |" in page

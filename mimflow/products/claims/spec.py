@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field
 
 from mimflow.project.kinds import ProductSpec
-from mimflow.spec.base import Name, Problem
+from mimflow.spec.base import Name, Problem, repeated
 
 
 class ClaimsSpec(ProductSpec):
@@ -22,5 +22,4 @@ class ClaimsSpec(ProductSpec):
     """Sentences under them."""
 
     def problems(self) -> Iterator[Problem]:
-        if self.seeds is not None and len(set(self.seeds)) < len(self.seeds):
-            yield Problem(("seeds",), f"a seed twice: {self.seeds}", "each once")
+        yield from repeated("seeds", self.seeds, "seed")

@@ -14,7 +14,7 @@ from mimflow.project.ablation import DottedPath
 from mimflow.project.run import RunSpec
 from mimflow.project.sweep import Sweep
 from mimflow.project.workspace import Loaded
-from mimflow.spec.base import SLUG, Count, Name, Problem, Spec
+from mimflow.spec.base import SLUG, Count, Name, Problem, Spec, repeated
 from mimflow.spec.base import Path as FieldPath
 from mimflow.spec.compose import nearest
 from mimflow.spec.forms import FORM, MAPPING, WORD
@@ -279,8 +279,7 @@ class GridDrawing(DrawingSpec):
     """Blocks side by side; not given: one at column width, two at a page's."""
 
     def problems(self) -> Iterator[Problem]:
-        if self.classes is not None and len(set(self.classes)) < len(self.classes):
-            yield Problem(("classes",), f"a class twice: {self.classes}", "each once")
+        yield from repeated("classes", self.classes, "class")
 
     def run_problems(self, runs: Runs) -> Iterator[Problem]:
         yield from output_problems(self.output, runs, tuple(name for name in CONTENTS if name == "samples"))

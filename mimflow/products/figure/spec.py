@@ -11,7 +11,7 @@ from mimflow.products.figure.drawing import DrawingSpec
 from mimflow.products.figure.registry import DRAWINGS
 from mimflow.products.table.spec import Row
 from mimflow.project.kinds import ProductSpec
-from mimflow.spec.base import Name, Problem
+from mimflow.spec.base import Name, Problem, repeated
 
 
 class FigureSpec(ProductSpec):
@@ -38,8 +38,7 @@ class FigureSpec(ProductSpec):
     def problems(self) -> Iterator[Problem]:
         if self.seeds == []:
             yield Problem(("seeds",), "empty", "leave it out for each run's own")
-        if self.seeds is not None and len(set(self.seeds)) < len(self.seeds):
-            yield Problem(("seeds",), f"a seed twice: {self.seeds}", "each once")
+        yield from repeated("seeds", self.seeds, "seed")
         if self.draw.needs_protocol and self.protocol is None:
             yield Problem(
                 ("protocol",), f"missing, and '{self.draw.kind}' draws what one asks for", "a protocol's name"

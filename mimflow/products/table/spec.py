@@ -11,7 +11,7 @@ from pydantic import Field, Tag
 
 from mimflow.contents.spec import GivenSamples
 from mimflow.project.kinds import ProductSpec
-from mimflow.spec.base import SLUG, FilePath, Name, Problem, Spec
+from mimflow.spec.base import SLUG, FilePath, Name, Problem, Spec, repeated
 from mimflow.spec.base import Path as FieldPath
 from mimflow.spec.compose import nearest
 from mimflow.spec.forms import FORM, MAPPING, WORD
@@ -90,8 +90,7 @@ class Pick(Spec):
     """The seeds of the runs over which its mean is taken; not given: those that the table shows."""
 
     def problems(self) -> Iterator[Problem]:
-        if self.seeds is not None and len(set(self.seeds)) < len(self.seeds):
-            yield Problem(("seeds",), f"a seed twice: {self.seeds}", "each once")
+        yield from repeated("seeds", self.seeds, "seed")
 
 
 class OutputColumns(Spec):
@@ -187,8 +186,7 @@ class TableSpec(ProductSpec):
     def problems(self) -> Iterator[Problem]:
         if self.seeds == []:
             yield Problem(("seeds",), "empty", "leave it out for each run's own")
-        if self.seeds is not None and len(set(self.seeds)) < len(self.seeds):
-            yield Problem(("seeds",), f"a seed twice: {self.seeds}", "each once")
+        yield from repeated("seeds", self.seeds, "seed")
         words = [column if isinstance(column, str) else None for column in self.columns]
         for index, word in enumerate(words):
             if word is None or _METRIC.fullmatch(word):
