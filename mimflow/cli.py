@@ -182,6 +182,9 @@ def list_(
     echo(list_all(opened_plan(project), of))
 
 
+app.command("list", hidden=True, epilog=examples("mimflow list"))(list_)  # the word that other programs have for it
+
+
 @_command("mimflow status", "mimflow status --watch")
 def status(
     watch: Annotated[bool, typer.Option("--watch", help="Show it again every two seconds, until Ctrl-C.")] = False,

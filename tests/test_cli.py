@@ -42,6 +42,12 @@ def test_a_project_is_found_from_a_folder_inside_it(tmp_path: Path, monkeypatch:
     assert run("status") == "nothing runs\n"
 
 
+def test_what_is_there_is_listed_by_either_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(new_project(tmp_path / "project"))
+    listed = run("list", "datasets")
+    assert re.search(r"^digits +missing$", listed, re.MULTILINE) and listed == run("ls", "datasets")
+
+
 def test_names_of_specs_are_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from mimflow.verbs import run_names, spec_names
 
