@@ -10,6 +10,8 @@ from pydantic import Field
 from mimflow.project.kinds import PaperItem
 from mimflow.spec.base import OUTSIDE_KEY, Name, NonNegative, Problem, Spec, repeated
 
+ClaimedDirection = Literal["lower", "higher", "same"]
+"""What a claimed side is said to be beside the other."""
 Verdict = Literal["supported", "contrary", "undecided", "not testable"]
 CONFIDENCE = 0.95
 
@@ -29,7 +31,7 @@ class Comparison(Spec):
     """A number that the protocol reports."""
     claimed: Side
     against: Side
-    direction: Literal["lower", "higher", "same"]
+    direction: ClaimedDirection
     """Whether the claimed side's number is the lower or the higher one; or the same, within what would matter."""
     smallest_effect: NonNegative
     """The smallest difference that would matter, in the metric's own unit, decided before a number was seen."""

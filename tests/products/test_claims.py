@@ -9,8 +9,11 @@ import pytest
 from projects import command, copy_project, new_project
 from scipy import stats
 
-from mimflow.products.claims.verdict import judge, judge_same
+from mimflow.metrics.number import Number
+from mimflow.products.claims.render import in_words
+from mimflow.products.claims.verdict import Finding, judge, judge_same
 from mimflow.products.registry import open_plan, open_workspace
+from mimflow.project.claim import ClaimedDirection
 
 CLAIM = """\
 title: Guidance lowers the FID
@@ -103,6 +106,24 @@ def _project(root: Path, claim: str) -> Path:
 def test_what_is_refused(tmp_path: Path, old: str, new: str, line: str) -> None:
     problems = open_workspace(_project(tmp_path, CLAIM.replace(old, new))).problems
     assert any(line in problem for problem in problems), problems
+
+
+FID = Number("fid", "FID", "of samples", digits=1, direction="lower")
+
+
+@pytest.mark.parametrize(
+    ("direction", "mean", "interval", "words"),
+    [
+        ("lower", 2.0, (-1.0, 5.0), "FID lower by 2.0, interval −1.0 to 5.0, n = 3"),
+        ("lower", -2.0, (-5.0, 1.0), "FID higher by 2.0, interval −1.0 to 5.0, n = 3"),
+        ("higher", -2.0, (-3.5, -0.5), "FID lower by 2.0, interval 0.5 to 3.5, n = 3"),
+        ("same", 0.01, (-0.01, 0.03), "FID higher by 0.0, interval 0.0 to 0.0, n = 3"),
+    ],
+)
+def test_an_interval_is_told_in_the_direction_of_the_mean(
+    direction: ClaimedDirection, mean: float, interval: tuple[float, float], words: str
+) -> None:
+    assert in_words(Finding("contrary", 3, mean, interval), FID, direction, failed=False) == words
 
 
 def test_a_claim_brings_its_seeds_and_a_page_can_have_others(tmp_path: Path) -> None:

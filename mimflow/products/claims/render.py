@@ -14,8 +14,9 @@ from mimflow.products.claims.product import TEMPLATE, ClaimsProduct, PlannedClai
 from mimflow.products.claims.verdict import RULE, Finding, judge, judge_same
 from mimflow.products.table.layout import markdown
 from mimflow.products.table.results import read_result
+from mimflow.products.table.wording import decimals
 from mimflow.products.templates import own_template
-from mimflow.project.claim import Comparison, Verdict
+from mimflow.project.claim import ClaimedDirection, Comparison, Verdict
 
 _CSV_COLUMNS = ("claim", "verdict", "committed", "n", "mean", "low", "high", "smallest_effect", "metric", "protocol")
 
@@ -44,7 +45,9 @@ def _judged(product: ClaimsProduct, claim: PlannedClaim) -> Judged:
     controls = tuple((each.spec, _finding(product, each)) for each in claim.controls)
     failed = [spec for spec, found in controls if found.verdict != "supported"]
     verdict: Verdict = "undecided" if failed and finding.verdict == "supported" else finding.verdict
-    return Judged(claim, verdict, finding, controls, _words(product, claim.comparison.spec, finding, bool(failed)))
+    number = product.plan.workspace.protocols[claim.comparison.spec.protocol].spec.numbers[claim.comparison.spec.metric]
+    words = in_words(finding, number, claim.comparison.spec.direction, bool(failed))
+    return Judged(claim, verdict, finding, controls, words)
 
 
 def _finding(product: ClaimsProduct, comparison: PlannedComparison) -> Finding:
@@ -59,14 +62,15 @@ def _finding(product: ClaimsProduct, comparison: PlannedComparison) -> Finding:
     return rule(differences, comparison.spec.smallest_effect)
 
 
-def _words(product: ClaimsProduct, comparison: Comparison, finding: Finding, failed: bool) -> str:
-    number = product.plan.workspace.protocols[comparison.protocol].spec.numbers[comparison.metric]
+def in_words(finding: Finding, number: Number, direction: ClaimedDirection, failed: bool) -> str:
+    """What was found of a number that is claimed to have a direction; `failed`: a control does not hold."""
     if finding.mean is None:
         return "nothing is measured yet"
-    texts = [f"{_named(number)} {_than(finding.mean, comparison, number)}"]
+    texts = [f"{_named(number)} {_than(finding.mean, direction, number)}"]
     if finding.interval is not None:
-        low, high = (f"{end:.{number.digits}f}" for end in finding.interval)
-        texts.append(f"interval {low} to {high}")
+        # In the direction that the mean has: `higher by 2.1, interval 1.5 to 2.7`.
+        low, high = finding.interval if finding.mean >= 0 else (-end for end in reversed(finding.interval))
+        texts.append(f"interval {decimals(low, number.digits)} to {decimals(high, number.digits)}")
     texts.append(f"n = {finding.n}")
     if finding.n < 2:
         texts.append("which has no interval")
@@ -82,9 +86,9 @@ def _named(number: Number) -> str:
     return f"{number.label} ({number.unit})" if number.unit else number.label
 
 
-def _than(mean: float, comparison: Comparison, number: Number) -> str:
+def _than(mean: float, direction: ClaimedDirection, number: Number) -> str:
     """`lower by 3.2`: what the claimed side is, whatever the claim says of it."""
-    higher = (mean >= 0) != (comparison.direction == "lower")
+    higher = (mean >= 0) != (direction == "lower")
     return f"{'higher' if higher else 'lower'} by {abs(mean):.{number.digits}f}"
 
 

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from mimflow.project.claim import CONFIDENCE, Verdict
 
 RULE = (
-    f"The differences are paired over seeds; the interval is Student's, {CONFIDENCE:.0%}. Supported: it lies above 0, "
-    "and their mean is at least the smallest effect that would matter. Contrary: it lies below that effect. Of numbers "
-    "that are claimed to be the same, supported: it lies within that effect on either side of 0; contrary: it lies "
-    "beyond it. Undecided otherwise, and always with fewer than two seeds."
+    f"The differences are paired over seeds; the interval is Student's, {CONFIDENCE:.0%}, in the direction of their "
+    "mean. Supported: in the claimed direction it lies above 0, and the mean is at least the smallest effect that "
+    "would matter. Contrary: in that direction it lies below that effect. Of numbers that are claimed to be the same, "
+    "supported: it lies within that effect on either side of 0; contrary: it lies beyond it. Undecided otherwise, and "
+    "always with fewer than two seeds."
 )
 MOST_SEEDS = 1_000
 """Seeds beyond which nothing is said of how many would decide."""
