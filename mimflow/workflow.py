@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import re
 import shutil
@@ -148,8 +149,6 @@ class Workflow:
             # An input that nothing makes: Snakemake says so in a line, where an exception would be a traceback.
             return [f"no spec asks for the job {job}"]
         self._asked[found.id] = found
-        if self.main_process and not found.done(self.plan.root):
-            hand_over(self.plan, found)
         read = [upstream.manifest for upstream in found.inputs.values()]
         return self._unpinned([found]) or [*read, *markers(found, self.shards)]
 
@@ -223,22 +222,29 @@ class Workflow:
         return Costs(self.plan.root, self.plan.jobs.values()).chains(self._asked.values())
 
     def begin(self, executor: str = "local") -> None:
-        """Before the first job: refuse a project that can't be written, and pass on what asks this process to stop.
-
-        Its jobs then end as they do when they are asked themselves. Where they run here, they are forked from a process
-        that has imported what they do.
+        """Before the first job: refuse a project that can't be written, hand over jobs, and pass on what asks this
+        process to stop, so that they end as when they are asked themselves. Where they run here, they are forked from
+        a process that has imported what they do.
         """
         if self.read_only is not None:
             report(f"{self.read_only}: can't write: jobs can be listed (snakemake -n), but none can run", sys.stderr)
             raise SystemExit(StorageError.exit_code)
         if self._plan is not None:
-            drop_numbers(self._plan)  # here, as a dry run deletes nothing
+            drop_numbers(self._plan)  # here, as a dry run deletes and writes nothing
+        ahead = self.hand_over_jobs()
         if executor == "local":
-            self.fork_server = start_forking(sum(not job.done(self.root) for job in self._asked.values()))
+            self.fork_server = start_forking(ahead)
         for number in (signal.SIGTERM, signal.SIGINT):
             before = signal.getsignal(number)
             if callable(before):
                 signal.signal(number, partial(_pass_on, before))
+
+    def hand_over_jobs(self) -> int:
+        """Write down what the jobs ahead are to do, for their own processes; how many they are."""
+        ahead = [job for job in self._asked.values() if not job.done(self.root)]
+        for job in ahead:
+            hand_over(self.plan, job)
+        return len(ahead)
 
 
 def _pass_on(before: Callable[[int, FrameType | None], Any], number: int, frame: FrameType | None) -> None:
@@ -314,6 +320,9 @@ def open_workflow(
         # Slurm says so when the time of a job is nearly over, to all its processes: it is for the job's own.
         signal.signal(signal.SIGUSR1, lambda number, frame: None)
         return Workflow(None, main_process, root=root)
+    # What a DAG is made of stays until the end: looking for garbage among it, again and again, is a tenth of a dry run.
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 50)
     shown = _looked_at_from_elsewhere(root)
     variant = _variant(shown or root, settings["set"]) if settings.get("set") else None
     plan = _opened(shown or root)

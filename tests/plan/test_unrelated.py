@@ -111,11 +111,15 @@ def test_links_of_a_run_that_is_wrong_just_now_stay(project: Path) -> None:
 # -- what is handed over -------------------------------------------------------------------------------------------
 
 
-def test_a_job_is_handed_over_when_snakemake_asks_for_its_inputs(project: Path) -> None:
+def test_a_job_that_snakemake_asked_for_is_handed_over_when_it_begins(project: Path) -> None:
     plan = plan_of(project)
     job = plan.job("tarflow.s0.guided")
     (project / job.manifest).unlink()
-    inputs = open_workflow(project, main_process=True).job_inputs(job.id)
+    workflow = open_workflow(project, main_process=True)
+    inputs = workflow.job_inputs(job.id)
+    assert handed_over(project, job.id) is None, "a dry run writes nothing"
+    assert workflow.job_inputs(plan.job("digits").id) == []
+    assert workflow.hand_over_jobs() == 1
     for path in (project / "specs").rglob("*.yaml"):
         path.write_text("{")
     handed = handed_over(project, job.id)
@@ -144,7 +148,9 @@ def test_a_planned_job_is_done_whatever_lies_below_specs(project: Path) -> None:
 def test_a_process_of_the_workflow_knows_its_job_whatever_specs_say_now(project: Path) -> None:
     job = plan_of(project).job("tarflow.tune.s1")
     (project / job.manifest).unlink()
-    open_workflow(project, main_process=True).job_inputs(job.id)
+    opened = open_workflow(project, main_process=True)
+    opened.job_inputs(job.id)
+    opened.hand_over_jobs()
     (project / "specs/mini/tarflow.yaml").write_text("{")
     workflow = open_workflow(project, main_process=False)
     assert workflow.name(job.id) == "tarflow.tune.s1"

@@ -135,14 +135,13 @@ def test_a_job_needs_what_its_spec_says(project: Path) -> None:
 def test_a_process_on_a_node_reads_no_specs(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened = open_workflow(project, main_process=True)
     job = opened.plan.job("tarflow.s0.guided")
-    inputs = opened.job_inputs(job.id)
+    inputs, read = opened.job_inputs(job.id), [opened.job_inputs(each.id) for each in job.upstream()]
+    opened.hand_over_jobs()
     shutil.rmtree(project / "specs")
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     node = open_workflow(project, main_process=False)
     assert node.job_inputs(job.id) == inputs and node.name(job.id) == "tarflow.s0.guided"
-    assert [node.job_inputs(each.id) for each in job.upstream()] == [
-        opened.job_inputs(each.id) for each in job.upstream()
-    ]
+    assert [node.job_inputs(each.id) for each in job.upstream()] == read
     assert (node.threads(job.id), node.gpus(job.id)) == (1, 1) and not re.fullmatch(
         node.names_of(node.product_kinds[0]), "none"
     )
