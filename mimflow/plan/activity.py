@@ -85,6 +85,8 @@ class Activity:
 
 def activity(root: Path, job: str) -> Activity | None:
     """What is known of the work on a job; None if there is none, or none any more."""
+    if not paths.work(root, job).is_dir() and not paths.work_lock(root, job).exists():
+        return None  # to look for the locks of its shards would list the work on all jobs
     at_work = next((held for lock in paths.work_locks(root, job) if (held := holder(lock))), None)
     folder = _last_attempt(root, job)
     if folder is None:
@@ -118,12 +120,9 @@ def activity(root: Path, job: str) -> Activity | None:
 
 def activities(root: Path) -> Iterator[Activity]:
     """The work on every job of a project that is under way or was given up, by id."""
-    return (found for job in sorted(worked_on(root)) if (found := activity(root, job)) is not None)
-
-
-def worked_on(root: Path) -> set[str]:
-    """Every job that has files of work: no other has an activity, and to look for each one's would list them all."""
-    return {path.name.partition(".")[0] for path in paths.work(root, "").glob("[!.]*")}
+    folder = paths.work(root, "")
+    jobs = {path.name.partition(".")[0] for path in folder.glob("[!.]*")}
+    return (found for job in sorted(jobs) if (found := activity(root, job)) is not None)
 
 
 def rows_so_far(root: Path, job: str) -> list[dict[str, float]]:
