@@ -35,4 +35,4 @@ def describe_plan(plan: Plan, word: str, with_paths: bool = False) -> str:
 
 
 def _statuses(plan: Plan, target: Target) -> list[Status]:
-    return product_statuses(target.product) if target.product else job_statuses(target.jobs, plan.root)
+    return product_statuses(*target.products) if target.products else job_statuses(target.jobs, plan.root)

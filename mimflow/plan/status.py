@@ -70,25 +70,29 @@ class History:
         return self._stages[stage]
 
 
-def product_statuses(product: Product) -> list[Status]:
-    """Every job that a product is made from, in an order in which they can run, and the product itself last.
+def product_statuses(*products: Product) -> list[Status]:
+    """Every job that products of one project are made from, in an order in which they can run, and then the products.
 
     A job whose result nobody needs, because what reads it is done, does not run: as Snakemake sees it.
     """
-    reason = render_reason(product)
-    lines = job_statuses(product.jobs().values(), product.root, runs=bool(reason))
-    path = product.files[0]
-    return [*lines, Status(product.name, "render", path, bool(reason), reason, path)]
+    reasons = [(product, render_reason(product)) for product in products]
+    asked = [job for product in products for job in product.jobs().values()]
+    made = [job for product, reason in reasons if reason for job in product.jobs().values()]
+    lines = job_statuses(asked, products[0].root, made)
+    for product, reason in reasons:
+        path = product.files[0]
+        lines.append(Status(product.name, "render", path, bool(reason), reason, path))
+    return lines
 
 
-def job_statuses(asked: Iterable[Job], root: Path, runs: bool = True) -> list[Status]:
+def job_statuses(asked: Iterable[Job], root: Path, made: Iterable[Job] | None = None) -> list[Status]:
     """The jobs that are asked for and all that they read from, in an order in which they can run.
 
-    `runs`: whether what is not there is made.
+    `made`: those of them that are made if they are not there; not given: all.
     """
     asked = list(asked)
     needed: set[str] = set()
-    for job in asked if runs else ():
+    for job in asked if made is None else made:
         _need(job, root, needed)
     ordered: dict[str, Job] = {}
     for job in asked:

@@ -23,13 +23,13 @@ PAPERS = "papers"
 
 @dataclass(frozen=True)
 class Target:
-    """Something that can be made: a product, or the jobs of something else."""
+    """Something that can be made: products, or the jobs of something else."""
 
     what: str
     """`table table1`, `run tarflow`, `job infer tarflow.s0.guided`."""
     jobs: tuple[Job, ...]
     """The jobs whose results are asked for."""
-    product: Product | None = None
+    products: tuple[Product, ...] = ()
 
 
 def find_target(plan: Plan, word: str) -> Target:
@@ -56,8 +56,9 @@ def find_target(plan: Plan, word: str) -> Target:
     if word in plan.jobs or any(name == word for _, name in plan.names):
         return _job(plan, plan.job(word))
     if word == PAPERS:
-        asked = {job.id: job for product in plan.of_papers() for job in product.jobs().values()}
-        return Target("the papers' items", tuple(asked.values()))
+        products = tuple(plan.of_papers())
+        asked = {job.id: job for product in products for job in product.jobs().values()}
+        return Target("the papers' items", tuple(asked.values()), products)
     known = [*plan.products, *(loaded.name for kind in KINDS for loaded in plan.workspace.all(kind))]
     hint = nearest(word, known) or nearest(word, [name for _, name in plan.names])
     plan.workspace.raise_problems()  # a spec that is wrong may be what it means
@@ -98,7 +99,7 @@ def run_jobs(plan: Plan, run: str) -> list[Job]:
 
 
 def _product(product: Product) -> Target:
-    return Target(f"{product.kind.name} {product.name}", tuple(product.jobs().values()), product)
+    return Target(f"{product.kind.name} {product.name}", tuple(product.jobs().values()), (product,))
 
 
 def _job(plan: Plan, job: Job) -> Target:

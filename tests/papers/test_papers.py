@@ -9,6 +9,7 @@ from figures_project import make_figures_project
 from projects import REPOSITORY
 from specs_project import write
 
+from mimflow.plan.describe import describe_plan
 from mimflow.plan.target import find_target
 from mimflow.products.papers import of_papers, papers_page
 from mimflow.products.registry import open_plan, open_workspace
@@ -118,6 +119,9 @@ def test_papers_are_made_by_one_name(tmp_path: Path) -> None:
     plan = open_plan(_project(tmp_path))
     assert Workflow(plan, main_process=True).paper_targets() == ["results/made.md", "results/claims.md"]
     target = find_target(plan, "papers")
+    assert [product.name for product in target.products] == ["made", "claims"]
+    lines = [line.split()[:3] for line in describe_plan(plan, "papers").splitlines()]
+    assert ["run", "render", "made"] in lines and ["run", "render", "claims"] in lines
     assert {job.name for job in target.jobs if job.stage == "evaluate"} == {
         "gaussian.s0.unguided.small",
         *(f"{run}.s0.unguided.small" for run in ("flow", "widths-width-16")),

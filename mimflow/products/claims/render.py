@@ -41,12 +41,12 @@ def judged_claims(product: ClaimsProduct) -> list[Judged]:
 def _judged(product: ClaimsProduct, claim: PlannedClaim) -> Judged:
     if claim.comparison is None:
         return Judged(claim, "not testable", None, (), claim.spec.not_testable or "")
-    finding = _finding(product, claim.comparison)
+    asked, finding = claim.comparison.spec, _finding(product, claim.comparison)
     controls = tuple((each.spec, _finding(product, each)) for each in claim.controls)
     failed = [spec for spec, found in controls if found.verdict != "supported"]
     verdict: Verdict = "undecided" if failed and finding.verdict == "supported" else finding.verdict
-    number = product.plan.workspace.protocols[claim.comparison.spec.protocol].spec.numbers[claim.comparison.spec.metric]
-    words = in_words(finding, number, claim.comparison.spec.direction, bool(failed))
+    number = product.plan.workspace.protocols[asked.protocol].spec.numbers[asked.metric]
+    words = in_words(finding, number, asked.direction, bool(failed))
     return Judged(claim, verdict, finding, controls, words)
 
 
