@@ -1,9 +1,10 @@
-"""What one GPU gives for the papers' systems: `python benchmarks/gpu.py`, under 9 minutes on one of 80 GB.
+"""What one GPU gives for the papers' systems: `python benchmarks/gpu.py`, a few minutes on one of 80 GB.
 
-Training: images a second, memory, and the share of the device's peak that the model's own arithmetic reaches (peak: the
-best that a large bf16 matrix product reaches on this device, measured here). Guided sampling: images a second at
-batches of 64 and 256, against the plain way of `benchmarks/sampling.py` where that has the rule. And whether the GPU's
-samples are the CPU's. Frozen networks, whose weights nobody has here, are left out of the losses.
+Training: images a second, memory beside what `mimflow plan --memory` says, and the share of the device's peak that the
+model's own arithmetic reaches (peak: the best that a large bf16 matrix product reaches on this device, measured here).
+Guided sampling: images a second, in the output's precision and in bf16, against the plain way of
+`benchmarks/sampling.py` where that has the rule. And whether the GPU's samples are the CPU's. Frozen networks, whose
+weights nobody has here, are left out of the losses.
 
 `--twins` runs the same code on the small twins, on a CPU, in a minute.
 """
@@ -11,16 +12,17 @@ samples are the CPU's. Frozen networks, whose weights nobody has here, are left 
 from __future__ import annotations
 
 import argparse
+import gc
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from sampling import plain_inverse
-from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from mimflow.api.specs import composed
@@ -33,6 +35,7 @@ from mimflow.outputs.inverse.spec import InverseSpec
 from mimflow.priors.base import GuidablePrior
 from mimflow.priors.guidance.rules import guidance_rule
 from mimflow.priors.guidance.spec import LinearGuidance
+from mimflow.priors.tarflow.model import Tarflow
 from mimflow.products.registry import open_workspace
 from mimflow.progress import Progress
 from mimflow.project.run import RunSpec
@@ -41,33 +44,39 @@ from mimflow.stages.train import build_objective
 from mimflow.system.modules import SystemModules
 from mimflow.system.spec import Shapes
 from mimflow.tasks import TrainTask
+from mimflow.training.footprint import footprint
+from mimflow.training.layers import prepare_layers
 from mimflow.training.loop import Splits, Trainer
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 LOSSES_WITHOUT_NETWORKS = ("perceptual", "alignment", "auxiliary")
 WARM_UP = 3
-"""Steps and samplings that are not counted."""
+"""Steps that are not counted."""
 
 
 class Case(NamedTuple):
     run: str
     phase: str
     batch: int
-    """Images of a step, in one part."""
+    """Images of a step."""
+    part: int
+    """Of them, those of which a loss is computed at a time: what fits."""
     sampled: tuple[int, ...]
     """Batches that are sampled."""
     output: str = "guided"
+    on_cpu: bool = True
+    """Whether the CPU draws two images, too, in a time that one waits for."""
 
 
 PAPERS = (
-    Case("mimflow-l", "joint", 64, (64, 256)),
-    Case("simflow-l", "stage1", 64, (64, 256)),
-    Case("tarflow-imagenet64-cond", "main", 64, (64, 256)),
+    Case("mimflow-l", "joint", 64, 64, (64, 256)),
+    Case("simflow-l", "stage1", 64, 32, (64, 256)),
+    Case("tarflow-imagenet64-cond", "main", 64, 32, (16, 64), on_cpu=False),
 )
 TWINS = (
-    Case("mimflow-mnist5k", "joint", 8, (2,)),
-    Case("simflow-mnist5k", "stage1", 8, (2,)),
-    Case("tarflow-mnist5k", "main", 8, (2,)),
+    Case("mimflow-mnist5k", "joint", 8, 4, (2,)),
+    Case("simflow-mnist5k", "stage1", 8, 4, (2,)),
+    Case("tarflow-mnist5k", "main", 8, 4, (2,)),
 )
 
 
@@ -106,12 +115,19 @@ def measured_peak(device: torch.device, side: int, dtype: torch.dtype) -> float:
     return 2 * side**3 / min(seconds(lambda: a @ b, device) for _ in range(10))
 
 
-def without_networks(workspace: Workspace, case: Case, steps: int) -> RunSpec:
-    """The case's run with one part a step, so many steps, and losses that need no frozen network."""
+def without_networks(workspace: Workspace, case: Case, steps: int, compiled: bool = False) -> RunSpec:
+    """The case's run with its parts, so many steps, and losses that need no frozen network."""
     phase = workspace.get("run", case.run).spec.phases[case.phase]
     place = f"phases.{case.phase}"
     left_out = {f"{place}.objective.{name}": [] for name in LOSSES_WITHOUT_NETWORKS if hasattr(phase.objective, name)}
-    changes = {"batch_size": case.batch, "accumulate": 1, "steps": steps, "epochs": None, "snapshots": []}
+    changes = {
+        "batch_size": case.batch,
+        "accumulate": case.batch // case.part,
+        "steps": steps,
+        "epochs": None,
+        "snapshots": [],
+    }
+    left_out["compute.compile"] = compiled
     return composed(workspace, case.run, left_out | {f"{place}.{name}": value for name, value in changes.items()})
 
 
@@ -142,13 +158,14 @@ def flops_an_image(trainer: Trainer, split: Split) -> float:
     return counter.get_total_flops() / len(rows)
 
 
-def train(workspace: Workspace, case: Case, device: torch.device, peak: float, steps: int) -> str:
+def train(workspace: Workspace, case: Case, device: torch.device, peak: float, steps: int, compiled: bool) -> str:
     """One line: what training this case gives."""
-    run = without_networks(workspace, case, steps)
+    run = without_networks(workspace, case, steps, compiled)
     shapes = Shapes.of(workspace.get("dataset", run.dataset).spec)
     phase = run.phases[case.phase]
     task = TrainTask(shapes=shapes, system=run.system, phase=phase, phase_name=case.phase, seed=0, compute=run.compute)
     if device.type == "cuda":
+        gc.collect()  # the case before
         torch.cuda.reset_peak_memory_stats(device)
     objective = build_objective(task, {}).to(device)
     split = random_split(shapes, case.batch)
@@ -159,17 +176,20 @@ def train(workspace: Workspace, case: Case, device: torch.device, peak: float, s
             Path(folder), Path(folder), clock, "benchmark",
         )  # fmt: skip
         flops = flops_an_image(trainer, split)
+        prepare_layers(objective.system, run.compute)
         trainer.run()
+    needed = footprint(run.system, phase, shapes).total(case.part) / 2**30
     each = (clock.times[-1] - clock.times[WARM_UP - 1]) / (len(clock.times) - WARM_UP)
     rate = case.batch / each
     return (
-        f"train   {case.run:24} {case.phase:7} {phase.precision}  batch {case.batch:>3}  {rate:9.1f} images/s  "
-        f"{peak_memory_mb(device) / 1024:5.1f} GB  {flops / 1e9:8.1f} GFLOP an image  "
-        f"{flops * rate / peak:6.1%} of the measured peak"
+        f"train   {case.run:24} {case.phase:7} {phase.precision}{', compiled' if compiled else '':10}  "
+        f"batch {case.batch:>3} by {case.part:>2}  "
+        f"{rate:9.1f} images/s  {peak_memory_mb(device) / 1024:5.1f} GB ({needed:.1f} by the plan)  "
+        f"{flops / 1e9:8.1f} GFLOP an image  {flops * rate / peak:6.1%} of the measured peak"
     )
 
 
-def prior_of(workspace: Workspace, case: Case, device: torch.device) -> tuple[GuidablePrior, InverseSpec, int]:
+def prior_of(workspace: Workspace, case: Case) -> tuple[GuidablePrior, InverseSpec, int]:
     """The case's flow with random weights, its guided output, and how many classes there are."""
     run = workspace.get("run", case.run).spec
     shapes = Shapes.of(workspace.get("dataset", run.dataset).spec)
@@ -181,52 +201,41 @@ def prior_of(workspace: Workspace, case: Case, device: torch.device) -> tuple[Gu
             torch.nn.init.normal_(parameter, std=0.1 * parameter.shape[-1] ** -0.5)
     output = run.outputs[case.output]
     assert isinstance(output, InverseSpec) and output.guidance is not None
-    return prior.to(device), output, shapes.num_classes
+    return prior, output, shapes.num_classes
 
 
-def sample(workspace: Workspace, case: Case, device: torch.device) -> list[str]:
-    """A line a batch: guided sampling of the case's flow, and of the plain way where it has the rule."""
-    prior, output, classes = prior_of(workspace, case, device)
+def sample(workspace: Workspace, case: Case, device: torch.device) -> Iterator[str]:
+    """The case's flow, guided: how far two images are from the CPU's, and how fast each batch is drawn."""
+    prior, output, classes = prior_of(workspace, case)
     rule = guidance_rule(output.guidance)
-    lines = []
+    cpu = torch.device("cpu")
+    drawn = []
+    for where in (cpu, device) if case.on_cpu else (device,):
+        prior = prior.to(where)
+        z, labels = prior.noise(Draws(range(2))), torch.arange(2) % classes
+        drawn.append(prior.inverse(z.to(where), labels.to(where), rule).cpu())
+    if case.on_cpu:
+        apart, size = (drawn[0] - drawn[1]).abs().max().item(), drawn[0].abs().max().item()
+        yield f"agree   {case.run:24} guided  fp32  largest difference to the CPU {apart:.1e} of {size:.1f}"
+
     for batch in case.sampled:
         z, labels = prior.noise(Draws(range(batch))).to(device), torch.arange(batch, device=device) % classes
-
-        def ours(z: Tensor = z, labels: Tensor = labels) -> Tensor:
+        for precision in sorted({output.precision, "bf16"}):
+            with autocast(device, precision):
+                took = seconds(partial(prior.inverse, z, labels, rule), device)
+            yield f"sample  {case.run:24} guided  {precision}  batch {batch:>3}  {batch / took:9.2f} images/s"
+        if batch == case.sampled[0] and isinstance(prior, Tarflow) and isinstance(output.guidance, LinearGuidance):
             with autocast(device, output.precision):
-                return prior.inverse(z, labels, rule)
-
-        def plainly(z: Tensor = z, labels: Tensor = labels) -> Tensor:
-            with autocast(device, output.precision):
-                return plain_inverse(prior, z, labels, output.guidance.weight)  # type: ignore[arg-type, union-attr]
-
-        ours()
-        took = seconds(ours, device)
-        against = ""
-        if case.run.startswith("tarflow") and isinstance(output.guidance, LinearGuidance):
-            plain = seconds(plainly, device)
-            against = f"  {plain / took:.2f}× the plain way"
-        lines.append(
-            f"sample  {case.run:24} guided  {output.precision}  batch {batch:>3}  {batch / took:9.2f} images/s{against}"
-        )
-    return lines
-
-
-def agreement(workspace: Workspace, case: Case, device: torch.device) -> str:
-    """One line: the largest difference between this device's latents and the CPU's, fp32, two images, guided."""
-    found = []
-    for where in (torch.device("cpu"), device):
-        prior, output, classes = prior_of(workspace, case, where)
-        z, labels = prior.noise(Draws(range(2))).to(where), torch.arange(2, device=where) % classes
-        found.append(prior.inverse(z, labels, guidance_rule(output.guidance)).cpu())
-    difference, size = (found[0] - found[1]).abs().max().item(), found[0].abs().max().item()
-    return f"agree   {case.run:24} guided  fp32  largest difference to the CPU {difference:.1e} of {size:.1f}"
+                took = seconds(partial(plain_inverse, prior, z, labels, output.guidance.weight), device)
+            yield f"plain   {case.run:24} guided  {output.precision}  batch {batch:>3}  {batch / took:9.2f} images/s"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--twins", action="store_true", help="the small twins, on the CPU")
+    parser.add_argument("--run", choices=[case.run for case in PAPERS + TWINS], help="that one alone")
     parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--compile", action="store_true", help="train with compiled layers, and draw nothing")
     arguments = parser.parse_args()
     torch.backends.cuda.matmul.allow_tf32 = False
     device = torch.device("cpu" if arguments.twins else "cuda")
@@ -236,8 +245,10 @@ def main() -> None:
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
     print(f"{name}, PyTorch {torch.__version__}, measured peak {peak / 1e12:.2f} TFLOP/s", flush=True)
     for case in TWINS if arguments.twins else PAPERS:
-        print(train(workspace, case, device, peak, arguments.steps), flush=True)
-        for line in (*sample(workspace, case, device), agreement(workspace, case, device)):
+        if arguments.run not in (None, case.run):
+            continue
+        print(train(workspace, case, device, peak, arguments.steps, arguments.compile), flush=True)
+        for line in () if arguments.compile else sample(workspace, case, device):
             print(line, flush=True)
     print(f"{time.monotonic() - began:.0f} s")
 

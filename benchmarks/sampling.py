@@ -1,5 +1,7 @@
 """Stepwise sampling of TARFlow against the plain way of writing it: `python benchmarks/sampling.py --runs 5`.
 
+`--device cuda` does the same on a GPU.
+
 The plain way is the straightforward one, as we understand public TARFlow-style code without having read it: each layer
 keeps the keys and values of all tokens in lists (an assumption: one tensor that grows would be kinder), a pair for the
 conditional and one for the null branch, and joins a list with `torch.cat` at every token; the branches run one after
@@ -116,10 +118,23 @@ def best(work: Callable[[], object], runs: int) -> float:
     return min(times)
 
 
-def measured_peak(side: int = 1024, numbers: int = 2**25) -> Peak:
+def completed(work: Callable[[], object], device: torch.device) -> Callable[[], object]:
+    """The same, over when the device has done it."""
+
+    def done() -> None:
+        work()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+
+    return done
+
+
+def measured_peak(device: torch.device) -> Peak:
     """Of fp32, with as many threads as PyTorch uses."""
-    a, b, memory = torch.randn(side, side), torch.randn(side, side), torch.zeros(numbers)
-    return Peak(2 * side**3 / best(lambda: a @ b, 10), 4 * numbers / best(memory.sum, 10))
+    side, numbers = (8192, 2**30) if device.type == "cuda" else (1024, 2**25)
+    a, b, memory = (torch.randn(shape, device=device) for shape in ((side, side), (side, side), (numbers,)))
+    product, total = completed(lambda: a @ b, device), completed(memory.sum, device)
+    return Peak(2 * side**3 / best(product, 10), 4 * numbers / best(total, 10))
 
 
 def shares(case: Case, guided: bool, seconds: float, peak: Peak) -> str:
@@ -132,21 +147,21 @@ def shares(case: Case, guided: bool, seconds: float, peak: Peak) -> str:
     return f"{arithmetic:4.0%} of the peak's arithmetic  {bandwidth:4.0%} of its bandwidth"
 
 
-def measure(case: Case, weight: float, runs: int, peak: Peak) -> str:
+def measure(case: Case, weight: float, runs: int, peak: Peak, device: torch.device) -> str:
     """One line: the ratios, the shares of the peak, and the largest difference between the two results."""
     torch.manual_seed(0)
     spec = TarflowSpec(width=case.width, blocks=[case.layers] * case.blocks)
     prior = Tarflow(spec, LatentShape(case.tokens, 12), CLASSES).eval()
     for block in prior.blocks:
         torch.nn.init.normal_(block.proj_out.weight, std=0.1 * case.width**-0.5)
-    z = prior.noise(Draws(range(case.batch)))
-    labels = torch.arange(case.batch) % CLASSES
+    prior, z = prior.to(device), prior.noise(Draws(range(case.batch))).to(device)
+    labels = torch.arange(case.batch, device=device) % CLASSES
     guidance = LinearRule(LinearGuidance(weight=weight))
 
     difference = (plain_inverse(prior, z, labels, weight) - prior.inverse(z, labels, guidance)).abs().max()
-    ratios = interleave(
-        lambda: plain_inverse(prior, z, labels, weight), lambda: prior.inverse(z, labels, guidance), runs
-    )
+    plain = completed(lambda: plain_inverse(prior, z, labels, weight), device)
+    ours = completed(lambda: prior.inverse(z, labels, guidance), device)
+    ratios = interleave(plain, ours, runs)
     return (
         f"{case.tokens:>4} tokens  width {case.width:>4}  {case.blocks} × {case.layers} layers  batch {case.batch:>2}  "
         f"{'guided' if weight else 'unguided':<8}  {ratios.minimum:.2f}× by minimum  {ratios.median:.2f}× by median  "
@@ -159,14 +174,17 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--width", type=int, choices=[case.width for case in CASES], help="that case alone")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    peak = measured_peak()
-    print(f"{arguments.threads} threads: {peak.flops / 1e9:.0f} GFLOP/s, {peak.bandwidth / 1e9:.1f} GB/s", flush=True)
+    device = torch.device(arguments.device)
+    peak = measured_peak(device)
+    where = f"{arguments.threads} threads" if device.type == "cpu" else torch.cuda.get_device_name(device)
+    print(f"{where}: {peak.flops / 1e9:.0f} GFLOP/s, {peak.bandwidth / 1e9:.1f} GB/s", flush=True)
     for case in CASES:
         if arguments.width in (None, case.width):
             for weight in (WEIGHT, 0.0):
-                print(measure(case, weight, arguments.runs, peak), flush=True)
+                print(measure(case, weight, arguments.runs, peak, device), flush=True)
 
 
 if __name__ == "__main__":

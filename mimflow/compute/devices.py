@@ -22,6 +22,8 @@ def resolve(device: str) -> torch.device:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cuda" and not torch.cuda.is_available():
         raise DeviceError("compute.device: cuda was asked for, and PyTorch finds none (use cpu or auto)")
+    if device == "cuda":
+        torch.cuda.init()  # `seed_draws` seeds what is there
     return torch.device(device)
 
 
@@ -31,14 +33,14 @@ def send(tensor: Tensor, device: torch.device) -> Tensor:
 
 
 def seed_draws(seed: int) -> None:
-    """Have all that is drawn from here on follow from a seed, as `torch.manual_seed` has it.
+    """Have all that is drawn from here on follow from a seed: on the CPU, and on the GPUs if one is in use.
 
-    That keeps a stack trace of every call for a GPU that may still come: of a small model's step up to a tenth.
+    As `torch.manual_seed`, which also keeps a stack trace of every call for devices that may still come: of a small
+    model's step up to a tenth, on a GPU's host too, where it kept them for another vendor's.
     """
-    if torch.cuda.is_available():
-        torch.manual_seed(seed)
-    else:
-        torch.default_generator.manual_seed(seed)
+    torch.default_generator.manual_seed(seed)
+    if torch.cuda.is_initialized():
+        torch.cuda.manual_seed_all(seed)
 
 
 @contextmanager

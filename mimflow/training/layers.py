@@ -11,6 +11,10 @@ from torch.utils.checkpoint import checkpoint
 
 from mimflow.compute.bf16 import bf16_products
 from mimflow.compute.spec import Compute
+from mimflow.nn.layout import MapLayout
+
+SHAPES = 64
+"""Of weights and maps that one kind of layer is compiled for at most; a KL-VAE's residual blocks have a dozen."""
 
 
 def layers_of(system: nn.Module) -> list[nn.Module]:
@@ -35,15 +39,27 @@ def prepare_layers(system: nn.Module, compute: Compute) -> None:
     Both replace `forward` and nothing else: names of tensors, hooks and the other methods stay.
     """
     if compute.compile:
-        # Compiled layers draw what layers that are not compiled draw.
-        from torch._inductor import config as inductor  # seconds
-
-        inductor.fallback_random = True
+        _set_up_compiler()
+        for module in system.modules():
+            if isinstance(module, MapLayout):
+                module.compiled = True
     for layer in layers_of(system):
         if compute.compile:
-            layer.forward = torch.compile(layer.forward)
+            # Maps have a few sizes, sequences any length.
+            of_maps = any(isinstance(inner, nn.Conv2d) for inner in layer.modules())
+            layer.forward = torch.compile(layer.forward, dynamic=False if of_maps else None)
         if compute.activation_checkpointing:
             # It takes autocast to the backward pass, and not what stands in for a processor's products.
             layer.forward = partial(
                 checkpoint, layer.forward, use_reentrant=False, context_fn=lambda: (nullcontext(), bf16_products())
             )
+
+
+def _set_up_compiler() -> None:
+    from torch._dynamo import config as dynamo  # seconds
+    from torch._functorch import config as functorch
+    from torch._inductor import config as inductor
+
+    inductor.fallback_random = True  # compiled layers draw what others draw
+    functorch.donated_buffer = False  # joint systems go backward through a graph several times
+    dynamo.recompile_limit = max(dynamo.recompile_limit, SHAPES)

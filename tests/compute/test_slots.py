@@ -68,6 +68,7 @@ def test_what_a_scheduler_has_chosen_stays(tmp_path: Path) -> None:
 def test_a_cpu_takes_none_and_a_device_takes_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "init", lambda: None)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(slots, "_held", [])
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # so that it is put back

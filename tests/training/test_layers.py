@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,13 @@ from typing import Any
 import pytest
 import torch
 from several_processes import tensors, train_one
+from torch import nn
 from training_parts import CONVNET, KL_VAE, MASKED_AE, SIT, perturbed_modules, results
 
 from mimflow.artifacts.manifest import Artifact
-from mimflow.training.layers import layers_of
+from mimflow.compute.spec import Compute
+from mimflow.tokenizers.kl_vae.layers import ResidualBlock
+from mimflow.training.layers import layers_of, prepare_layers
 
 pytestmark = pytest.mark.slow
 
@@ -56,12 +60,12 @@ def test_activations_that_are_computed_again_give_the_same_bits(name: str, data:
 
 
 def test_compiled_layers_train_as_others_do(data: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By dynamo's own backend: inductor needs a compiler, and its kernels are PyTorch's to test."""
+    """By dynamo's own backend, which is quick."""
     made: list[Any] = []
 
-    def compiled(function: Any) -> Any:
+    def compiled(function: Any, **options: Any) -> Any:
         made.append(function)
-        return compile_eagerly(function)
+        return compile_eagerly(function, **options)
 
     compile_eagerly = partial(torch.compile, backend="eager")
     monkeypatch.setattr(torch, "compile", compiled)
@@ -72,3 +76,21 @@ def test_compiled_layers_train_as_others_do(data: Artifact, tmp_path: Path, monk
     expected = tensors(tmp_path / "as it is")
     for key, tensor in tensors(tmp_path / "compiled").items():
         torch.testing.assert_close(tensor, expected[key], rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="PyTorch's own compiler needs g++ on a CPU")
+def test_what_pytorchs_own_compiler_makes_can_be_gone_backward_through_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Adaptive weights and logged gradients do, in every joint system, if not in every step."""
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    layers = nn.ModuleList([ResidualBlock(4, 4, groups=2)])
+    parameters = list(layers.parameters())
+    x = torch.randn(2, 4, 4, 4)
+    expected = torch.autograd.grad(layers[0](x).square().sum(), parameters)
+    prepare_layers(layers, Compute(compile=True))
+    torch.autograd.grad(layers[0](x).square().sum(), parameters)
+    loss = layers[0](x).square().sum()
+    torch.autograd.grad(loss, parameters, retain_graph=True)
+    for found, gradient in zip(torch.autograd.grad(loss, parameters), expected, strict=True):
+        torch.testing.assert_close(found, gradient, rtol=1e-4, atol=1e-5)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mimflow.nn.attention import fused_is_faster
-from mimflow.nn.layout import laid_out
+from mimflow.nn.layout import MapLayout
 from mimflow.nn.modules import ModulesOf
 from mimflow.tokenizers.kl_vae.spec import KlVaeSpec
 
@@ -137,6 +137,7 @@ class Encoder(nn.Module):
     def __init__(self, spec: KlVaeSpec, channels: int):
         super().__init__()
         widths, last = spec.widths, len(spec.widths) - 1
+        self.layout = MapLayout()
         self.conv_in = _conv(channels, widths[0])
         self.down: ModulesOf[Level] = ModulesOf()
         for index, width in enumerate(widths):
@@ -149,7 +150,7 @@ class Encoder(nn.Module):
         self.conv_out = _conv(widths[-1], spec.outputs)
 
     def forward(self, images: Tensor) -> Tensor:
-        h = self.conv_in(laid_out(images))
+        h = self.conv_in(self.layout(images))
         for level in self.down:
             h = level.downsample(level(h))
         # Planes again: what is drawn for the latents lies as they do.
@@ -162,6 +163,7 @@ class Decoder(nn.Module):
     def __init__(self, spec: KlVaeSpec, channels: int):
         super().__init__()
         widths, last = spec.widths, len(spec.widths) - 1
+        self.layout = MapLayout()
         self.conv_in = _conv(spec.channels, widths[-1])
         self.mid = Middle(widths[-1], spec.groups)
         self.up: ModulesOf[Level] = ModulesOf()
@@ -174,7 +176,7 @@ class Decoder(nn.Module):
         self.conv_out = _conv(widths[0], channels)
 
     def forward(self, latents: Tensor) -> Tensor:
-        h = self.mid(self.conv_in(laid_out(latents)))
+        h = self.mid(self.conv_in(self.layout(latents)))
         for level in reversed(self.up):  # numbered as the encoder's levels are
             h = level.upsample(level(h))
         return self.conv_out(F.silu(self.norm_out(h)))
