@@ -16,6 +16,7 @@ import gc
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -50,6 +51,8 @@ from mimflow.training.loop import Splits, Trainer
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 LOSSES_WITHOUT_NETWORKS = ("perceptual", "alignment", "auxiliary")
+STEPS = 10_000
+"""Of the phase, most of which are never made: as in a real one, few steps end a row of the log."""
 WARM_UP = 3
 """Steps that are not counted."""
 
@@ -80,18 +83,24 @@ TWINS = (
 )
 
 
-class Clock(Progress):
-    """Notes when each step has ended, on the device too."""
+class Enough(Exception):
+    """All steps that are measured have been made."""
 
-    def __init__(self, device: torch.device):
+
+class Clock(Progress):
+    """Notes when each step has ended, on the device too, until there are so many."""
+
+    def __init__(self, device: torch.device, steps: int):
         self.times: list[float] = []
-        self.device = device
+        self.device, self.steps = device, steps
         super().__init__("benchmark", quiet=True)
 
     def advance(self, done: int, images: int = 0, **shown: float) -> None:
         """A step is over when the device has done it."""
         wait(self.device)
         self.times.append(time.monotonic())
+        if len(self.times) == WARM_UP + self.steps:
+            raise Enough
 
 
 def wait(device: torch.device) -> None:
@@ -115,15 +124,15 @@ def measured_peak(device: torch.device, side: int, dtype: torch.dtype) -> float:
     return 2 * side**3 / min(seconds(lambda: a @ b, device) for _ in range(10))
 
 
-def without_networks(workspace: Workspace, case: Case, steps: int, compiled: bool = False) -> RunSpec:
-    """The case's run with its parts, so many steps, and losses that need no frozen network."""
+def without_networks(workspace: Workspace, case: Case, compiled: bool) -> RunSpec:
+    """The case's run with its parts, and losses that need no frozen network."""
     phase = workspace.get("run", case.run).spec.phases[case.phase]
     place = f"phases.{case.phase}"
     left_out = {f"{place}.objective.{name}": [] for name in LOSSES_WITHOUT_NETWORKS if hasattr(phase.objective, name)}
     changes = {
         "batch_size": case.batch,
         "accumulate": case.batch // case.part,
-        "steps": steps,
+        "steps": STEPS,
         "epochs": None,
         "snapshots": [],
     }
@@ -160,7 +169,7 @@ def flops_an_image(trainer: Trainer, split: Split) -> float:
 
 def train(workspace: Workspace, case: Case, device: torch.device, peak: float, steps: int, compiled: bool) -> str:
     """One line: what training this case gives."""
-    run = without_networks(workspace, case, steps, compiled)
+    run = without_networks(workspace, case, compiled)
     shapes = Shapes.of(workspace.get("dataset", run.dataset).spec)
     phase = run.phases[case.phase]
     task = TrainTask(shapes=shapes, system=run.system, phase=phase, phase_name=case.phase, seed=0, compute=run.compute)
@@ -169,7 +178,7 @@ def train(workspace: Workspace, case: Case, device: torch.device, peak: float, s
         torch.cuda.reset_peak_memory_stats(device)
     objective = build_objective(task, {}).to(device)
     split = random_split(shapes, case.batch)
-    clock = Clock(device)
+    clock = Clock(device, steps)
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(
             objective, phase, case.phase, phase.trained, Splits(split, random_split(shapes, 2)), 0, device,
@@ -177,9 +186,10 @@ def train(workspace: Workspace, case: Case, device: torch.device, peak: float, s
         )  # fmt: skip
         flops = flops_an_image(trainer, split)
         prepare_layers(objective.system, run.compute)
-        trainer.run()
+        with suppress(Enough):
+            trainer.run()
     needed = footprint(run.system, phase, shapes).total(case.part) / 2**30
-    each = (clock.times[-1] - clock.times[WARM_UP - 1]) / (len(clock.times) - WARM_UP)
+    each = (clock.times[-1] - clock.times[WARM_UP - 1]) / steps
     rate = case.batch / each
     return (
         f"train   {case.run:24} {case.phase:7} {phase.precision}{', compiled' if compiled else '':10}  "

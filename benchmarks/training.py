@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from gpu import flops_an_image, measured_peak, random_split, wait
+from gpu import STEPS, Enough, flops_an_image, measured_peak, random_split, wait
 from interleave import ratios_of
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -42,8 +42,6 @@ PATCH = 2
 CLASSES = 10
 NOISE, DROP = 0.05, 0.1
 OPTIMISER = Adamw(lr=1e-4, betas=[0.9, 0.95], weight_decay=1e-4)
-STEPS = 10_000
-"""Of the phase, most of which are never made: as in a real one, few steps end a row of the log."""
 WARM_UP = 2
 """Steps of each way that are not counted."""
 
@@ -124,10 +122,6 @@ class PlainStep:
             loss = plain_loss(self.prior, tokens, labels)
         loss.backward()
         self.optimiser.step()
-
-
-class Enough(Exception):
-    """All steps that are measured have been made."""
 
 
 class Alternately(Progress):

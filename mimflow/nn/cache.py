@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
+SEGMENT = 32
+"""Tokens of a segment of a `SegmentedCache`: few enough that most segments are full or not begun, and enough of them
+that a product's call costs little beside its arithmetic."""
 
-class KeyValueCache:
+Segments = Sequence[tuple[Tensor, Tensor]]
+"""Keys and values (B · heads, tokens, head_width) of consecutive parts of a sequence."""
+
+
+class StepCache(ABC):
     """The keys and values of one transformer's layers, in memory that is allocated once.
 
     A cache is made for one pass over one sequence and handed to every step explicitly: modules keep no
@@ -16,6 +26,69 @@ class KeyValueCache:
 
     hidden: Tensor | None = None
     """What is added to the logits, so that tokens that are still to come are not attended to; None: nothing."""
+    length = 0
+    """Tokens that every layer has seen: the position of the next one."""
+
+    @abstractmethod
+    def append(self, layer: int, keys_values: Tensor) -> Segments:
+        """Store one token's keys and values (B, 2, heads, head_width) at the next position.
+
+        Returns views of the layer's keys and values so far.
+        """
+
+    def here(self, table: Tensor) -> Tensor:
+        """The row of a table (tokens, …) that is of the current position."""
+        return table[self.length]
+
+    def advance(self, tokens: int = 1) -> None:
+        """Go on by so many positions, once every layer has stored their keys and values."""
+        self.length += tokens
+
+
+class SegmentedCache(StepCache):
+    """In segments, each a block of memory of its own, so that what has been seen lies without gaps.
+
+    In one block for the whole sequence, what each head has seen is followed by room for what is still to come, and
+    reading around that takes a processor longer.
+    """
+
+    def __init__(
+        self,
+        layers: int,
+        batch: int,
+        heads: int,
+        tokens: int,
+        head_width: int,
+        dtype: torch.dtype,
+        device: torch.device,
+    ):
+        lengths = [min(SEGMENT, tokens - begin) for begin in range(0, tokens, SEGMENT)]
+        self._segments = [
+            [torch.empty(2, batch * heads, length, head_width, dtype=dtype, device=device) for length in lengths]
+            for _ in range(layers)
+        ]
+        self._split = (batch, heads)
+        self._full: list[list[tuple[Tensor, Tensor]]] = [[] for _ in range(layers)]
+        # A view for each token, made once a segment: a step would spend as much time on making it as on writing there.
+        self._places: list[tuple[Tensor, ...]] = [()] * layers
+
+    def append(self, layer: int, keys_values: Tensor) -> Segments:
+        """As of any cache."""
+        begun, place = divmod(self.length, SEGMENT)
+        segment, full = self._segments[layer][begun], self._full[layer]
+        if place == 0:
+            self._places[layer] = segment.unflatten(1, self._split).unbind(3)
+        self._places[layer][place].copy_(keys_values.transpose(0, 1))
+        if place < segment.shape[2] - 1:
+            keys, values = segment[:, :, : place + 1].unbind(0)
+            return [*full, (keys, values)]
+        keys, values = segment.unbind(0)
+        full.append((keys, values))
+        return full
+
+
+class KeyValueCache(StepCache):
+    """In one block of memory for each layer."""
 
     def __init__(
         self,
@@ -29,22 +102,16 @@ class KeyValueCache:
     ):
         shape = (2, batch * heads, tokens, head_width)
         self._layers = [self._memory(shape, dtype, device) for _ in range(layers)]
-        # A view for each token, made once: a step would spend as much time on making it as on writing there.
         self._places = [memory.unflatten(1, (batch, heads)).unbind(3) for memory in self._layers]
-        self.length = 0
-        """Tokens that every layer has seen: the position of the next one."""
 
     def _memory(self, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
         return torch.empty(shape, dtype=dtype, device=device)
 
-    def append(self, layer: int, keys_values: Tensor) -> tuple[Tensor, Tensor]:
-        """Store one token's keys and values (B, 2, heads, head_width) at position `length`.
-
-        Returns views (B · heads, length + 1, head_width) of the layer's keys and values so far.
-        """
+    def append(self, layer: int, keys_values: Tensor) -> Segments:
+        """As of any cache; one segment."""
         self._places[layer][self.length].copy_(keys_values.transpose(0, 1))
         keys, values = self._layers[layer][:, :, : self.length + 1].unbind(0)
-        return keys, values
+        return [(keys, values)]
 
     def extend(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Store several tokens' keys and values, (B, heads, T, head_width) each, from position `length` on.
@@ -57,14 +124,6 @@ class KeyValueCache:
         stored[1].copy_(values.flatten(0, 1))
         keys, values = self._layers[layer][:, :, :end].unbind(0)
         return keys, values
-
-    def here(self, table: Tensor) -> Tensor:
-        """The row of a table (tokens, …) that is of the current position."""
-        return table[self.length]
-
-    def advance(self, tokens: int = 1) -> None:
-        """Go on by so many positions, once every layer has stored their keys and values."""
-        self.length += tokens
 
 
 class StaticCache(KeyValueCache):
@@ -97,12 +156,12 @@ class StaticCache(KeyValueCache):
     def hidden(self) -> Tensor:  # type: ignore[override]
         return self.here(self._hidden)[: self.seen]
 
-    def append(self, layer: int, keys_values: Tensor) -> tuple[Tensor, Tensor]:
-        """As of any cache; the views are of what is `seen`, (B · heads, seen, head_width)."""
+    def append(self, layer: int, keys_values: Tensor) -> Segments:
+        """As of any cache; one segment, of what is `seen`."""
         memory = self._layers[layer]
         memory.index_copy_(2, self._position, keys_values.transpose(0, 1).reshape(self._split).flatten(1, 2))
         keys, values = memory[:, :, : self.seen].unbind(0)
-        return keys, values
+        return [(keys, values)]
 
     def here(self, table: Tensor) -> Tensor:
         return table.index_select(0, self._position)[0]

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from mimflow.nn.affine import at_least_fp32
 from mimflow.nn.attention import product_dtype
-from mimflow.nn.cache import KeyValueCache, StaticCache
+from mimflow.nn.cache import KeyValueCache, SegmentedCache, Segments, StaticCache, StepCache
 from mimflow.nn.prepared import Map, prepared_linear, prepared_norm
 from mimflow.nn.rotary import rotate
 from mimflow.nn.transformer import SelfAttention, Transformer, TransformerLayer, Vectors
@@ -16,6 +16,8 @@ from mimflow.nn.transformer import SelfAttention, Transformer, TransformerLayer,
 ROOT_HALF = 0.5**0.5
 WHOLE = (torch.float32, torch.float64)
 """Precisions in which weights can be scaled, and numbers paired, without a loss that matters."""
+WHOLE_UP_TO = 64
+"""Tokens whose keys and values a processor is not slowed down by the gaps of: its caches hold them."""
 SEGMENTS = 4
 """Of a sequence, for static steps: in one that has reached the n-th, n of them are read."""
 
@@ -44,8 +46,9 @@ class Stepper:
         weight = stack[0].attention.qkv.weight
         dtype, device = product_dtype(weight), weight.device
         static = device.type == "cuda" if static is None else static
-        kind = StaticCache if static else KeyValueCache
-        self.cache = kind(len(stack), batch, options.heads, tokens, options.head_width, dtype, device)
+        segmented = dtype in WHOLE and tokens > WHOLE_UP_TO  # in half precision a sum over segments would round
+        kind = StaticCache if static else SegmentedCache if segmented else KeyValueCache
+        self.cache: StepCache = kind(len(stack), batch, options.heads, tokens, options.head_width, dtype, device)
         turns = None if rotation is None else _Turns(rotation, dtype)
         self._layers = [
             _Layer(layer, index, self.cache, batch, dtype, modulation, temperature, turns)
@@ -106,7 +109,7 @@ class _Turns:
         self.complex = dtype in WHOLE
         self.table = torch.view_as_complex(rotation.to(dtype).contiguous()) if self.complex else rotation
 
-    def turn(self, queries_keys: Tensor, cache: KeyValueCache) -> None:
+    def turn(self, queries_keys: Tensor, cache: StepCache) -> None:
         """Turn (B, 2, heads, head_width), in place, to the cache's position."""
         turned = cache.here(self.table)
         if self.complex:
@@ -122,7 +125,7 @@ class _Layer:
         self,
         layer: TransformerLayer,
         index: int,
-        cache: KeyValueCache,
+        cache: StepCache,
         batch: int,
         dtype: torch.dtype,
         modulation: Vectors | None,
@@ -162,17 +165,28 @@ class _Layer:
         split = self.qkv(x).view(self.split)
         if self.turns is not None:
             self.turns.turn(split[:, :2], self.cache)
-        keys, values = self.cache.append(self.index, split[:, 1:])
+        segments = self.cache.append(self.index, split[:, 1:])
         queries = split[:, 0]
         if self.cooling is not None:
             queries = (queries * self.cooling).to(self.dtype)
-        logits = torch.bmm(queries.reshape(-1, 1, self.split[-1]), keys.transpose(1, 2))
+        attended = self._attended(queries.reshape(-1, 1, self.split[-1]), segments, hidden).view_as(x)
+        return self.out(attended if self.gate is None else attended * self.gate(x).sigmoid())
+
+    def _attended(self, queries: Tensor, segments: Segments, hidden: Tensor | None) -> Tensor:
+        """Queries (B · heads, 1, head_width) → the values that they attend to, of the same shape."""
+        every = [torch.bmm(queries, keys.transpose(1, 2)) for keys, _ in segments]
+        logits = every[0] if len(every) == 1 else torch.cat(every, -1)
         if hidden is not None:
             logits += hidden
         # Half precision has too few digits for a sum over many tokens.
         weights = torch.softmax(logits, -1, torch.float32).to(self.dtype) if self.half else torch.softmax(logits, -1)
-        attended = torch.bmm(weights, values).view_as(x)
-        return self.out(attended if self.gate is None else attended * self.gate(x).sigmoid())
+        if len(segments) == 1:
+            return torch.bmm(weights, segments[0][1])
+        first, *others = zip(weights.split([keys.shape[1] for keys, _ in segments], -1), segments, strict=True)
+        attended = torch.bmm(first[0], first[1][1])
+        for weight, (_, values) in others:
+            attended.baddbmm_(weight, values)
+        return attended
 
     def _gelu(self, x: Tensor) -> Tensor:
         return torch.addcmul(x, x, torch.erf(x), out=x) if self.by_erf else F.gelu(x, approximate=self.approximate)

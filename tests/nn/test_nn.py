@@ -95,8 +95,9 @@ every_way = pytest.mark.parametrize(
 
 @every_way
 @pytest.mark.parametrize("temperature", [1.0, 0.6])
-def test_steps_and_parts_equal_the_parallel_pass(temperature: float, way: Way) -> None:
-    network, h = transformer(), torch.randn(3, 5, 12, dtype=torch.float64)
+@pytest.mark.parametrize("tokens", [5, 96, 101], ids=["few", "whole segments", "and a part of one"])
+def test_steps_and_parts_equal_the_parallel_pass(tokens: int, temperature: float, way: Way) -> None:
+    network, h = transformer(), torch.randn(3, tokens, 12, dtype=torch.float64)
     torch.testing.assert_close(
         way(network, h, temperature=temperature), whole(network, h, temperature), atol=1e-12, rtol=0
     )
@@ -113,12 +114,14 @@ def test_temperature_changes_attention_and_may_differ_by_sample(way: Way) -> Non
     torch.testing.assert_close(both, torch.stack([cold[0], warm[1]]), atol=1e-12, rtol=0)
 
 
-def test_a_step_past_the_tokens_is_an_error() -> None:
-    with pytest.raises(IndexError):
-        step = Stepper(transformer(), batch=1, tokens=1)
-        for _ in range(2):
-            with torch.no_grad():
-                step(torch.zeros(1, 12, dtype=torch.float64))
+@pytest.mark.parametrize("tokens", [1, 96, 101])
+def test_a_step_past_the_tokens_is_an_error(tokens: int) -> None:
+    step = Stepper(transformer(), batch=1, tokens=tokens)
+    with torch.no_grad():
+        for _ in range(tokens):
+            step(torch.zeros(1, 12, dtype=torch.float64))
+        with pytest.raises(IndexError):
+            step(torch.zeros(1, 12, dtype=torch.float64))
 
 
 @pytest.mark.parametrize("width", [64, 512])
