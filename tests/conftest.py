@@ -36,6 +36,11 @@ LONGEST = (
 """Files that take longest: begun first, so that at the end no process is left alone with one of them."""
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Half as many again as cores: a third of the time tests wait, for Slurm and for processes that they start."""
+    return len(os.sched_getaffinity(0)) * 3 // 2
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest files are first, and each report says the kind of fault that its test tries.
 
