@@ -88,18 +88,18 @@ class Enough(Exception):
 
 
 class Clock(Progress):
-    """Notes when each step has ended, on the device too, until there are so many."""
+    """Notes when each step has ended, on the device too, until there are `enough` if that is said."""
 
-    def __init__(self, device: torch.device, steps: int):
+    def __init__(self, device: torch.device, enough: int | None = None):
         self.times: list[float] = []
-        self.device, self.steps = device, steps
+        self.device, self.enough = device, enough
         super().__init__("benchmark", quiet=True)
 
     def advance(self, done: int, images: int = 0, **shown: float) -> None:
         """A step is over when the device has done it."""
         wait(self.device)
         self.times.append(time.monotonic())
-        if len(self.times) == WARM_UP + self.steps:
+        if len(self.times) == self.enough:
             raise Enough
 
 
@@ -136,8 +136,8 @@ def without_networks(workspace: Workspace, case: Case, compiled: bool) -> RunSpe
         "epochs": None,
         "snapshots": [],
     }
-    left_out["compute.compile"] = compiled
-    return composed(workspace, case.run, left_out | {f"{place}.{name}": value for name, value in changes.items()})
+    of_the_phase = {f"{place}.{name}": value for name, value in changes.items()}
+    return composed(workspace, case.run, {"compute.compile": compiled} | left_out | of_the_phase)
 
 
 def random_split(shapes: Shapes, count: int) -> Split:
@@ -167,7 +167,9 @@ def flops_an_image(trainer: Trainer, split: Split) -> float:
     return counter.get_total_flops() / len(rows)
 
 
-def train(workspace: Workspace, case: Case, device: torch.device, peak: float, steps: int, compiled: bool) -> str:
+def train(
+    workspace: Workspace, case: Case, device: torch.device, peak: float, steps: int, compiled: bool = False
+) -> str:
     """One line: what training this case gives."""
     run = without_networks(workspace, case, compiled)
     shapes = Shapes.of(workspace.get("dataset", run.dataset).spec)
@@ -178,7 +180,7 @@ def train(workspace: Workspace, case: Case, device: torch.device, peak: float, s
         torch.cuda.reset_peak_memory_stats(device)
     objective = build_objective(task, {}).to(device)
     split = random_split(shapes, case.batch)
-    clock = Clock(device, steps)
+    clock = Clock(device, WARM_UP + steps)
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(
             objective, phase, case.phase, phase.trained, Splits(split, random_split(shapes, 2)), 0, device,

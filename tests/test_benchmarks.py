@@ -13,6 +13,7 @@ import torch
 from projects import REPOSITORY
 
 pytestmark = pytest.mark.slow
+CPU = torch.device("cpu")
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def benchmark(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
 def test_plain_sampling_agrees_with_ours(benchmark: ModuleType, weight: float) -> None:
     torch.manual_seed(0)
     case, peak = benchmark.Case(tokens=9, width=64, blocks=2, layers=1, batch=3), benchmark.Peak(1e9, 1e9)
-    line = benchmark.measure(case, weight, runs=1, peak=peak)
+    line = benchmark.measure(case, weight, runs=1, peak=peak, device=CPU)
     assert float(line.rsplit(" ", 1)[1]) < 1e-5, line
 
 
@@ -41,7 +42,7 @@ def test_plain_sampling_agrees_with_ours(benchmark: ModuleType, weight: float) -
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_the_plain_training_step_agrees_with_ours(benchmark: ModuleType, precision: str) -> None:
     case = benchmark.Case(side=3, width=64, blocks=2, layers=1, batch=4)
-    line = benchmark.measure(case, precision, runs=1, peak=1e10)
+    line = benchmark.measure(case, precision, runs=1, peak=1e10, device=CPU)
     assert float(line.rsplit(" ", 1)[1]) < 1e-5, line
 
 
@@ -98,18 +99,20 @@ def test_the_samples_whose_memory_is_measured_have_the_distance_that_follows_fro
 def test_the_benchmark_of_a_gpu_runs_on_a_cpu(benchmark: ModuleType) -> None:
     from mimflow.products.registry import open_workspace
 
-    workspace, device = open_workspace(REPOSITORY), torch.device("cpu")
-    case = benchmark.Case("tarflow-mnist5k", "main", batch=2, sampled=(2,))
-    line = benchmark.train(workspace, case, device, peak=1e10, steps=benchmark.WARM_UP + 1)
+    workspace = open_workspace(REPOSITORY)
+    case = benchmark.Case("tarflow-mnist5k", "main", batch=4, part=2, sampled=(2,))
+    line = benchmark.train(workspace, case, CPU, peak=1e10, steps=1)
     found = re.search(r"([\d.]+) images/s .* ([\d.]+) GFLOP an image +([\d.]+)% of the measured peak", line)
     assert found is not None, line
     rate, flops, share = map(float, found.groups())
     # Six operations a parameter and token, as for any transformer; attention adds a little to 1.7 million parameters.
     assert flops == pytest.approx(6 * 1.7e6 * 16 / 1e9, rel=0.35)
     assert share == pytest.approx(100 * rate * flops * 1e9 / 1e10, rel=0.3)
-    (sampled,) = benchmark.sample(workspace, case, device)
-    assert re.search(r"batch +2 +[\d.]+ images/s +[\d.]+× the plain way", sampled), sampled
-    assert "largest difference to the CPU 0.0e+00" in benchmark.agreement(workspace, case, device)
+    agrees, *sampled, plain = benchmark.sample(workspace, case, CPU)
+    assert "largest difference to the CPU 0.0e+00" in agrees
+    assert all(re.search(r"batch +2 +[\d.]+ images/s$", line) for line in (*sampled, plain))
+    assert [line.split()[3] for line in sampled] == ["bf16", "fp32"]
+    assert plain.startswith("plain")
 
 
 @pytest.mark.parametrize("benchmark", ["growth"], indirect=True)
