@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,6 +15,23 @@ that a product's call costs little beside its arithmetic."""
 
 Segments = Sequence[tuple[Tensor, Tensor]]
 """Keys and values (B · heads, tokens, head_width) of consecutive parts of a sequence."""
+
+
+class CacheSize(NamedTuple):
+    """What a cache has room for, in which precision and where."""
+
+    layers: int
+    batch: int
+    heads: int
+    tokens: int
+    head_width: int
+    dtype: torch.dtype
+    device: torch.device
+
+    def empty(self, tokens: int) -> Tensor:
+        """Memory for so many tokens of a layer: (2, B · heads, tokens, head_width), keys and values."""
+        shape = (2, self.batch * self.heads, tokens, self.head_width)
+        return torch.empty(shape, dtype=self.dtype, device=self.device)
 
 
 class StepCache(ABC):
@@ -52,25 +70,13 @@ class SegmentedCache(StepCache):
     reading around that takes a processor longer.
     """
 
-    def __init__(
-        self,
-        layers: int,
-        batch: int,
-        heads: int,
-        tokens: int,
-        head_width: int,
-        dtype: torch.dtype,
-        device: torch.device,
-    ):
-        lengths = [min(SEGMENT, tokens - begin) for begin in range(0, tokens, SEGMENT)]
-        self._segments = [
-            [torch.empty(2, batch * heads, length, head_width, dtype=dtype, device=device) for length in lengths]
-            for _ in range(layers)
-        ]
-        self._split = (batch, heads)
-        self._full: list[list[tuple[Tensor, Tensor]]] = [[] for _ in range(layers)]
+    def __init__(self, size: CacheSize):
+        lengths = [min(SEGMENT, size.tokens - begin) for begin in range(0, size.tokens, SEGMENT)]
+        self._segments = [[size.empty(length) for length in lengths] for _ in range(size.layers)]
+        self._split = (size.batch, size.heads)
+        self._full: list[list[tuple[Tensor, Tensor]]] = [[] for _ in range(size.layers)]
         # A view for each token, made once a segment: a step would spend as much time on making it as on writing there.
-        self._places: list[tuple[Tensor, ...]] = [()] * layers
+        self._places: list[tuple[Tensor, ...]] = [()] * size.layers
 
     def append(self, layer: int, keys_values: Tensor) -> Segments:
         """As of any cache."""
@@ -90,22 +96,9 @@ class SegmentedCache(StepCache):
 class KeyValueCache(StepCache):
     """In one block of memory for each layer."""
 
-    def __init__(
-        self,
-        layers: int,
-        batch: int,
-        heads: int,
-        tokens: int,
-        head_width: int,
-        dtype: torch.dtype,
-        device: torch.device,
-    ):
-        shape = (2, batch * heads, tokens, head_width)
-        self._layers = [self._memory(shape, dtype, device) for _ in range(layers)]
-        self._places = [memory.unflatten(1, (batch, heads)).unbind(3) for memory in self._layers]
-
-    def _memory(self, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
-        return torch.empty(shape, dtype=dtype, device=device)
+    def __init__(self, size: CacheSize):
+        self._layers = [size.empty(size.tokens) for _ in range(size.layers)]
+        self._places = [memory.unflatten(1, (size.batch, size.heads)).unbind(3) for memory in self._layers]
 
     def append(self, layer: int, keys_values: Tensor) -> Segments:
         """As of any cache; one segment."""
@@ -133,24 +126,14 @@ class StaticCache(KeyValueCache):
     are still to come with a weight of 0.
     """
 
-    def __init__(
-        self,
-        layers: int,
-        batch: int,
-        heads: int,
-        tokens: int,
-        head_width: int,
-        dtype: torch.dtype,
-        device: torch.device,
-    ):
-        super().__init__(layers, batch, heads, tokens, head_width, dtype, device)
-        self.seen = tokens
-        self._position = torch.zeros(1, dtype=torch.long, device=device)
-        self._hidden = torch.full((tokens, tokens), -torch.inf, dtype=dtype, device=device).triu(1)
-        self._split = (2, batch, heads, 1, head_width)
-
-    def _memory(self, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
-        return torch.zeros(shape, dtype=dtype, device=device)  # 0 times what is not finite would not be 0
+    def __init__(self, size: CacheSize):
+        super().__init__(size)
+        for memory in self._layers:
+            memory.zero_()  # 0 times what is not finite would not be 0
+        tokens = self.seen = size.tokens
+        self._position = torch.zeros(1, dtype=torch.long, device=size.device)
+        self._hidden = torch.full((tokens, tokens), -torch.inf, dtype=size.dtype, device=size.device).triu(1)
+        self._split = (2, size.batch, size.heads, 1, size.head_width)
 
     @property
     def hidden(self) -> Tensor:  # type: ignore[override]

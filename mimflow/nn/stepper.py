@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from mimflow.nn.affine import at_least_fp32
 from mimflow.nn.attention import product_dtype
-from mimflow.nn.cache import KeyValueCache, SegmentedCache, Segments, StaticCache, StepCache
+from mimflow.nn.cache import CacheSize, KeyValueCache, SegmentedCache, Segments, StaticCache, StepCache
 from mimflow.nn.prepared import Map, prepared_linear, prepared_norm
 from mimflow.nn.rotary import rotate
 from mimflow.nn.transformer import SelfAttention, Transformer, TransformerLayer, Vectors
@@ -48,7 +48,8 @@ class Stepper:
         static = device.type == "cuda" if static is None else static
         segmented = dtype in WHOLE and tokens > WHOLE_UP_TO  # in half precision a sum over segments would round
         kind = StaticCache if static else SegmentedCache if segmented else KeyValueCache
-        self.cache: StepCache = kind(len(stack), batch, options.heads, tokens, options.head_width, dtype, device)
+        size = CacheSize(len(stack), batch, options.heads, tokens, options.head_width, dtype, device)
+        self.cache: StepCache = kind(size)
         turns = None if rotation is None else _Turns(rotation, dtype)
         self._layers = [
             _Layer(layer, index, self.cache, batch, dtype, modulation, temperature, turns)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mimflow.nn.attention import attention, product_dtype
-from mimflow.nn.cache import KeyValueCache
+from mimflow.nn.cache import CacheSize, KeyValueCache
 from mimflow.nn.modulation import Modulation, modulate
 from mimflow.nn.modules import ModulesOf
 from mimflow.nn.norm import make_norm
@@ -202,7 +202,8 @@ class Transformer(nn.Module):
         stack = self.stack
         weight = stack[0].attention.qkv.weight
         heads, head_width = self.options.heads, self.options.head_width
-        return KeyValueCache(len(stack), batch, heads, tokens, head_width, product_dtype(weight), weight.device)
+        dtype = product_dtype(weight)
+        return KeyValueCache(CacheSize(len(stack), batch, heads, tokens, head_width, dtype, weight.device))
 
     def extend(
         self,
