@@ -36,7 +36,8 @@ def layers_of(system: nn.Module) -> list[nn.Module]:
 def prepare_layers(system: nn.Module, compute: Compute) -> None:
     """Let its layers be compiled, and computed again in the backward pass, where `compute` says so.
 
-    Both replace `forward` and nothing else: names of tensors, hooks and the other methods stay.
+    Both replace `forward`, and maps are laid out for compiled layers: names of tensors, hooks and the other methods
+    stay.
     """
     if compute.compile:
         _set_up_compiler()
