@@ -26,6 +26,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mimflow.nn.draws import Draws
+from mimflow.nn.stepper import keeping_steppers
 from mimflow.nn.transformer import TransformerLayer
 from mimflow.priors.block import AutoregressiveBlock
 from mimflow.priors.guidance.rules import LinearRule
@@ -161,7 +162,8 @@ def measure(case: Case, weight: float, runs: int, peak: Peak, device: torch.devi
     difference = (plain_inverse(prior, z, labels, weight) - prior.inverse(z, labels, guidance)).abs().max()
     plain = completed(lambda: plain_inverse(prior, z, labels, weight), device)
     ours = completed(lambda: prior.inverse(z, labels, guidance), device)
-    ratios = interleave(plain, ours, runs)
+    with keeping_steppers():  # as a job does that draws many batches
+        ratios = interleave(plain, ours, runs)
     return (
         f"{case.tokens:>4} tokens  width {case.width:>4}  {case.blocks} × {case.layers} layers  batch {case.batch:>2}  "
         f"{'guided' if weight else 'unguided':<8}  {ratios.minimum:.2f}× by minimum  {ratios.median:.2f}× by median  "

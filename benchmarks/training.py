@@ -4,7 +4,7 @@ The plain way is the usual one in public code: a dense mask of truth values in `
 cast to fp32 and back, a concatenation that shifts the predictions, an AdamW that goes from tensor to tensor. Ours is
 the whole step of `Trainer`, with its figures, its look at what is not finite and the norm of its gradients. Peak: the
 best that a product of two matrices of 1,024 rows and columns reaches on this machine in fp32; with `--device cuda` of
-8,192, on the GPU, in the precision of the step.
+8,192, on the GPU, in the precision of the step. `--compile` compiles our layers (`compute.compile`).
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mimflow.compute.bf16 import has_bf16_products
+from mimflow.compute.spec import Compute
 from mimflow.nn.transformer import TransformerLayer
 from mimflow.objectives.base import Objective
 from mimflow.objectives.registry import OBJECTIVES
@@ -35,6 +36,7 @@ from mimflow.progress import Progress
 from mimflow.system.modules import SystemModules
 from mimflow.system.spec import Shapes, System
 from mimflow.tokenizers.pixel.spec import PixelTokenizerSpec
+from mimflow.training.layers import prepare_layers
 from mimflow.training.loop import Splits, Trainer
 from mimflow.training.spec import Adamw, Phase
 
@@ -42,8 +44,8 @@ PATCH = 2
 CLASSES = 10
 NOISE, DROP = 0.05, 0.1
 OPTIMISER = Adamw(lr=1e-4, betas=[0.9, 0.95], weight_decay=1e-4)
-WARM_UP = 2
-"""Steps of each way that are not counted."""
+WARM_UP = 3
+"""Steps of each way that are not counted; compiled layers are made in them."""
 
 
 class Case(NamedTuple):
@@ -185,7 +187,7 @@ def difference(objective: Objective, plain: PlainStep) -> float:
         return abs(ours / plain_loss(plain.prior, tokens, labels) - 1).item()
 
 
-def measure(case: Case, precision: str, runs: int, peak: float, device: torch.device) -> str:
+def measure(case: Case, precision: str, runs: int, peak: float, device: torch.device, compiled: bool) -> str:
     """One line: the ratios, and our rate."""
     objective, phase, shapes = build(case, precision)
     objective = objective.to(device)
@@ -201,13 +203,15 @@ def measure(case: Case, precision: str, runs: int, peak: float, device: torch.de
             "benchmark",
         )  # fmt: skip
         operations = flops_an_image(trainer, split) * case.batch
+        prepare_layers(objective.system, Compute(compile=compiled))
         with suppress(Enough):
             trainer.run()
     ratios = ratios_of(*clock.times)
     rate = operations / ratios.fast
     layers = f"{case.blocks} × {case.layers} layers"
     return (
-        f"{case.side**2:>4} tokens  width {case.width:>4}  {layers}  batch {case.batch:>2}  {precision}  "
+        f"{case.side**2:>4} tokens  width {case.width:>4}  {layers}  batch {case.batch:>2}  {precision}"
+        f"{', compiled' if compiled else ''}  "
         f"{ratios.minimum:.2f}× by minimum  {ratios.median:.2f}× by median  "
         f"{ratios.slow * 1e3:.1f} against {ratios.fast * 1e3:.1f} ms  {rate / 1e9:.0f} GFLOP/s, {rate / peak:.0%} of "
         f"the peak  losses differ by {apart:.1e}"
@@ -231,7 +235,9 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=10)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--precisions", nargs="+", choices=["fp32", "bf16"], default=["fp32", "bf16"])
+    parser.add_argument("--width", type=int, choices=[case.width for case in CASES], help="that case alone")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--compile", action="store_true", help="our layers compiled")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     device = torch.device(arguments.device)
@@ -240,7 +246,8 @@ def main() -> None:
         peak = peak_of(device, precision)
         print(f"peak {peak / 1e9:.0f} GFLOP/s", flush=True)
         for case in CASES:
-            print(measure(case, precision, arguments.runs, peak, device), flush=True)
+            if arguments.width in (None, case.width):
+                print(measure(case, precision, arguments.runs, peak, device, arguments.compile), flush=True)
 
 
 if __name__ == "__main__":

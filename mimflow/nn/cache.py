@@ -37,7 +37,7 @@ class CacheSize(NamedTuple):
 class StepCache(ABC):
     """The keys and values of one transformer's layers, in memory that is allocated once.
 
-    A cache is made for one pass over one sequence and handed to every step explicitly: modules keep no
+    A cache is for one pass over one sequence at a time, and handed to every step explicitly: modules keep no
     sampling state. Both branches of guidance share it as one batch. Batch and heads are one axis, as batched
     matrix products want them.
     """
@@ -46,6 +46,14 @@ class StepCache(ABC):
     """What is added to the logits, so that tokens that are still to come are not attended to; None: nothing."""
     length = 0
     """Tokens that every layer has seen: the position of the next one."""
+
+    @abstractmethod
+    def __init__(self, size: CacheSize):
+        """With nothing stored."""
+
+    def begin(self) -> None:
+        """Go back to the first position, and forget what is stored."""
+        self.length = 0
 
     @abstractmethod
     def append(self, layer: int, keys_values: Tensor) -> Segments:
@@ -77,6 +85,11 @@ class SegmentedCache(StepCache):
         self._full: list[list[tuple[Tensor, Tensor]]] = [[] for _ in range(size.layers)]
         # A view for each token, made once a segment: a step would spend as much time on making it as on writing there.
         self._places: list[tuple[Tensor, ...]] = [()] * size.layers
+
+    def begin(self) -> None:
+        super().begin()
+        for full in self._full:
+            full.clear()
 
     def append(self, layer: int, keys_values: Tensor) -> Segments:
         """As of any cache."""
@@ -128,12 +141,16 @@ class StaticCache(KeyValueCache):
 
     def __init__(self, size: CacheSize):
         super().__init__(size)
-        for memory in self._layers:
-            memory.zero_()  # 0 times what is not finite would not be 0
         tokens = self.seen = size.tokens
         self._position = torch.zeros(1, dtype=torch.long, device=size.device)
         self._hidden = torch.full((tokens, tokens), -torch.inf, dtype=size.dtype, device=size.device).triu(1)
         self._split = (2, size.batch, size.heads, 1, size.head_width)
+
+    def begin(self) -> None:
+        super().begin()
+        self.go_to(0)
+        for memory in self._layers:
+            memory.zero_()  # 0 times what is not finite, as a sample before may have been, would not be 0
 
     @property
     def hidden(self) -> Tensor:  # type: ignore[override]

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+from weakref import WeakValueDictionary
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -21,6 +27,76 @@ WHOLE_UP_TO = 64
 SEGMENTS = 4
 """Of a sequence, for static steps: in one that has reached the n-th, n of them are read."""
 
+Modulations = list[Vectors | None] | None
+"""Six vectors (batch, width) a layer."""
+
+
+class _Kept:
+    """The last stepper of each transformer with what it was made for, and their caches, one of each size."""
+
+    def __init__(self) -> None:
+        self.steppers: dict[Transformer, tuple[tuple[Any, ...], Stepper]] = {}
+        self._caches: WeakValueDictionary[tuple[type[StepCache], CacheSize], StepCache] = WeakValueDictionary()
+
+    def cache(self, kind: type[StepCache], size: CacheSize) -> StepCache:
+        """That which steppers of this size share."""
+        cache = self._caches.get((kind, size)) or kind(size)
+        self._caches[kind, size] = cache
+        return cache
+
+
+_KEPT: ContextVar[_Kept | None] = ContextVar("kept steppers", default=None)
+
+
+@contextmanager
+def keeping_steppers() -> Iterator[None]:
+    """While this is open, steppers and their graphs are made for the first batch alone, and serve those that follow.
+
+    For sampling in many batches of a size. The copies of all weights stay, so the weights themselves must not change;
+    transformers must take their turns.
+    """
+    token = _KEPT.set(_Kept())
+    try:
+        yield
+    finally:
+        _KEPT.reset(token)
+
+
+def stepper_for(
+    transformer: Transformer,
+    batch: int,
+    tokens: int,
+    *,
+    temperature: Tensor | float = 1.0,
+    modulations: Modulations = None,
+    rotation: Tensor | None = None,
+    static: bool | None = None,
+) -> Stepper:
+    """A stepper before the first token of a sequence, a new one or one that is kept; the arguments are `Stepper`'s."""
+    kept = _KEPT.get()
+    made_for = batch, tokens, static, product_dtype(transformer.stack[0].attention.qkv.weight), _number(temperature)
+    if kept is not None and transformer in kept.steppers:
+        known, stepper = kept.steppers[transformer]
+        if known == made_for:
+            stepper.begin(temperature, modulations)
+            return stepper
+    stepper = Stepper(
+        transformer,
+        batch,
+        tokens,
+        temperature=temperature,
+        modulations=modulations,
+        rotation=rotation,
+        static=static,
+    )
+    if kept is not None:
+        kept.steppers[transformer] = made_for, stepper
+    return stepper
+
+
+def _number(temperature: Tensor | float) -> float | None:
+    return temperature if isinstance(temperature, float) else None
+
 
 class Stepper:
     """The steps of a transformer for one sequence and a batch of a fixed size, without a graph.
@@ -29,6 +105,8 @@ class Stepper:
     products run in (autocast's, where it is on when this is made), and what a condition or a position gives is computed
     once. `static` steps have shapes that change a few times in a sequence and not at each token: a GPU captures each as
     a CUDA graph and replays it. A processor, which gains nothing by that, reads only what a token can see.
+
+    `begin` goes back to the first token, for another sequence with other conditions.
     """
 
     def __init__(
@@ -38,7 +116,7 @@ class Stepper:
         tokens: int,
         *,
         temperature: Tensor | float = 1.0,
-        modulations: list[Vectors | None] | None = None,
+        modulations: Modulations = None,
         rotation: Tensor | None = None,
         static: bool | None = None,
     ):
@@ -49,16 +127,21 @@ class Stepper:
         segmented = dtype in WHOLE and tokens > WHOLE_UP_TO  # in half precision a sum over segments would round
         kind = StaticCache if static else SegmentedCache if segmented else KeyValueCache
         size = CacheSize(len(stack), batch, options.heads, tokens, options.head_width, dtype, device)
-        self.cache: StepCache = kind(size)
+        kept = _KEPT.get()
+        self.cache = kind(size) if kept is None else kept.cache(kind, size)
         turns = None if rotation is None else _Turns(rotation, dtype)
-        self._layers = [
-            _Layer(layer, index, self.cache, batch, dtype, modulation, temperature, turns)
-            for index, (layer, modulation) in enumerate(zip(stack, modulations or [None] * len(stack), strict=True))
-        ]
-        self._taken = 0
+        self._layers = [_Layer(layer, index, self.cache, batch, dtype, turns) for index, layer in enumerate(stack)]
         self._segment = -(-tokens // SEGMENTS)
         self._graphs: dict[int, tuple[torch.cuda.CUDAGraph, Tensor]] = {}
         self._given = torch.empty(batch, options.width, dtype=weight.dtype, device=device)
+        self.begin(temperature, modulations)
+
+    def begin(self, temperature: Tensor | float, modulations: Modulations) -> None:
+        """Go to the first token of a sequence with these conditions, which take the place of those before."""
+        self.cache.begin()
+        self._taken = 0
+        for layer, modulation in zip(self._layers, modulations or [None] * len(self._layers), strict=True):
+            layer.begin(temperature, modulation)
 
     def __call__(self, h: Tensor) -> Tensor:
         """The next token: (batch, width) → (batch, width), both in at least fp32; `h` is overwritten.
@@ -129,8 +212,6 @@ class _Layer:
         cache: StepCache,
         batch: int,
         dtype: torch.dtype,
-        modulation: Vectors | None,
-        temperature: Tensor | float,
         turns: _Turns | None,
     ):
         attention, mlp = layer.attention, layer.mlp
@@ -138,8 +219,9 @@ class _Layer:
         self.split = (batch, 3, attention.heads, attention.head_width)
         self.half = dtype not in WHOLE
         self.attention_norm, self.mlp_norm = prepared_norm(layer.attention_norm), prepared_norm(layer.mlp_norm)
-        self.attention_vectors, self.mlp_vectors = _vectors(modulation, 0), _vectors(modulation, 3)
-        self.cooling = None if isinstance(temperature, float) and temperature == 1.0 else 1 / temperature
+        self.attention_vectors: Vectors | None = None
+        self.mlp_vectors: Vectors | None = None
+        self.cooling: Tensor | float | None = None
         self.qkv = prepared_linear(*_scaled_queries(attention), batch, dtype)
         self.out = prepared_linear(attention.out.weight, attention.out.bias, batch, dtype)
         self.gate = None if attention.gate is None else prepared_linear(attention.gate.weight, None, batch, dtype)
@@ -149,6 +231,16 @@ class _Layer:
         root = ROOT_HALF if self.by_erf else 1.0
         self.up = prepared_linear(root * mlp.up.weight, root * mlp.up.bias, batch, dtype)
         self.down = prepared_linear(root * mlp.down.weight, mlp.down.bias, batch, dtype)
+
+    def begin(self, temperature: Tensor | float, modulation: Vectors | None) -> None:
+        """Take over the conditions of a sequence; tensors where those of the last one are, and graphs read them."""
+        if isinstance(temperature, Tensor):
+            cooling = 1 / temperature
+            self.cooling = self.cooling.copy_(cooling) if isinstance(self.cooling, Tensor) else cooling
+        else:
+            self.cooling = None if temperature == 1.0 else 1 / temperature
+        self.attention_vectors = _renewed(self.attention_vectors, _vectors(modulation, 0))
+        self.mlp_vectors = _renewed(self.mlp_vectors, _vectors(modulation, 3))
 
     def __call__(self, h: Tensor, hidden: Tensor | None) -> Tensor:
         h = self._residual(h, self.attention_norm, lambda x: self._attend(x, hidden), self.attention_vectors)
@@ -208,3 +300,10 @@ def _vectors(modulation: Vectors | None, first: int) -> Vectors | None:
         return None
     shift, scale, gate = map(at_least_fp32, modulation[first : first + 3])
     return shift, 1 + scale, gate
+
+
+def _renewed(old: Vectors | None, new: Vectors | None) -> Vectors | None:
+    """The new vectors in the old ones' memory, if there are any."""
+    if old is None or new is None:
+        return new
+    return tuple(kept.copy_(vector) for kept, vector in zip(old, new, strict=True))

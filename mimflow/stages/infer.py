@@ -16,6 +16,7 @@ from mimflow.artifacts.shard import Shard
 from mimflow.compute.devices import resolve
 from mimflow.data.prepared import Prepared
 from mimflow.errors import ArtifactError
+from mimflow.nn.stepper import keeping_steppers
 from mimflow.outputs.base import Output, Setting
 from mimflow.outputs.registry import OUTPUTS
 from mimflow.progress import Progress
@@ -33,13 +34,15 @@ def run(
 ) -> SamplesFacts | RepresentationFacts | LatentsFacts | LikelihoodFacts:
     """Let the task's output draw from the trained system; the output says which files are its results."""
     setting, output = _opened(task, inputs, work, progress)
-    return output.write(setting)
+    with keeping_steppers():
+        return output.write(setting)
 
 
 def draw(task: InferTask, inputs: dict[str, Artifact], work: Path, progress: Progress, shard: Shard) -> None:
     """Draw a shard of what `run` then finds drawn."""
     setting, output = _opened(task, inputs, work, progress)
-    output.draw(setting, shard)
+    with keeping_steppers():
+        output.draw(setting, shard)
 
 
 def _opened(task: InferTask, inputs: dict[str, Artifact], work: Path, progress: Progress) -> tuple[Setting, Output]:

@@ -114,6 +114,25 @@ def test_temperature_changes_attention_and_may_differ_by_sample(way: Way) -> Non
     torch.testing.assert_close(both, torch.stack([cold[0], warm[1]]), atol=1e-12, rtol=0)
 
 
+@pytest.mark.parametrize("static", [False, True])
+@pytest.mark.parametrize("tokens", [5, 101])
+def test_a_sequence_knows_nothing_of_the_one_before(tokens: int, static: bool) -> None:
+    """Not of its numbers, some of which are not finite, nor of its conditions, whose memory captured steps read."""
+    network = transformer()
+    first, second = torch.randn(2, 3, tokens, 12, dtype=torch.float64)
+    first[1, 2] = torch.nan
+    warm, cold = (torch.full((3, 1, 1), temperature, dtype=torch.float64) for temperature in (2.5, 0.6))
+    step = Stepper(network, len(first), tokens, static=static, temperature=warm)
+    read = step._layers[0].cooling
+    with torch.no_grad():
+        for t in range(tokens - 1):
+            step(first[:, t].clone())
+        step.begin(cold, None)
+        again = torch.stack([step(second[:, t].clone()).clone() for t in range(tokens)], dim=1)
+    assert step._layers[0].cooling is read
+    assert torch.equal(again, stepped(network, second, static, temperature=cold))
+
+
 @pytest.mark.parametrize("tokens", [1, 96, 101])
 def test_a_step_past_the_tokens_is_an_error(tokens: int) -> None:
     step = Stepper(transformer(), batch=1, tokens=tokens)

@@ -17,8 +17,11 @@ from parts import (
     tiny_prior,
 )
 
+from mimflow.nn.stepper import keeping_steppers
 from mimflow.priors.autoregressive import AutoregressivePrior
-from mimflow.priors.base import NULL_CLASS, Prior, PriorLoss, Tap
+from mimflow.priors.base import NULL_CLASS, FlowPrior, GuidablePrior, Prior, PriorLoss, Tap
+from mimflow.priors.guidance.rules import LinearRule
+from mimflow.priors.guidance.spec import LinearGuidance
 from mimflow.priors.registry import PRIORS
 from mimflow.priors.spec import PriorSpec
 from mimflow.priors.velocity import VelocityPrior
@@ -72,6 +75,27 @@ def test_round_trip(spec: PriorSpec, level: float | None) -> None:
 def test_inverse_is_the_fixed_point_of_the_parallel_pass(spec: PriorSpec, level: float | None) -> None:
     prior, z = tiny_example(spec, level, len(LABELS))
     torch.testing.assert_close(prior(prior.inverse(z, LABELS), LABELS).z, z, atol=ATOL, rtol=0)
+
+
+def batches_from(prior: FlowPrior, z: torch.Tensor) -> list[torch.Tensor]:
+    """Samples in batches of two sizes, of other classes each time, some of them guided in two ways."""
+    drawn = [prior.inverse(z.roll(turn, 0), LABELS.roll(turn)) for turn in range(3)]
+    drawn += [prior.inverse(z[:2], LABELS[:2]), prior.inverse(z, LABELS)]
+    if isinstance(prior, GuidablePrior):
+        by_class = LinearGuidance(weight=1.5)
+        by_temperature = LinearGuidance(weight=1.5, against="attention_temperature", temperature=0.7)
+        rules = [LinearRule(spec) for spec in (by_class, by_temperature, by_class)]
+        drawn += [prior.inverse(z, LABELS.roll(turn).relu(), rule) for rule in rules for turn in range(2)]
+    return drawn
+
+
+@every_flow
+def test_what_is_kept_from_batch_to_batch_changes_no_sample(spec: PriorSpec, level: float | None) -> None:
+    prior, z = tiny_example(spec, level, len(LABELS))
+    each_anew = batches_from(prior, z)
+    with keeping_steppers():
+        kept = batches_from(prior, z)
+    assert all(torch.equal(one, other) for one, other in zip(kept, each_anew, strict=True))
 
 
 @every_flow

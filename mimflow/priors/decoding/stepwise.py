@@ -8,7 +8,7 @@ from torch import Tensor
 from mimflow.nn.affine import Affine, ScaledAffine
 from mimflow.nn.attention import product_dtype
 from mimflow.nn.prepared import prepared_linear
-from mimflow.nn.stepper import Stepper
+from mimflow.nn.stepper import stepper_for
 from mimflow.priors.decoding.branches import Branches
 
 
@@ -30,7 +30,7 @@ class Maps:
         block, conditioning = branches.block, branches.conditioning
         self.branches, self.steps, self.step = branches, steps, 0
         self.dtype, self.exact = product_dtype(block.proj_in.weight), block.proj_in.weight.dtype
-        self._transformer = Stepper(
+        self._transformer = stepper_for(
             block.transformer,
             branches.rows,
             steps + (conditioning.prefix is not None),
