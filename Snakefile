@@ -8,9 +8,9 @@ sys.path.append(sys.path.pop(0))
 
 from snakemake.utils import min_version
 
-from mimflow.plan.paths import FOLDERS, SHARDED
+from mimflow.executor import executor_name
 from mimflow.terminal import begin_lines, to_log
-from mimflow.workflow import executor_name, launch, open_workflow, partition_of
+from mimflow.workflow import open_workflow
 
 min_version("9.0")
 

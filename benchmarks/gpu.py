@@ -31,6 +31,7 @@ from mimflow.compute.devices import autocast, peak_memory_mb
 from mimflow.data.pixels import to_unit
 from mimflow.data.prepared import Split
 from mimflow.nn.draws import Draws
+from mimflow.nn.stepper import keeping_steppers
 from mimflow.objectives.base import Batch
 from mimflow.outputs.inverse.spec import InverseSpec
 from mimflow.priors.base import GuidablePrior
@@ -233,9 +234,12 @@ def sample(workspace: Workspace, case: Case, device: torch.device) -> Iterator[s
     for batch in case.sampled:
         z, labels = prior.noise(Draws(range(batch))).to(device), torch.arange(batch, device=device) % classes
         for precision in sorted({output.precision, "bf16"}):
-            with autocast(device, precision):
-                took = seconds(partial(prior.inverse, z, labels, rule), device)
-            yield f"sample  {case.run:24} guided  {precision}  batch {batch:>3}  {batch / took:9.2f} images/s"
+            with autocast(device, precision), keeping_steppers():
+                first, took = (seconds(partial(prior.inverse, z, labels, rule), device) for _ in range(2))
+            yield (
+                f"sample  {case.run:24} guided  {precision}  batch {batch:>3}  {batch / took:9.2f} images/s, "
+                f"the first batch {batch / first:.2f}"
+            )
         if batch == case.sampled[0] and isinstance(prior, Tarflow) and isinstance(output.guidance, LinearGuidance):
             with autocast(device, output.precision):
                 took = seconds(partial(plain_inverse, prior, z, labels, output.guidance.weight), device)

@@ -1,13 +1,15 @@
 """How long `mimflow validate`, `mimflow plan` and `snakemake -n` take: whole processes.
 
-`validate` and `plan` against an empty Python, and `snakemake -n` over a project of a thousand jobs against Snakemake's
-own start (`--version`), each pair in turns, as medians. `--growth` has each of the three once over projects of 100,
+`validate` and `plan` against an empty Python, and `snakemake -n` over projects of 1,000 and 5,000 jobs against plain
+Snakefiles of the same jobs, which look up in a dictionary what each reads, and against Snakemake's own start
+(`--version`), each pair in turns, as medians. `--growth` has each of the three once over projects of 100,
 1,000 and 10,000 runs instead (some minutes), and how many times as long as over a tenth of the runs.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 import subprocess
 import sys
@@ -19,10 +21,43 @@ from pathlib import Path
 
 from interleave import Ratios, interleave
 
+from mimflow.plan.paths import FOLDERS
+from mimflow.products.registry import open_plan
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 PROGRAMS = Path(sys.executable).parent
 ABLATION = 250
 """Runs of an ablation, which may have 256."""
+SIZES = {198: "1,000 jobs", 990: "5,000 jobs"}
+"""Runs of a project, and the jobs that they make."""
+PLAIN = """
+import json
+from pathlib import Path
+
+GIVEN = json.loads(Path("jobs.json").read_text())
+
+wildcard_constraints:
+    job="[0-9a-f]{16}",
+
+rule table:
+    input:
+        GIVEN["table"],
+    output:
+        "results/table1.md",
+    shell:
+        "touch {output}"
+
+for stage, folder in GIVEN["folders"].items():
+    rule:
+        name:
+            stage
+        input:
+            lambda wildcards: GIVEN["jobs"][wildcards.job],
+        output:
+            f"results/store/{folder}/{{job}}/manifest.json",
+        shell:
+            "touch {output}"
+"""
 DRY_RUN = ("snakemake", "-n", "-q", "all", "--", "results/table1.md")
 
 
@@ -47,6 +82,20 @@ def large_project(root: Path, runs: int) -> Path:
         rows.append(f"{{ablation: rates-{first}}}")
     table = root / "specs/tables/table1.yaml"
     table.write_text(table.read_text().replace(rows[0], ", ".join(rows)))
+    return root
+
+
+def plain_project(root: Path, project: Path) -> Path:
+    """A Snakefile that makes the same jobs for the same table, and knows nothing else."""
+    plan = open_plan(project)
+    given = {
+        "table": [job.manifest for job in plan.product("table1").jobs().values()],
+        "folders": dict(FOLDERS),
+        "jobs": {id: [read.manifest for read in job.inputs.values()] for id, job in plan.jobs.items()},
+    }
+    root.mkdir(parents=True)
+    (root / "jobs.json").write_text(json.dumps(given))
+    (root / "Snakefile").write_text(PLAIN)
     return root
 
 
@@ -88,12 +137,15 @@ def main() -> None:
     for words in (("mimflow", "validate"), ("mimflow", "plan", "table1")):
         command, empty = partial(run, REPOSITORY, *words), partial(run, REPOSITORY, "python", "-c", "")
         report(" ".join(words), "an empty python", interleave(command, empty, runs=arguments.runs))
-    with tempfile.TemporaryDirectory() as folder:
-        project = large_project(Path(folder), runs=198)
-        dry_run = interleave(
-            partial(run, project, *DRY_RUN), partial(run, project, "snakemake", "--version"), runs=arguments.runs
-        )
-        report("snakemake -n at 1,000 jobs", "snakemake --version", dry_run)
+    for runs, jobs in SIZES.items():
+        with tempfile.TemporaryDirectory() as folder:
+            project = large_project(Path(folder) / "ours", runs)
+            plain = plain_project(Path(folder) / "plain", project)
+            dry_run = partial(run, project, *DRY_RUN)
+            others = {"a plain Snakefile": partial(run, plain, *DRY_RUN)}
+            others["snakemake --version"] = partial(run, plain, "snakemake", "--version")
+            for name, other in others.items():
+                report(f"snakemake -n at {jobs}", name, interleave(dry_run, other, runs=arguments.runs))
 
 
 if __name__ == "__main__":

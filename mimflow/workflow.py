@@ -8,12 +8,11 @@ import os
 import re
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from functools import cache, cached_property, partial
+from functools import cached_property, partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -22,6 +21,7 @@ import psutil  # type: ignore[import-untyped]  # Snakemake's own
 
 from mimflow.artifacts.provenance import git_refusal
 from mimflow.errors import MimflowError, PlanError, SpecError, StorageError, storage_errors
+from mimflow.executor import slurm_has_gpus
 from mimflow.forking.start import start as start_forking
 from mimflow.plan import paths
 from mimflow.plan.build import Plan
@@ -253,49 +253,6 @@ def _pass_on(before: Callable[[int, FrameType | None], Any], number: int, frame:
             if "mimflow" in child.cmdline():
                 child.terminate()
     before(number, frame)
-
-
-@cache
-def slurm_has_gpus(partition: str | None = None) -> bool:
-    """Whether a node of a partition of Slurm's, or of its default one, has a GPU: a job that asks for one is refused
-    where there is none. True where Slurm can't be asked.
-    """
-    try:
-        done = subprocess.run(["sinfo", "--noheader", "--format=%P|%G"], capture_output=True, text=True, timeout=60)
-    except (OSError, subprocess.SubprocessError):
-        return True
-    nodes = [(name, gres) for name, _, gres in (line.partition("|") for line in done.stdout.splitlines())]
-    chosen = [
-        gres for name, gres in nodes if (name.endswith("*") if partition is None else name.rstrip("*") == partition)
-    ]
-    # A cluster may have no default partition: then any node counts.
-    return done.returncode != 0 or any("gpu" in gres for gres in chosen or [gres for _, gres in nodes])
-
-
-def launch(threads: int, resources: Any) -> str:
-    """What a job's command begins with: `srun …` where a profile gives it several tasks (`mpi: srun`, `tasks: N`),
-    which then are one process each, with a GPU of its own where it has any; otherwise nothing.
-    """
-    if not resources.get("mpi"):
-        return ""
-    words = [resources.get("mpi"), f"--ntasks={resources.get('tasks')}", f"--cpus-per-task={threads}"]
-    words += ["--gpus-per-task=1"] if resources.get("gpu") else []
-    return " ".join([*words, "--kill-on-bad-exit=1", ""])
-
-
-def executor_name(workflow: Any) -> str:
-    """What runs the jobs of Snakemake's workflow: `local`, `slurm`; a report of it has no executor."""
-    return str(getattr(workflow.executor_plugin, "name", "local"))
-
-
-def partition_of(settings: Any, stage: str) -> str | None:
-    """The partition of Slurm's that a profile or command line names for a stage; None if it names none.
-
-    `settings` are Snakemake's `ResourceSettings`.
-    """
-    chosen = (settings.overwrite_resources or {}).get(stage, {}), settings.default_resources or {}
-    named = [resources["slurm_partition"] for resources in chosen if "slurm_partition" in resources]
-    return str(getattr(named[0], "raw", None) or named[0]) if named else None
 
 
 def open_workflow(

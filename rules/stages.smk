@@ -1,5 +1,8 @@
 # The stages: one rule each, alike but for their names. The plan knows what a job reads; nothing is decided here.
 
+from mimflow.executor import executor_name, launch, partition_of, signed
+from mimflow.plan.paths import FOLDERS, SHARDED
+
 
 wildcard_constraints:
     job="[0-9a-f]{16}",
@@ -14,21 +17,23 @@ for stage, folder in FOLDERS.items():
             stage
         input:
             # Keyed paths are never stale, so their times do not matter.
-            lambda wildcards: map(ancient, WORKFLOW.job_inputs(wildcards.job)),
+            signed(lambda wildcards: map(ancient, WORKFLOW.job_inputs(wildcards.job))),
         output:
             f"results/store/{folder}/{{job}}/manifest.json",
         params:
             stage=stage,
-            name=lambda wildcards: WORKFLOW.name(wildcards.job),
-            launch=lambda wildcards, threads, resources: launch(threads, resources),
-        threads: lambda wildcards: WORKFLOW.threads(wildcards.job)
+            name=signed(lambda wildcards: WORKFLOW.name(wildcards.job)),
+            launch=signed(lambda wildcards, threads, resources: launch(threads, resources)),
+        threads: signed(lambda wildcards: WORKFLOW.threads(wildcards.job))
         resources:
-            gpu=lambda wildcards, rule=stage: WORKFLOW.gpus(
-                wildcards.job, executor_name(workflow), partition_of(workflow.resource_settings, rule)
+            gpu=signed(
+                lambda wildcards, rule=stage: WORKFLOW.gpus(
+                    wildcards.job, executor_name(workflow), partition_of(workflow.resource_settings, rule)
+                )
             ),
-            mem_mb=lambda wildcards: WORKFLOW.memory_mb(wildcards.job),
+            mem_mb=signed(lambda wildcards: WORKFLOW.memory_mb(wildcards.job)),
         # The longest chain of jobs first: the last one is done the sooner.
-        priority: lambda wildcards: WORKFLOW.priority(wildcards.job)
+        priority: signed(lambda wildcards: WORKFLOW.priority(wildcards.job))
         message:
             "{params.stage} {params.name}"
         log:
@@ -46,20 +51,22 @@ for stage in SHARDED:
         name:
             f"{stage}_shard"
         input:
-            lambda wildcards: map(ancient, WORKFLOW.shard_inputs(wildcards.job)),
+            signed(lambda wildcards: map(ancient, WORKFLOW.shard_inputs(wildcards.job))),
         output:
             touch(f".mimflow/work/{{job}}/{{attempt}}/{stage}.{{shard}}"),
         params:
             stage=stage,
-            name=lambda wildcards: WORKFLOW.name(wildcards.job),
-            shard=lambda wildcards: wildcards.shard.replace("-of-", "/"),
-        threads: lambda wildcards: WORKFLOW.threads(wildcards.job)
+            name=signed(lambda wildcards: WORKFLOW.name(wildcards.job)),
+            shard=signed(lambda wildcards: wildcards.shard.replace("-of-", "/")),
+        threads: signed(lambda wildcards: WORKFLOW.threads(wildcards.job))
         resources:
-            gpu=lambda wildcards, rule=stage: WORKFLOW.gpus(
-                wildcards.job, executor_name(workflow), partition_of(workflow.resource_settings, rule)
+            gpu=signed(
+                lambda wildcards, rule=stage: WORKFLOW.gpus(
+                    wildcards.job, executor_name(workflow), partition_of(workflow.resource_settings, rule)
+                )
             ),
-            mem_mb=lambda wildcards: WORKFLOW.memory_mb(wildcards.job),
-        priority: lambda wildcards: WORKFLOW.priority(wildcards.job)
+            mem_mb=signed(lambda wildcards: WORKFLOW.memory_mb(wildcards.job)),
+        priority: signed(lambda wildcards: WORKFLOW.priority(wildcards.job))
         message:
             "{params.stage} {params.name} {params.shard}"
         log:

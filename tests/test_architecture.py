@@ -93,6 +93,7 @@ ROOMS = """
     plan
     products
     stages
+    executor
     terminal workflow
     api
     verbs

@@ -120,9 +120,12 @@ def activity(root: Path, job: str) -> Activity | None:
 
 def activities(root: Path) -> Iterator[Activity]:
     """The work on every job of a project that is under way or was given up, by id."""
-    folder = paths.work(root, "")
-    jobs = {path.name.partition(".")[0] for path in folder.glob("[!.]*")}
-    return (found for job in sorted(jobs) if (found := activity(root, job)) is not None)
+    return (found for job in sorted(worked_on(root)) if (found := activity(root, job)) is not None)
+
+
+def worked_on(root: Path) -> set[str]:
+    """The jobs, by id, that there are traces of work on: for all others `activity` is None."""
+    return {path.name.partition(".")[0] for path in paths.work(root, "").glob("[!.]*")}
 
 
 def rows_so_far(root: Path, job: str) -> list[dict[str, float]]:

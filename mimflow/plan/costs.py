@@ -18,7 +18,7 @@ from mimflow.artifacts.facts import read_facts
 from mimflow.artifacts.manifest import Manifest
 from mimflow.artifacts.provenance import describe_host
 from mimflow.errors import ArtifactError
-from mimflow.plan.activity import activity
+from mimflow.plan.activity import activity, worked_on
 from mimflow.plan.jobs import Job
 from mimflow.plan.status import History
 from mimflow.system.spec import Shapes, System
@@ -44,13 +44,14 @@ class Costs:
         self.known = tuple(known)
         self._history = History(root)
         self._host = describe_host()
+        self._worked_on = worked_on(root)
         self._speeds: dict[str, float] = {}
 
     def seconds(self, job: Job) -> float:
         """About how long a job takes, or one that is begun at its speed still takes; 0 if its result is there."""
         if job.done(self.root):
             return 0.0
-        begun = activity(self.root, job.id)
+        begun = activity(self.root, job.id) if job.id in self._worked_on else None
         if begun is not None and begun.seconds_left is not None:
             return begun.seconds_left
         recorded = self.recorded(job)

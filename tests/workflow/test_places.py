@@ -17,8 +17,9 @@ import yaml
 from projects import REPOSITORY, cli, edit, new_project
 from snakemake.settings.types import ResourceSettings
 
-from mimflow import workflow
-from mimflow.workflow import launch, open_workflow, partition_of
+from mimflow import executor
+from mimflow.executor import launch, partition_of
+from mimflow.workflow import open_workflow
 
 pytestmark = pytest.mark.fault("places")
 
@@ -83,12 +84,12 @@ def test_a_job_asks_slurm_for_a_gpu_only_where_its_partition_has_any(
     sinfo.chmod(sinfo.stat().st_mode | stat.S_IXUSR)
     opened = open_workflow(project, main_process=True)
     monkeypatch.setenv("PATH", str(sinfo.parent), prepend=os.pathsep)
-    workflow.slurm_has_gpus.cache_clear()
+    executor.slurm_has_gpus.cache_clear()
     auto, prepare = opened.plan.job("tarflow.main.s0").id, opened.plan.job("digits").id
-    found = [opened.gpus(auto, executor, partition) for executor in ("slurm", "slurm-jobstep", "local")]
+    found = [opened.gpus(auto, name, partition) for name in ("slurm", "slurm-jobstep", "local")]
     assert found == [gpus, gpus, 1]
     assert opened.gpus(prepare, "slurm", partition) == 0
-    workflow.slurm_has_gpus.cache_clear()
+    executor.slurm_has_gpus.cache_clear()
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,8 @@ from projects import command, edit, new_project
 from slurm import Cluster, missing, running_cluster, wait_until
 
 from mimflow.artifacts.manifest import read_manifest
+from mimflow.executor import launch
 from mimflow.products.registry import open_plan
-from mimflow.workflow import launch
 
 PLUGIN = "snakemake_executor_plugin_slurm"
 absent = [*missing(), *([] if importlib.util.find_spec(PLUGIN) else [PLUGIN])]
