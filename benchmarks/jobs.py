@@ -1,7 +1,8 @@
 """Many small jobs: an ablation of the tests' tiny system, each job a process that starts anew or a fork.
 
 `python benchmarks/jobs.py --runs 10`: ten learning rates, their trainings, samples and evaluations; the processor time
-of Snakemake and all its jobs, and the time that passes.
+of Snakemake and all its jobs, and the time that passes. A fifth as many learning rates tell what each job more costs,
+its own work included.
 """
 
 from __future__ import annotations
@@ -13,20 +14,31 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 from startup import PROGRAMS, large_project
 
 FORKS, ALONE = {}, {"MIMFLOW_FORKING": "no"}
 
 
-def measured(project: Path, environment: dict[str, str]) -> tuple[float, float]:
-    """Seconds that pass, and of the processor, for all of a project's table."""
+class Measured(NamedTuple):
+    """What a project's table took."""
+
+    jobs: int
+    passed: float
+    """Seconds of the clock."""
+    used: float
+    """Seconds of the processor, Snakemake's and its jobs'."""
+
+
+def measured(project: Path, environment: dict[str, str]) -> Measured:
+    """Make a project's table from nothing."""
     words = [str(PROGRAMS / "snakemake"), "--cores", "2", "results/table1.md"]
     began, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run(words, cwd=project, check=True, capture_output=True, env={**os.environ, **environment})
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    passed, after = time.monotonic() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
     used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return time.monotonic() - began, used
+    return Measured(jobs(project), passed, used)
 
 
 def jobs(project: Path) -> int:
@@ -40,11 +52,14 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         for name, environment in (("alone", ALONE), ("forked", FORKS)):
-            project = large_project(Path(folder) / name, options.runs)
-            passed, used = measured(project, environment)
-            count = jobs(project)
+            few, many = (
+                measured(large_project(Path(folder) / f"{name}-{runs}", runs), environment)
+                for runs in (max(1, options.runs // 5), options.runs)
+            )
             print(
-                f"{name:<7} {count} jobs  {passed:.0f} s  processor {used:.0f} s, {used / count:.2f} s a job",
+                f"{name:<7} {many.jobs} jobs  {many.passed:.0f} s  processor {many.used:.0f} s, "
+                f"{many.used / many.jobs:.2f} s a job; {few.jobs} jobs {few.used:.0f} s; each job more "
+                f"{(many.used - few.used) / (many.jobs - few.jobs):.2f} s",
                 flush=True,
             )
 
