@@ -14,7 +14,7 @@ SEGMENT = 32
 that a product's call costs little beside its arithmetic."""
 
 Segments = Sequence[tuple[Tensor, Tensor]]
-"""Keys and values (B · heads, tokens, head_width) of consecutive parts of a sequence."""
+"""Of consecutive parts of a sequence: keys (B · heads, head_width, tokens), values (B · heads, tokens, head_width)."""
 
 
 class CacheSize(NamedTuple):
@@ -59,7 +59,7 @@ class StepCache(ABC):
     def append(self, layer: int, keys_values: Tensor) -> Segments:
         """Store one token's keys and values (B, 2, heads, head_width) at the next position.
 
-        Returns views of the layer's keys and values so far.
+        Returns views of the layer's keys and values so far. IndexError past the last token.
         """
 
     def here(self, table: Tensor) -> Tensor:
@@ -71,7 +71,33 @@ class StepCache(ABC):
         self.length += tokens
 
 
-class SegmentedCache(StepCache):
+class ViewedCache(StepCache):
+    """Makes its views of memory once for each position: a step would spend as much time on making as on using them."""
+
+    def __init__(self, size: CacheSize):
+        self._split = (size.batch, size.heads)
+        self._views: list[list[tuple[Tensor, Segments]]] = [[] for _ in range(size.layers)]
+
+    @abstractmethod
+    def view(self, layer: int, position: int) -> tuple[Tensor, Segments]:
+        """Where a token's keys and values (2, B, heads, head_width) go, and what is then there up to it."""
+
+    def append(self, layer: int, keys_values: Tensor) -> Segments:
+        """As of any cache."""
+        views = self._views[layer]
+        if self.length == len(views):
+            views.append(self.view(layer, self.length))
+        place, segments = views[self.length]
+        place.copy_(keys_values.transpose(0, 1))
+        return segments
+
+    def _cut(self, memory: Tensor, position: int) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """The place of a position in memory (2, B · heads, tokens, head_width), and all up to it."""
+        keys, values = memory[:, :, : position + 1].unbind(0)
+        return memory.unflatten(1, self._split).select(3, position), (keys.transpose(1, 2), values)
+
+
+class SegmentedCache(ViewedCache):
     """In segments, each a block of memory of its own, so that what has been seen lies without gaps.
 
     In one block for the whole sequence, what each head has seen is followed by room for what is still to come, and
@@ -79,45 +105,27 @@ class SegmentedCache(StepCache):
     """
 
     def __init__(self, size: CacheSize):
+        super().__init__(size)
         lengths = [min(SEGMENT, size.tokens - begin) for begin in range(0, size.tokens, SEGMENT)]
         self._segments = [[size.empty(length) for length in lengths] for _ in range(size.layers)]
-        self._split = (size.batch, size.heads)
-        self._full: list[list[tuple[Tensor, Tensor]]] = [[] for _ in range(size.layers)]
-        # A view for each token, made once a segment: a step would spend as much time on making it as on writing there.
-        self._places: list[tuple[Tensor, ...]] = [()] * size.layers
 
-    def begin(self) -> None:
-        super().begin()
-        for full in self._full:
-            full.clear()
-
-    def append(self, layer: int, keys_values: Tensor) -> Segments:
-        """As of any cache."""
-        begun, place = divmod(self.length, SEGMENT)
-        segment, full = self._segments[layer][begun], self._full[layer]
-        if place == 0:
-            self._places[layer] = segment.unflatten(1, self._split).unbind(3)
-        self._places[layer][place].copy_(keys_values.transpose(0, 1))
-        if place < segment.shape[2] - 1:
-            keys, values = segment[:, :, : place + 1].unbind(0)
-            return [*full, (keys, values)]
-        keys, values = segment.unbind(0)
-        full.append((keys, values))
-        return full
+    def view(self, layer: int, position: int) -> tuple[Tensor, Segments]:
+        begun, place = divmod(position, SEGMENT)
+        full = self._views[layer][begun * SEGMENT - 1][1] if begun else []
+        spot, last = self._cut(self._segments[layer][begun], place)
+        return spot, [*full, last]
 
 
-class KeyValueCache(StepCache):
+class KeyValueCache(ViewedCache):
     """In one block of memory for each layer."""
 
     def __init__(self, size: CacheSize):
+        super().__init__(size)
         self._layers = [size.empty(size.tokens) for _ in range(size.layers)]
-        self._places = [memory.unflatten(1, (size.batch, size.heads)).unbind(3) for memory in self._layers]
 
-    def append(self, layer: int, keys_values: Tensor) -> Segments:
-        """As of any cache; one segment."""
-        self._places[layer][self.length].copy_(keys_values.transpose(0, 1))
-        keys, values = self._layers[layer][:, :, : self.length + 1].unbind(0)
-        return [(keys, values)]
+    def view(self, layer: int, position: int) -> tuple[Tensor, Segments]:
+        spot, whole = self._cut(self._layers[layer], position)
+        return spot, [whole]
 
     def extend(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Store several tokens' keys and values, (B, heads, T, head_width) each, from position `length` on.
@@ -144,7 +152,7 @@ class StaticCache(KeyValueCache):
         tokens = self.seen = size.tokens
         self._position = torch.zeros(1, dtype=torch.long, device=size.device)
         self._hidden = torch.full((tokens, tokens), -torch.inf, dtype=size.dtype, device=size.device).triu(1)
-        self._split = (2, size.batch, size.heads, 1, size.head_width)
+        self._token = (2, size.batch, size.heads, 1, size.head_width)
 
     def begin(self) -> None:
         super().begin()
@@ -159,9 +167,9 @@ class StaticCache(KeyValueCache):
     def append(self, layer: int, keys_values: Tensor) -> Segments:
         """As of any cache; one segment, of what is `seen`."""
         memory = self._layers[layer]
-        memory.index_copy_(2, self._position, keys_values.transpose(0, 1).reshape(self._split).flatten(1, 2))
+        memory.index_copy_(2, self._position, keys_values.transpose(0, 1).reshape(self._token).flatten(1, 2))
         keys, values = memory[:, :, : self.seen].unbind(0)
-        return [(keys, values)]
+        return [(keys.transpose(1, 2), values)]
 
     def here(self, table: Tensor) -> Tensor:
         return table.index_select(0, self._position)[0]

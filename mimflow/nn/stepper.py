@@ -267,7 +267,7 @@ class _Layer:
 
     def _attended(self, queries: Tensor, segments: Segments, hidden: Tensor | None) -> Tensor:
         """Queries (B · heads, 1, head_width) → the values that they attend to, of the same shape."""
-        every = [torch.bmm(queries, keys.transpose(1, 2)) for keys, _ in segments]
+        every = [torch.bmm(queries, keys) for keys, _ in segments]
         logits = every[0] if len(every) == 1 else torch.cat(every, -1)
         if hidden is not None:
             logits += hidden
@@ -275,7 +275,7 @@ class _Layer:
         weights = torch.softmax(logits, -1, torch.float32).to(self.dtype) if self.half else torch.softmax(logits, -1)
         if len(segments) == 1:
             return torch.bmm(weights, segments[0][1])
-        first, *others = zip(weights.split([keys.shape[1] for keys, _ in segments], -1), segments, strict=True)
+        first, *others = zip(weights.split([values.shape[1] for _, values in segments], -1), segments, strict=True)
         attended = torch.bmm(first[0], first[1][1])
         for weight, (_, values) in others:
             attended.baddbmm_(weight, values)
