@@ -19,6 +19,7 @@ from mimflow.compute.spec import Compute
 from mimflow.data.pixels import to_uint8
 from mimflow.errors import ArtifactError, DeviceError, NotFiniteError, OutOfMemoryError
 from mimflow.nn.draws import Draws
+from mimflow.nn.prepared import Map, prepared_linear
 from mimflow.outputs.drawing import Samples
 from mimflow.outputs.inverse.output import InverseSampler
 from mimflow.outputs.inverse.spec import InverseSpec
@@ -157,6 +158,21 @@ def test_the_size_of_a_batch_changes_no_image(weights: Artifact, tmp_path: Path)
         draw(changed(samples={"batch_size": size}), weights, tmp_path / str(size))[0].astype(int) for size in (3, 20)
     )
     assert np.abs(small - large).max() <= 1
+
+
+def test_weights_are_made_ready_once_for_all_batches_of_a_size(
+    weights: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows_made_for = []
+
+    def noted(weight: Tensor, bias: Tensor | None, rows: int, dtype: torch.dtype) -> Map:
+        rows_made_for.append(rows)
+        return prepared_linear(weight, bias, rows, dtype)
+
+    monkeypatch.setattr("mimflow.nn.stepper.prepared_linear", noted)
+    draw(TASK, weights, tmp_path)  # 23 images, 5 at once, with a null branch each
+    blocks, maps = 2, 4
+    assert rows_made_for == [10] * blocks * maps + [6] * blocks * maps
 
 
 @pytest.mark.parametrize(
