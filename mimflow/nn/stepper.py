@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
 from weakref import WeakValueDictionary
 
 import torch
@@ -35,7 +34,7 @@ class _Kept:
     """The last stepper of each transformer with what it was made for, and their caches, one of each size."""
 
     def __init__(self) -> None:
-        self.steppers: dict[Transformer, tuple[tuple[Any, ...], Stepper]] = {}
+        self.steppers: dict[Transformer, tuple[tuple[int, int, torch.dtype], Stepper]] = {}
         self._caches: WeakValueDictionary[tuple[type[StepCache], CacheSize], StepCache] = WeakValueDictionary()
 
     def cache(self, kind: type[StepCache], size: CacheSize) -> StepCache:
@@ -62,40 +61,15 @@ def keeping_steppers() -> Iterator[None]:
         _KEPT.reset(token)
 
 
-def stepper_for(
-    transformer: Transformer,
-    batch: int,
-    tokens: int,
-    *,
-    temperature: Tensor | float = 1.0,
-    modulations: Modulations = None,
-    rotation: Tensor | None = None,
-    static: bool | None = None,
-) -> Stepper:
-    """A stepper before the first token of a sequence, a new one or one that is kept; the arguments are `Stepper`'s."""
+def stepper_for(transformer: Transformer, batch: int, tokens: int, rotation: Tensor | None = None) -> Stepper:
+    """A stepper for sequences of this size, a new one or one that is kept: `begin` it before its first token."""
     kept = _KEPT.get()
-    made_for = batch, tokens, static, product_dtype(transformer.stack[0].attention.qkv.weight), _number(temperature)
-    if kept is not None and transformer in kept.steppers:
-        known, stepper = kept.steppers[transformer]
-        if known == made_for:
-            stepper.begin(temperature, modulations)
-            return stepper
-    stepper = Stepper(
-        transformer,
-        batch,
-        tokens,
-        temperature=temperature,
-        modulations=modulations,
-        rotation=rotation,
-        static=static,
-    )
-    if kept is not None:
-        kept.steppers[transformer] = made_for, stepper
-    return stepper
-
-
-def _number(temperature: Tensor | float) -> float | None:
-    return temperature if isinstance(temperature, float) else None
+    if kept is None:
+        return Stepper(transformer, batch, tokens, rotation=rotation)
+    made_for = batch, tokens, product_dtype(transformer.stack[0].attention.qkv.weight)
+    if transformer not in kept.steppers or kept.steppers[transformer][0] != made_for:
+        kept.steppers[transformer] = made_for, Stepper(transformer, batch, tokens, rotation=rotation)
+    return kept.steppers[transformer][1]
 
 
 class Stepper:
@@ -106,7 +80,7 @@ class Stepper:
     once. `static` steps have shapes that change a few times in a sequence and not at each token: a GPU captures each as
     a CUDA graph and replays it. A processor, which gains nothing by that, reads only what a token can see.
 
-    `begin` goes back to the first token, for another sequence with other conditions.
+    `begin` goes to the first token of a sequence with other conditions than none.
     """
 
     def __init__(
@@ -115,8 +89,6 @@ class Stepper:
         batch: int,
         tokens: int,
         *,
-        temperature: Tensor | float = 1.0,
-        modulations: Modulations = None,
         rotation: Tensor | None = None,
         static: bool | None = None,
     ):
@@ -133,13 +105,21 @@ class Stepper:
         self._layers = [_Layer(layer, index, self.cache, batch, dtype, turns) for index, layer in enumerate(stack)]
         self._segment = -(-tokens // SEGMENTS)
         self._graphs: dict[int, tuple[torch.cuda.CUDAGraph, Tensor]] = {}
+        self._conditions: tuple[float | None, bool] | None = None
         self._given = torch.empty(batch, options.width, dtype=weight.dtype, device=device)
-        self.begin(temperature, modulations)
+        self.begin()
 
-    def begin(self, temperature: Tensor | float, modulations: Modulations) -> None:
-        """Go to the first token of a sequence with these conditions, which take the place of those before."""
+    def begin(self, temperature: Tensor | float = 1.0, modulations: Modulations = None) -> None:
+        """Go to the first token of a sequence with these conditions, which take the place of those before.
+
+        `temperature` is attention's, a number or (batch, 1, 1).
+        """
         self.cache.begin()
         self._taken = 0
+        kind = temperature if isinstance(temperature, float) else None, modulations is None
+        if kind != self._conditions:
+            self._graphs.clear()  # they compute with other conditions, and not only with other numbers
+        self._conditions = kind
         for layer, modulation in zip(self._layers, modulations or [None] * len(self._layers), strict=True):
             layer.begin(temperature, modulation)
 

@@ -70,7 +70,8 @@ Way = Callable[..., Tensor]
 def stepped(network: Transformer, h: Tensor, static: bool = False, **options: Any) -> Tensor:
     """All tokens (B, T, width), one at a time."""
     with torch.no_grad():
-        step = Stepper(network, len(h), h.shape[1], static=static, **options)
+        step = Stepper(network, len(h), h.shape[1], static=static, rotation=options.pop("rotation", None))
+        step.begin(**options)
         return torch.stack([step(h[:, t].clone()).clone() for t in range(h.shape[1])], dim=1)
 
 
@@ -122,12 +123,13 @@ def test_a_sequence_knows_nothing_of_the_one_before(tokens: int, static: bool) -
     first, second = torch.randn(2, 3, tokens, 12, dtype=torch.float64)
     first[1, 2] = torch.nan
     warm, cold = (torch.full((3, 1, 1), temperature, dtype=torch.float64) for temperature in (2.5, 0.6))
-    step = Stepper(network, len(first), tokens, static=static, temperature=warm)
+    step = Stepper(network, len(first), tokens, static=static)
+    step.begin(warm)
     read = step._layers[0].cooling
     with torch.no_grad():
         for t in range(tokens - 1):
             step(first[:, t].clone())
-        step.begin(cold, None)
+        step.begin(cold)
         again = torch.stack([step(second[:, t].clone()).clone() for t in range(tokens)], dim=1)
     assert step._layers[0].cooling is read
     assert torch.equal(again, stepped(network, second, static, temperature=cold))

@@ -30,14 +30,9 @@ class Maps:
         block, conditioning = branches.block, branches.conditioning
         self.branches, self.steps, self.step = branches, steps, 0
         self.dtype, self.exact = product_dtype(block.proj_in.weight), block.proj_in.weight.dtype
-        self._transformer = stepper_for(
-            block.transformer,
-            branches.rows,
-            steps + (conditioning.prefix is not None),
-            temperature=branches.temperature,
-            modulations=conditioning.modulations,
-            rotation=block.rotation,
-        )
+        tokens = steps + (conditioning.prefix is not None)
+        self._transformer = stepper_for(block.transformer, branches.rows, tokens, block.rotation)
+        self._transformer.begin(branches.temperature, conditioning.modulations)
         self._places = block.places()
         self._proj_in = prepared_linear(block.proj_in.weight, block.proj_in.bias, branches.batch, self.dtype)
         self._proj_out = prepared_linear(block.proj_out.weight, block.proj_out.bias, branches.rows, self.dtype)
