@@ -188,7 +188,7 @@ def difference(objective: Objective, plain: PlainStep) -> float:
         return abs(ours / plain_loss(plain.prior, tokens, labels) - 1).item()
 
 
-def measure(case: Case, precision: str, runs: int, peak: float, device: torch.device, compiled: bool) -> str:
+def measure(case: Case, precision: str, runs: int, peak: float, device: torch.device, compiled: bool = False) -> str:
     """One line: the ratios, and our rate."""
     objective, phase, shapes = build(case, precision)
     objective = objective.to(device)

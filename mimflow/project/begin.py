@@ -60,7 +60,8 @@ def _snakefile() -> str:
     """The workflow's, with the rules of the package: they are as new as it is."""
     text = (SHIPPED / "Snakefile").read_text(encoding="utf-8")
     inside, own = 'include: "rules/', 'include: str(SHIPPED / "rules" / "'
-    imports = "from mimflow.plan.paths import"
+    imports = "from mimflow.terminal import"
+    assert text.count(imports) == 1, "what the import of the package's rules stands before"
     lines = [
         f"{line.replace(inside, own)})" if line.startswith(inside) else line
         for line in text.replace(imports, f"from mimflow.spec.shipped import SHIPPED\n{imports}").splitlines()
