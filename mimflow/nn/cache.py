@@ -47,20 +47,33 @@ class StepCache(ABC):
     length = 0
     """Tokens that every layer has seen: the position of the next one."""
 
-    @abstractmethod
     def __init__(self, size: CacheSize):
-        """With nothing stored."""
+        self._split = (size.batch, size.heads)
+        # Views for each position, made once: a step would spend as much time on making as on using them.
+        self._views: list[list[tuple[Tensor, Segments]]] = [[] for _ in range(size.layers)]
+
+    @abstractmethod
+    def view(self, layer: int, position: int) -> tuple[Tensor, Segments]:
+        """Where a token's keys and values (2, B, heads, head_width) go, and what is then there up to it.
+
+        IndexError past the last token.
+        """
 
     def begin(self) -> None:
         """Go back to the first position, and forget what is stored."""
         self.length = 0
 
-    @abstractmethod
     def append(self, layer: int, keys_values: Tensor) -> Segments:
         """Store one token's keys and values (B, 2, heads, head_width) at the next position.
 
         Returns views of the layer's keys and values so far. IndexError past the last token.
         """
+        views = self._views[layer]
+        if self.length == len(views):
+            views.append(self.view(layer, self.length))
+        place, segments = views[self.length]
+        place.copy_(keys_values.transpose(0, 1))
+        return segments
 
     def here(self, table: Tensor) -> Tensor:
         """The row of a table (tokens, …) that is of the current position."""
@@ -70,34 +83,13 @@ class StepCache(ABC):
         """Go on by so many positions, once every layer has stored their keys and values."""
         self.length += tokens
 
-
-class ViewedCache(StepCache):
-    """Makes its views of memory once for each position: a step would spend as much time on making as on using them."""
-
-    def __init__(self, size: CacheSize):
-        self._split = (size.batch, size.heads)
-        self._views: list[list[tuple[Tensor, Segments]]] = [[] for _ in range(size.layers)]
-
-    @abstractmethod
-    def view(self, layer: int, position: int) -> tuple[Tensor, Segments]:
-        """Where a token's keys and values (2, B, heads, head_width) go, and what is then there up to it."""
-
-    def append(self, layer: int, keys_values: Tensor) -> Segments:
-        """As of any cache."""
-        views = self._views[layer]
-        if self.length == len(views):
-            views.append(self.view(layer, self.length))
-        place, segments = views[self.length]
-        place.copy_(keys_values.transpose(0, 1))
-        return segments
-
     def _cut(self, memory: Tensor, position: int) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """The place of a position in memory (2, B · heads, tokens, head_width), and all up to it."""
         keys, values = memory[:, :, : position + 1].unbind(0)
         return memory.unflatten(1, self._split).select(3, position), (keys.transpose(1, 2), values)
 
 
-class SegmentedCache(ViewedCache):
+class SegmentedCache(StepCache):
     """In segments, each a block of memory of its own, so that what has been seen lies without gaps.
 
     In one block for the whole sequence, what each head has seen is followed by room for what is still to come, and
@@ -116,7 +108,7 @@ class SegmentedCache(ViewedCache):
         return spot, [*full, last]
 
 
-class KeyValueCache(ViewedCache):
+class KeyValueCache(StepCache):
     """In one block of memory for each layer."""
 
     def __init__(self, size: CacheSize):
