@@ -8,6 +8,9 @@ conditional and one for the null branch, and joins a list with `torch.cat` at ev
 the other; the null class is the mean over the table, taken at every token; PyTorch's fused attention; gradients off.
 What such code does once a block, as turning the positions around, is done once here, too.
 
+Times are of batches after the first: ours makes its weights ready in that one, as a job does that draws many batches;
+the plain way has nothing to make ready.
+
 A line shows how many times faster ours is, and then what share ours reaches of the arithmetic and of the bandwidth of
 memory that this machine was measured to have: of products and attention alone, every weight and every key and value
 being read once a step. Where either comes near 100 %, nothing is left to gain in fp32.
@@ -162,7 +165,7 @@ def measure(case: Case, weight: float, runs: int, peak: Peak, device: torch.devi
     difference = (plain_inverse(prior, z, labels, weight) - prior.inverse(z, labels, guidance)).abs().max()
     plain = completed(lambda: plain_inverse(prior, z, labels, weight), device)
     ours = completed(lambda: prior.inverse(z, labels, guidance), device)
-    with keeping_steppers():  # as a job does that draws many batches
+    with keeping_steppers():
         ratios = interleave(plain, ours, runs)
     return (
         f"{case.tokens:>4} tokens  width {case.width:>4}  {case.blocks} × {case.layers} layers  batch {case.batch:>2}  "
