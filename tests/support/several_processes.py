@@ -33,7 +33,7 @@ from training_parts import (
 
 from mimflow.artifacts.manifest import Artifact
 from mimflow.compute.launch import place
-from mimflow.errors import DataError, Interrupted, MimflowError
+from mimflow.errors import DataError, Interrupted, MimflowError, PeerLostError
 from mimflow.objectives.base import Batch, Objective
 from mimflow.progress import Progress
 from mimflow.stages import train
@@ -118,6 +118,9 @@ def together(count: int, data: Artifact, work: Path, *trials: Trial) -> tuple[in
         with log.open("wb") as stream:
             os.dup2(stream.fileno(), 2)
             code = run_together([sys.executable, __file__, str(data.folder), str(work), json.dumps(trials)], count)
+    except PeerLostError as error:
+        error.add_note(log.read_text(encoding="utf-8", errors="replace"))  # why one of them ended, in its own words
+        raise
     finally:
         os.dup2(stderr, 2)
         os.close(stderr)
